@@ -1,0 +1,35 @@
+# run: the whole tiny family, parents to evaluated models     test: every test
+# ui: the Dagster UI on the same home                         lint: ruff and mypy
+# Variables: PYTHON (3.11 or 3.12), VENV, RECIPE (tiny, smoke, paper, or a folder), TORCH.
+PYTHON ?= python3
+VENV ?= .venv
+RECIPE ?= tiny
+TORCH ?= torch==2.13.0
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.heirloom-installed
+
+.PHONY: run test ui lint docs
+run: $(STAMP)
+	$(BIN)/heirloom run --recipe $(RECIPE)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+ui: $(STAMP)
+	$(BIN)/heirloom ui
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(STAMP)
+	$(BIN)/python -m jobs.asset_table docs/assets.md
+
+# torch goes first: DeepSpeed looks for it while it is being installed.
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "Python 3.11 or newer is needed, this is %d.%d: make PYTHON=python3.12" % v[:2])'
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	touch $@

@@ -1,0 +1,38 @@
+"""Every artifact of the family, in pipeline order: the list that planner, Dagster, docs read.
+
+Knows the stages' names and order; what a stage makes stands in its own `assets.py`.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from resources.recipe.schema import Recipe
+from resources.store.spec import Spec
+
+STAGES = (
+    "parents",
+    "problems",
+    "puzzle",
+    "recovery",
+    "sft_data",
+    "sft",
+    "rl_data",
+    "rl",
+    "evaluation",
+)
+
+
+def all_specs(recipe: Recipe) -> list[Spec]:
+    """The specs of every stage; ValueError where a key is made twice or a stage strays."""
+    specs: list[Spec] = []
+    made: dict[str, str] = {}
+    for stage in STAGES:
+        for spec in importlib.import_module(f"assets.{stage}.assets").specs(recipe):
+            if spec.stage != stage:
+                raise ValueError(f"assets/{stage} makes {spec.key} for the stage {spec.stage!r}")
+            if spec.key in made:
+                raise ValueError(f"{spec.key} is made by {made[spec.key]} and by {stage}")
+            made[spec.key] = stage
+            specs.append(spec)
+    return specs

@@ -1,0 +1,1 @@
+"""Benchmarks of every checkpoint, and the report that shows them."""

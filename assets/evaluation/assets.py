@@ -1,0 +1,74 @@
+"""The evaluation stage's assets: benchmarks of every checkpoint, and the report."""
+
+from __future__ import annotations
+
+from assets.evaluation.checkpoints import TEACHER, benchmark_key, checkpoints
+from resources.recipe.budget import predict
+from resources.recipe.schema import Recipe
+from resources.store.spec import Spec
+
+HELD_OUT = "problems/held_out"
+REPORT = "evaluation/report"
+CHECKS = "assets.evaluation.checks:"
+
+
+def specs(recipe: Recipe) -> list[Spec]:
+    """`<checkpoint>_benchmarks` for all checkpoints and the teacher, then `evaluation/report`."""
+    line = checkpoints(recipe)
+    return [*(_benchmarks(recipe, *one) for one in [*line, TEACHER]), _report(recipe)]
+
+
+def _benchmarks(recipe: Recipe, model: str, key: str, label: str) -> Spec:
+    planned = predict(recipe).get(f"{model}/benchmarks")
+    count = len(recipe.models[model].artifacts()) if model in recipe.models else 1
+    return Spec(
+        key=benchmark_key(key),
+        stage="evaluation",
+        fn="assets.evaluation.benchmark:build_benchmarks",
+        inputs={"model": key, "held_out": HELD_OUT},
+        recipe={
+            **recipe.family.benchmarks.model_dump(mode="json"),
+            "model": model,
+            "stage": label,
+        },
+        seed=recipe.family.seed,
+        checks=(
+            CHECKS + "accuracies_valid",
+            CHECKS + "answers_complete",
+            CHECKS + "toggle_obeyed",
+        ),
+        model=model if model in recipe.models else None,
+        kinds=("torch", "parquet"),
+        pool="gpu",
+        description=f"Held-out accuracy of {key}, thinking on and off.",
+        predicted={name: value / count for name, value in planned.model_dump().items()}
+        if planned
+        else {},
+    )
+
+
+def _report(recipe: Recipe) -> Spec:
+    line = checkpoints(recipe)
+    keys = [key for _, key, _ in [*line, TEACHER]]
+    keys += [benchmark_key(key) for key in keys]
+    for domain in recipe.family.sft_data:
+        keys += [f"sft_data/{domain}", f"sft_data/{domain}_verdicts"]
+    if any(model.grpo for model in recipe.models.values()):
+        keys += ["rl_data/pass_rates", "rl_data/prompts"]
+    return Spec(
+        key=REPORT,
+        stage="evaluation",
+        fn="assets.evaluation.report:build_report",
+        inputs={key.replace("/", "__"): key for key in keys},
+        recipe={
+            "family": recipe.family.name,
+            "roles": {name: model.role for name, model in recipe.models.items()},
+            "line": [list(one) for one in line],
+            "teacher": TEACHER[1],
+            "discard_at": recipe.family.pass_rates.discard_at,
+        },
+        seed=recipe.family.seed,
+        checks=(CHECKS + "report_self_contained",),
+        kinds=("html",),
+        description="One page about the family, to be opened in a browser.",
+    )

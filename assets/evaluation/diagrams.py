@@ -1,0 +1,121 @@
+"""Architecture strips and the lineage graph as inline SVG.
+
+Knows layers and nodes as plain values; colours are CSS classes of `style.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from assets.evaluation.charts import label, title
+from assets.evaluation.facts import Layer
+from assets.evaluation.lineage import Node
+from assets.evaluation.svg import drawing, element, text
+
+CELL, GAP, TALL, LEFT = 22, 4, 34, 74  # of a strip, in pixels
+WIDE, HIGH, ACROSS, DOWN = 182, 38, 44, 12  # of a graph node and the space around it
+FUSED = 1.001
+
+
+def strip(layers: Sequence[Layer]) -> str:
+    """A column a layer, attention above and FFN below, each filled as far as it is kept."""
+    width, height = LEFT + len(layers) * (CELL + GAP) + 2, 2 * TALL + GAP + 22
+    parts = [
+        label("attention", LEFT - 10, TALL / 2 + 4, "axis", "end"),
+        label("FFN", LEFT - 10, TALL + GAP + TALL / 2 + 4, "axis", "end"),
+    ]
+    for index, layer in enumerate(layers):
+        x = LEFT + index * (CELL + GAP)
+        attention = (layer.attention, layer.attention_name, "attention")
+        ffn = (layer.ffn, layer.ffn_name, "ffn")
+        for row, (kept, name, kind) in enumerate((attention, ffn)):
+            about = f"layer {index}, {kind}: {'removed' if kept == 0 else name}"
+            parts.append(_cell(x, row * (TALL + GAP), kept, kind, about))
+        if index % 4 == 0:
+            parts.append(label(str(index), x + CELL / 2, height - 6))
+    return drawing(width, height, "strip", *parts)
+
+
+def _cell(x: float, y: float, kept: float, kind: str, about: str) -> str:
+    frame = "cell" if kept else "cell noop"
+    size = {"x": x + 0.5, "width": CELL - 1, "rx": 4}
+    parts = [
+        title(about),
+        element("rect", class_=frame, y=y + 0.5, height=TALL - 1, **size),
+    ]
+    if kept:
+        filled = max(min(kept, 1.0) * (TALL - 1), 3.0)
+        colour = "fused" if kept > FUSED else kind
+        parts.append(
+            element(
+                "rect", class_=f"kept {colour}", y=y + TALL - 0.5 - filled, height=filled, **size
+            )
+        )
+    if kept > FUSED:
+        parts.append(label(f"{kept:.1f}x", x + CELL / 2, y + TALL / 2 + 4, "inside"))
+    return element("g", *parts)
+
+
+def graph(nodes: Sequence[Node]) -> str:
+    """Lineage from the sources at the left to the final asset at the right."""
+    columns = _columns(nodes)
+    most = max(map(len, columns))
+    height = most * (HIGH + DOWN) + 8
+    width = len(columns) * (WIDE + ACROSS) - ACROSS + 8
+    place = {
+        node.key: (
+            4.0 + x * (WIDE + ACROSS),
+            4 + (height - 8 - len(members) * (HIGH + DOWN) + DOWN) / 2 + y * (HIGH + DOWN),
+        )
+        for x, members in enumerate(columns)
+        for y, node in enumerate(members)
+    }
+    edges, boxes = [], []
+    for node in nodes:
+        x, y = place[node.key]
+        for source in node.inputs:
+            start, above = place[source][0] + WIDE, place[source][1] + HIGH / 2
+            bend = max(ACROSS, (x - start) / 2)
+            edges.append(
+                f"M{start:.0f} {above:.1f} C{start + bend:.0f} {above:.1f} "
+                f"{x - bend:.0f} {y + HIGH / 2:.1f} {x:.0f} {y + HIGH / 2:.1f}"
+            )
+        boxes.append(
+            element(
+                "g",
+                title(f"{node.key} @ {node.version} ({node.stage})"),
+                element("rect", x=x, y=y, width=WIDE, height=HIGH, rx=9),
+                element("text", text(_short(node.key)), x=x + 12, y=y + 16),
+                element("text", text(node.version), class_="version", x=x + 12, y=y + 29),
+                class_=f"node {node.stage}" + (" final" if node.column == 0 else ""),
+            )
+        )
+    paths = [element("path", class_="edge", d=path) for path in edges]
+    return drawing(width, height, "graph", *paths, *boxes)
+
+
+def _columns(nodes: Sequence[Node]) -> list[list[Node]]:
+    """Nodes by column, sources first, each column ordered by where its readers stand."""
+    last = max(node.column for node in nodes)
+    columns: list[list[Node]] = [[] for _ in range(last + 1)]
+    for node in nodes:
+        columns[last - node.column].append(node)
+    readers: dict[str, list[str]] = {}
+    for node in nodes:
+        for source in node.inputs:
+            readers.setdefault(source, []).append(node.key)
+    place = {node.key: float(i) for members in columns for i, node in enumerate(members)}
+
+    def wish(node: Node) -> tuple[float, str]:
+        heights = [place[key] for key in readers.get(node.key, [])]
+        return (sum(heights) / len(heights) if heights else 0.0), node.key
+
+    for members in reversed(columns):
+        members.sort(key=wish)
+        middle = (len(members) - 1) / 2
+        place.update({node.key: index - middle for index, node in enumerate(members)})
+    return columns
+
+
+def _short(key: str, limit: int = 27) -> str:
+    return key if len(key) <= limit else key[: limit - 1] + "…"

@@ -1,0 +1,41 @@
+"""Intervals and comparisons of accuracies. Knows counts, not models."""
+
+import math
+from collections.abc import Sequence
+
+Z95 = 1.959963984540054
+
+
+def wilson(accuracy: float, count: float, z: float = Z95) -> tuple[float, float]:
+    """Wilson score interval of a proportion seen in `count` independent trials.
+
+    >>> low, high = wilson(0.5, 100)
+    >>> round(low, 4), round(high, 4)
+    (0.4038, 0.5962)
+    >>> wilson(0.0, 0)
+    (0.0, 1.0)
+    """
+    if count <= 0:
+        return 0.0, 1.0
+    scale = 1 + z * z / count
+    centre = accuracy + z * z / (2 * count)
+    spread = z * math.sqrt(accuracy * (1 - accuracy) / count + z * z / (4 * count * count))
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def paired_difference(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+    """Mean of `after - before` over the same problems, and the half-width of its 95 % interval.
+
+    >>> mean, half = paired_difference([0, 0, 1, 1], [1, 0, 1, 1])
+    >>> round(mean, 2), round(half, 2)
+    (0.25, 0.49)
+    """
+    if len(before) != len(after):
+        raise ValueError(f"{len(before)} results cannot be paired with {len(after)}")
+    count = len(before)
+    if count < 2:
+        return (after[0] - before[0] if count else 0.0), math.inf
+    differences = [b - a for a, b in zip(before, after, strict=True)]
+    mean = sum(differences) / count
+    variance = sum((d - mean) ** 2 for d in differences) / (count - 1)
+    return mean, Z95 * math.sqrt(variance / count)

@@ -1,0 +1,98 @@
+"""The report: one self-contained HTML page about a family, from parents to final models.
+
+Puts the facts of `facts.py` on a page; it measures nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from assets.evaluation import sections
+from assets.evaluation.facts import Facts, gather
+from assets.evaluation.lineage import Node, ancestry, finder
+from assets.evaluation.style import CSS
+from assets.evaluation.svg import element, text
+from warehouse.store import Artifact, Output
+
+QUERY = """heirloom sql "SELECT model, stage, reasoning, accuracy, ci_low, ci_high
+              FROM benchmarks
+              WHERE benchmark = 'overall' AND difficulty IS NULL" """
+
+
+def build_report(
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+) -> Output:
+    """Write `report.html` about every checkpoint that `recipe["line"]` names.
+
+    Inputs are the checkpoints, their benchmarks, and whatever data assets the page counts. The
+    lineage of the last checkpoint is followed through the warehouse at `execution["home"]`.
+    """
+    facts = gather(inputs, recipe)
+    final_key = recipe["line"][-1][1]
+    final = next(artifact for artifact in inputs.values() if artifact.key == final_key)
+    nodes = ancestry(final.manifest, finder(inputs, execution.get("home")))
+    path = workdir / "report.html"
+    path.write_text(page(facts, nodes), encoding="utf-8")
+    metrics = {
+        f"{model}_accuracy_{mode}": line[-1].score(mode)["accuracy"]
+        for model, line in reversed(facts.lines.items())
+        for mode in sections.MODES
+    }
+    worse = [
+        stage.key
+        for line in facts.lines.values()
+        for stage in line
+        if "worse" in (stage.worse("on"), stage.worse("off"))
+    ]
+    return Output(
+        files={"report.html": path},
+        metrics={**metrics, "stages_made_worse": float(len(worse))},
+        observations={"made_worse": worse},
+    )
+
+
+def page(facts: Facts, nodes: list[Node]) -> str:
+    """The whole page."""
+    made = {
+        "Along the line": sections.along_the_line(facts),
+        "Thinking and depth": sections.by_depth(facts),
+        "Architectures": sections.architectures(facts),
+        "Reinforcement learning": sections.reinforcement(facts),
+        "Data": sections.data(facts),
+        "Lineage": sections.lineage(nodes),
+    }
+    shown = {name: body for name, body in made.items() if body}
+    links = [element("a", text(name), href=f"#{_anchor(name)}") for name in shown]
+    bodies = [
+        element("section", element("h2", text(name)), body, id=_anchor(name))
+        for name, body in shown.items()
+    ]
+    models = ", ".join(model.capitalize() for model in facts.lines)
+    header = element(
+        "header",
+        element("div", text(f"Heirloom · recipe {facts.family}"), class_="mark"),
+        element("h1", text(models)),
+        '<p class="lead">Efficient reasoning models as assets with lineage: every number on this '
+        "page comes from stored answers to held-out problems, and every checkpoint from a recorded "
+        "chain of inputs.</p>",
+        element("nav", *links),
+    )
+    footer = element(
+        "footer",
+        "<p>Accuracy is the mean over problems of the share of judged answers that are correct. "
+        "Accuracies carry Wilson intervals, changes paired intervals over problems. Ask the "
+        "warehouse yourself:</p>",
+        element("pre", element("code", text(QUERY))),
+    )
+    main = element("main", header, sections.overview(facts), *bodies, footer)
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Heirloom: {text(facts.family)}</title><style>{CSS}</style>"
+    )
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{main}</body></html>\n'
+
+
+def _anchor(name: str) -> str:
+    return name.lower().replace(" ", "-")

@@ -1,0 +1,235 @@
+"""The report's sections, each a function from the facts to HTML (empty: nothing to show)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from assets.evaluation import charts, diagrams
+from assets.evaluation.blocks import card, cards, interval, key, millions, scroll, table
+from assets.evaluation.charts import Line, percent
+from assets.evaluation.facts import OVERALL, Facts, Stage
+from assets.evaluation.lineage import Node
+from assets.evaluation.svg import element, text
+
+MODES = ("on", "off")
+MODE_KEYS = key("on", "thinking on") + key("off", "thinking off")
+
+
+def overview(facts: Facts) -> str:
+    """A card a model: what it became."""
+    made = []
+    for model, line in facts.lines.items():
+        first, last = line[0], line[-1]
+        on, off = last.score("on"), last.score("off")
+        before = max(first.score(mode)["accuracy"] for mode in MODES)
+        size = millions(last.parameters)
+        if last.parameters != first.parameters:
+            kept = last.parameters / first.parameters
+            size = f"{millions(first.parameters)} → {size} ({kept:.0%})"
+        rows = {
+            "Thinking off": f"{percent(off['accuracy'])} % <small>{interval(off)}</small>",
+            "Parent, better mode": f"{percent(before)} %",
+            "Parameters": size,
+            "Stages": str(len(line)),
+        }
+        role = facts.roles.get(model, "its parent")
+        made.append(
+            element(
+                "div",
+                element(
+                    "div",
+                    element("b", text(model)),
+                    element("small", text(f"stands for {role}")),
+                    class_="name",
+                ),
+                f'<div class="big">{percent(on["accuracy"])}<small> % thinking on</small></div>',
+                f'<div class="soft">95 % interval {interval(on)}, {on["problems"]} problems</div>',
+                element(
+                    "dl", *(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows.items())
+                ),
+                class_="card",
+            )
+        )
+    return cards(*made)
+
+
+def along_the_line(facts: Facts) -> str:
+    """Every checkpoint's accuracy, and what each stage changed."""
+    parts = [
+        "<p>Accuracy on all held-out problems after every stage. Whiskers are 95 % intervals; "
+        "changes are against the stage before, in percentage points, on the same problems.</p>",
+        MODE_KEYS,
+        '<span class="key"><span class="flag worse">worse</span> fell by more than chance '
+        "explains</span>",
+        '<span class="key"><span class="flag lower">lower</span> fell, within the interval</span>',
+    ]
+    head = (
+        '<tr><th>Stage</th><th class="n">Parameters</th><th>Thinking on</th>'
+        '<th class="n">Change</th><th>Thinking off</th><th class="n">Change</th>'
+        '<th class="n">Problems</th></tr>'
+    )
+    for model, line in facts.lines.items():
+        rows = "".join(_row(stage) for stage in line)
+        body = scroll(element("table", head, rows))
+        parts.append(card(model.capitalize(), body, _by_benchmark(line)))
+    return "".join(parts)
+
+
+def _row(stage: Stage) -> str:
+    cells = [
+        f'<td class="stage">{text(stage.label)}</td>',
+        f'<td class="n">{millions(stage.parameters)}</td>',
+    ]
+    for mode in MODES:
+        score = stage.score(mode)
+        bar = charts.accuracy_bar(score["accuracy"], score["ci_low"], score["ci_high"], mode)
+        cells.append(
+            f"<td>{bar} <b>{percent(score['accuracy'])}</b>"
+            f'<span class="range">{interval(score)}</span></td>'
+        )
+        cells.append(f'<td class="n">{_change(stage, mode)}</td>')
+    cells.append(f'<td class="n">{stage.score("on")["problems"]}</td>')
+    return element("tr", *cells)
+
+
+def _change(stage: Stage, mode: str) -> str:
+    if stage.change is None:
+        return ""
+    value, half = stage.change[mode]
+    word = stage.worse(mode)
+    kind = "up" if value > half else "down" if word == "worse" else "level"
+    flag = f'<span class="flag {word}">{word}</span> ' if word else ""
+    number = f'<span class="{kind}" title="± {percent(half)}">{100 * value:+.1f}</span>'
+    return flag + number
+
+
+def _by_benchmark(line: list[Stage]) -> str:
+    names = sorted({row["benchmark"] for row in line[-1].scores} - {OVERALL})
+    if not names:
+        return ""
+    head = ["Stage", *(f"{name} {mode}" for name in names for mode in MODES)]
+    rows = (
+        [
+            stage.label,
+            *(percent(stage.score(mode, name)["accuracy"]) for name in names for mode in MODES),
+        ]
+        for stage in line
+    )
+    counts = ", ".join(f"{name} {line[-1].score('on', name)['problems']}" for name in names)
+    summary = element("summary", text(f"By benchmark, percent (problems: {counts})"))
+    return element("details", summary, table(head, rows))
+
+
+def architectures(facts: Facts) -> str:
+    """What each layer keeps, at the stages where that changes."""
+    parts = [
+        "<p>One column a layer: attention above, feed-forward network below. A cell is filled as "
+        "far as the layer keeps its parent's key-value heads or width.</p>",
+        key("attention", "attention kept"),
+        key("ffn", "FFN kept"),
+        key("fused", "several FFNs fused into a wider one"),
+        '<span class="key"><i class="ring"></i> removed</span>',
+    ]
+    for model, line in facts.lines.items():
+        shown: list[Stage] = []
+        for stage in line:
+            if not shown or stage.layers != shown[-1].layers:
+                shown.append(stage)
+        strips = []
+        for stage in shown:
+            size = f"{len(stage.layers)} layers · {millions(stage.parameters)} parameters"
+            about = element("small", text(f"{stage.label} · {size}"))
+            strips.append(element("div", about, scroll(diagrams.strip(stage.layers)), class_="gap"))
+        parts.append(card(model.capitalize(), *strips))
+    return "".join(parts)
+
+
+def by_depth(facts: Facts) -> str:
+    """Accuracy over serial depth, thinking on and off."""
+    stages = [(model.capitalize(), line[-1], line[0]) for model, line in facts.lines.items()]
+    if facts.teacher is not None:
+        stages.append(("Teacher", facts.teacher, facts.teacher))
+    made = []
+    for name, last, first in stages:
+        if not last.depths():
+            continue
+        series = [_curve(last, mode, f"thinking {mode}", mode) for mode in MODES]
+        if first is not last:
+            series.append(_curve(first, "off", "parent, thinking off", "before", dashed=True))
+        made.append(card(name, charts.lines(series, "serial depth k")))
+    if not made:
+        return ""
+    return (
+        "<p>A problem of serial depth k has k steps that wait for each other. Answering at once "
+        "should fail as k grows; thinking should carry further. Bands are 95 % intervals.</p>"
+        f"{MODE_KEYS}{key('teacher', 'parent, thinking off (dotted)')}{cards(*made)}"
+    )
+
+
+def _curve(stage: Stage, mode: str, name: str, kind: str, *, dashed: bool = False) -> Line:
+    rows = [stage.score(mode, depth=depth) for depth in stage.depths()]
+    points = [(row["difficulty"], row["accuracy"], row["ci_low"], row["ci_high"]) for row in rows]
+    return Line(name, kind, points, dashed)
+
+
+def reinforcement(facts: Facts) -> str:
+    """Pass rates of the prompts, and the reward of every RL stage."""
+    made = []
+    if facts.pass_rates:
+        counts = Counter(round(rate * 8) for rate in facts.pass_rates)
+        columns = {f"{n}/8": float(counts[n]) for n in range(9)}
+        dropped = [f"{n}/8" for n in range(9) if n / 8 >= facts.discard_at]
+        about = "prompts by pass rate; grey ones are too easy to practise"
+        chart = charts.histogram(columns, dropped, "samples that were correct")
+        made.append(card("How hard the prompts are", element("small", text(about)), chart))
+    for name, curve in facts.curves.items():
+        if len(curve) > 1:
+            about = element("small", text(f"mean reward over {len(curve)} rollout steps"))
+            made.append(card(name, about, charts.spark(curve)))
+    return cards(*made) if made else ""
+
+
+def data(facts: Facts) -> str:
+    """Training samples by domain and mode, verdicts, and what was dropped."""
+    parts = []
+    if facts.samples:
+        rows: dict[str, list[tuple[str, str, float]]] = {}
+        for domain, mode, count, _ in facts.samples:
+            rows.setdefault(domain, []).append((f"thinking {mode}", mode, float(count)))
+        numbers = table(
+            ("Domain", "Thinking", "Samples", "Mean tokens"),
+            (
+                (domain, mode, f"{n:,}", f"{tokens:.0f}")
+                for domain, mode, n, tokens in facts.samples
+            ),
+        )
+        details = element("details", "<summary>Numbers</summary>", numbers)
+        chart = charts.stacked(rows, "samples")
+        parts.append(card("Verified training samples", MODE_KEYS, chart, details))
+    if facts.verdicts:
+        kinds = {"correct": "good", "incorrect": "bad", "unknown": "muted"}
+        keys = "".join(key(colour, verdict) for verdict, colour in kinds.items())
+        rows = {
+            name.removeprefix("sft_data/").removesuffix("_verdicts"): [
+                (verdict, colour, float(counts[verdict])) for verdict, colour in kinds.items()
+            ]
+            for name, counts in facts.verdicts.items()
+        }
+        parts.append(card("Sampled answers by verdict", keys, charts.stacked(rows, "answers")))
+    if facts.dropped:
+        about = "Dropped rows stay in the view <code>dropped</code>, each with its evidence."
+        listed = table(
+            ("Asset", "Reason", "Rows"),
+            ((asset, why, f"{count:,}") for (asset, why), count in sorted(facts.dropped.items())),
+        )
+        parts.append(card("Dropped, and why", f"<small>{about}</small>", listed))
+    return "".join(parts)
+
+
+def lineage(nodes: list[Node]) -> str:
+    """The graph of what the final model was made from."""
+    return (
+        f"<p>Everything that <b>{text(nodes[0].key)}</b> was made from: {len(nodes)} assets, each "
+        "in the version that was used. An input that another input already contains is not drawn.</p>"
+        + element("div", scroll(diagrams.graph(nodes)), class_="card flat")
+    )

@@ -1,0 +1,82 @@
+"""The problems stage's assets: `problems/<domain>`, `problems/held_out` and `problems/corpus`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from resources.recipe.schema import Recipe
+from resources.store.home import find
+from resources.store.spec import Spec
+from resources.tasks.incoming import files
+
+
+def specs(recipe: Recipe) -> list[Spec]:
+    """A problem set a domain, the held-out set over all of them, and the corpus."""
+    family = recipe.family
+    folder = Path(family.watched_folder) if family.watched_folder else find().path / "incoming"
+    sections = {name: section.model_dump(mode="json") for name, section in family.problems.items()}
+    made = [
+        Spec(
+            key=f"problems/{domain}",
+            stage="problems",
+            fn="assets.problems.make:make_problems",
+            recipe={"domain": domain, **section},
+            seed=family.seed,
+            checks=(
+                "assets.problems.checks:not_empty",
+                "assets.problems.checks:distinct_questions",
+                "assets.problems.checks:nothing_held_out",
+            ),
+            kinds=("parquet",),
+            description=f"Training problems of the domain {domain}, with ground truth.",
+            predicted={"seconds": 1.0},
+            observe=tuple(str(path) for path in (*files(folder, domain), *_local(recipe, section))),
+        )
+        for domain, section in sections.items()
+    ]
+    local = [path for section in sections.values() for path in _local(recipe, section)]
+    made.append(
+        Spec(
+            key="problems/held_out",
+            stage="problems",
+            fn="assets.problems.make:make_held_out",
+            recipe={
+                **family.held_out.model_dump(mode="json"),
+                "domains": {
+                    name: {"kinds": section["kinds"], "extra_sources": section["extra_sources"]}
+                    for name, section in sections.items()
+                },
+            },
+            seed=family.seed,
+            checks=("assets.problems.checks:not_empty", "assets.problems.checks:all_held_out"),
+            kinds=("parquet",),
+            description="Problems of held-out compositions and depths, for measurement only.",
+            predicted={"seconds": 1.0},
+            observe=tuple(str(path) for path in local),
+        )
+    )
+    made.append(
+        Spec(
+            key="problems/corpus",
+            stage="problems",
+            fn="assets.problems.corpus:make_corpus",
+            inputs={"tokenizer": "parents/tokenizer"},
+            recipe={**family.corpus.model_dump(mode="json"), "domains": sorted(sections)},
+            seed=family.seed,
+            checks=("assets.problems.checks:not_empty",),
+            kinds=("parquet",),
+            description="Instruct turns and worked texts: the distillation and pretraining mix.",
+            predicted={"seconds": 3.0},
+        )
+    )
+    return made
+
+
+def _local(recipe: Recipe, section: Mapping[str, Any]) -> list[Path]:
+    return [
+        recipe.directory / Path(source["path"]).expanduser()
+        for source in section["extra_sources"]
+        if source["format"] != "hub"
+    ]

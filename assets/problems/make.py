@@ -1,0 +1,119 @@
+"""Problem sets: generated, loaded from declared sources, dropped into the watched folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warehouse.store import Artifact, Output
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def make_problems(
+    workdir: Path,
+    inputs: Mapping[str, Artifact],
+    recipe: dict[str, Any],
+    execution: dict[str, Any],
+) -> Output:
+    """The training problems of one domain; a question that comes twice is kept once, the first.
+
+    Loaded and dropped problems come after the generated ones, so that a new file moves none.
+    """
+    from resources.tasks import generate, incoming, loaders
+
+    domain = str(recipe["domain"])
+    observed = [Path(path) for path in execution.get("observe", ())]
+    sources = {_source_path(source, observed) for source in recipe["extra_sources"]}
+    tables = [
+        generate.generate(
+            domain,
+            int(recipe["train"]),
+            depths=_depths(recipe["depths"]),
+            seed=recipe["seed"],
+            kinds=recipe["kinds"],
+        )
+    ]
+    for source in recipe["extra_sources"]:
+        table = loaders.load(_located(source, observed), domain)
+        tables.append(_split(table, "train"))
+    tables.append(incoming.read([path for path in observed if str(path) not in sources], domain))
+    table = _identified(tables, recipe["asset_key"])
+    return Output(tables={"problems": table}, metrics={"problems": float(table.num_rows)})
+
+
+def make_held_out(
+    workdir: Path,
+    inputs: Mapping[str, Artifact],
+    recipe: dict[str, Any],
+    execution: dict[str, Any],
+) -> Output:
+    """Held-out problems: as many a domain and depth as asked, and those of loaded sources.
+
+    At depth 1 fewer than asked may exist on the held-out side of the split.
+    """
+    from resources.tasks import generate, loaders
+
+    observed = [Path(path) for path in execution.get("observe", ())]
+    tables = []
+    for domain, section in recipe["domains"].items():
+        for depth in recipe["depths"]:
+            tables.append(
+                generate.generate(
+                    domain,
+                    int(recipe["per_domain_per_depth"]),
+                    depths={int(depth): 1.0},
+                    seed=f"{recipe['seed']}/{depth}",
+                    kinds=section["kinds"],
+                    held_out=True,
+                )
+            )
+        for source in section["extra_sources"]:
+            tables.append(_split(loaders.load(_located(source, observed), domain), "held_out"))
+    table = _identified(tables, recipe["asset_key"])
+    return Output(tables={"problems": table}, metrics={"problems": float(table.num_rows)})
+
+
+def _depths(weights: Mapping[str, float]) -> dict[int, float]:
+    return {int(depth): weight for depth, weight in weights.items()}
+
+
+def _source_path(source: Mapping[str, Any], observed: list[Path]) -> str:
+    return str(_located(source, observed)["path"])
+
+
+def _located(source: Mapping[str, Any], observed: list[Path]) -> dict[str, Any]:
+    """The source with its path where the file lies now; the recipe's own path is relative."""
+    if source["format"] == "hub":
+        return dict(source)
+    ending = Path(source["path"]).expanduser().parts
+    while ending and ending[0] in ("..", "."):
+        ending = ending[1:]
+    for path in observed:
+        if path.parts[-len(ending) :] == ending:
+            return {**source, "path": str(path)}
+    return dict(source)
+
+
+def _split(table: pa.Table, split: str) -> pa.Table:
+    import pyarrow.compute as pc
+
+    return table.filter(pc.equal(table.column("split"), split))
+
+
+def _identified(tables: list[pa.Table], asset_key: str) -> pa.Table:
+    import pyarrow as pa
+
+    from warehouse.rows import with_ids
+
+    table = pa.concat_tables([table for table in tables if table.num_rows])
+    seen: set[str] = set()
+    first = []
+    for row, question in enumerate(table.column("question").to_pylist()):
+        if question not in seen:
+            seen.add(question)
+            first.append(row)
+    kept = table.take(first)
+    return with_ids(kept, asset_key, ["question", "expected_answer", "tests"])

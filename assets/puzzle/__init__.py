@@ -1,0 +1,1 @@
+"""Puzzle: block library, scores, costs, architecture search, assembly and FFN Fusion."""

@@ -1,0 +1,114 @@
+"""Calibration tokens: fixed-length sequences cut from the corpus, in shares that never meet.
+
+Training the block library, scoring blocks and judging a model use disjoint documents. Knows the
+corpus table's token lists; knows nothing of models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+# Every tenth document judges models, every tenth scores blocks, the rest train.
+SHARES = {"train": tuple(range(8)), "score": (8,), "held_out": (9,)}
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Packed sequences, all arrays int64 `[N, T]`.
+
+    `position_ids` restart with each document; `document_ids` differ between the documents of one
+    sequence, so that none attends to another.
+    """
+
+    input_ids: np.ndarray
+    position_ids: np.ndarray
+    document_ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in all sequences."""
+        return int(self.input_ids.size)
+
+    def select(self, rows: slice | np.ndarray) -> Sequences:
+        """Some of the sequences."""
+        return Sequences(self.input_ids[rows], self.position_ids[rows], self.document_ids[rows])
+
+    def batches(self, size: int) -> Iterator[Sequences]:
+        """In order, `size` sequences at a time."""
+        for start in range(0, len(self), size):
+            yield self.select(slice(start, start + size))
+
+    def context(self, model: Any) -> tuple[Any, Any]:
+        """(embedded inputs `[N, T, H]`, block context) on the model's device."""
+        import torch
+
+        device = next(model.parameters()).device
+        ids, positions, documents = (
+            torch.from_numpy(array).to(device)
+            for array in (self.input_ids, self.position_ids, self.document_ids)
+        )
+        return model.get_input_embeddings()(ids), model.context(
+            ids, position_ids=positions, document_ids=documents
+        )
+
+
+def sequences(
+    corpus: pa.Table, share: str, *, tokens: int, sequence_length: int, seed: int
+) -> Sequences:
+    """Packs a share of the corpus, in an order drawn from `seed`, into sequences.
+
+    A document that does not fit is cut and goes on in the next sequence as a new document; what
+    does not fill a last sequence is left out. At most `tokens` tokens come back, fewer when the
+    share is smaller.
+
+    Args:
+        corpus: column `text_ids` (list of int).
+        share: one of `SHARES`.
+
+    Raises:
+        ValueError: the share holds less than one sequence.
+    """
+    column = corpus["text_ids"].combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = pa.concat_arrays(column.chunks)
+    offsets, values = np.asarray(column.offsets), np.asarray(column.values)
+    documents = np.flatnonzero(np.isin(np.arange(len(column)) % 10, SHARES[share]))
+    np.random.default_rng(seed).shuffle(documents)
+    count = max(tokens // sequence_length, 1)
+    capacity = count * sequence_length
+    ids: list[np.ndarray] = []
+    positions: list[np.ndarray] = []
+    numbers: list[np.ndarray] = []
+    filled = 0
+    for number, document in enumerate(documents):
+        piece = values[offsets[document] : offsets[document + 1]][: capacity - filled]
+        index = np.arange(filled, filled + len(piece))
+        # Positions count from the document's start or, once cut, from its sequence's start.
+        start = np.maximum(filled, index - index % sequence_length)
+        ids.append(piece)
+        positions.append(index - start)
+        numbers.append(np.full(len(piece), number))
+        filled += len(piece)
+        if filled == capacity:
+            break
+    whole = filled // sequence_length
+    if whole == 0:
+        raise ValueError(
+            f"corpus: the {share} share ({len(documents)} of {len(column)} documents) holds "
+            f"{filled} tokens, less than one sequence of {sequence_length}; "
+            "add documents or shorten the sequences"
+        )
+    shape = (whole, sequence_length)
+    flat = [
+        np.concatenate(parts)[: whole * sequence_length].astype(np.int64).reshape(shape)
+        for parts in (ids, positions, numbers)
+    ]
+    return Sequences(*flat)

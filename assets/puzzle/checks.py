@@ -1,0 +1,131 @@
+"""What must hold of each artifact of the Puzzle stage before it is published.
+
+Each check reads the artifact (and its inputs) and says in words what it found; it repairs nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from assets.puzzle.architecture import COSTS, bounds, join, parent_totals
+from warehouse.store import Artifact, CheckResult
+
+Inputs = Mapping[str, Artifact]
+
+
+def importance_finite(artifact: Artifact, inputs: Inputs) -> CheckResult:
+    """Every channel of every layer has a finite importance and a rank of its own."""
+    table = artifact.table("channel_importance")
+    scores = np.asarray(table["score"], dtype=np.float64)
+    layers, ranks = np.asarray(table["layer"]), np.asarray(table["rank"])
+    distinct = len(set(zip(layers.tolist(), ranks.tolist(), strict=True))) == len(ranks)
+    bad = int((~np.isfinite(scores)).sum())
+    return CheckResult(
+        "importance_finite",
+        passed=bad == 0 and distinct and len(scores) > 0,
+        description=f"{len(scores)} channels in {len(set(layers.tolist()))} layers, "
+        f"{bad} not finite; ranks {'distinct' if distinct else 'repeated within a layer'}",
+    )
+
+
+def library_trained(artifact: Artifact, inputs: Inputs) -> CheckResult:
+    """Every child's loss is finite, and training lowered the mean loss on tokens not trained on."""
+    table = artifact.table("block_library")
+    before, after = (
+        np.asarray(table[name], dtype=np.float64) for name in ("loss_before", "loss_after")
+    )
+    finite = bool(np.isfinite(after).all())
+    better = float((after < before).mean()) if len(after) else 1.0
+    means = (float(before.mean()), float(after.mean())) if len(after) else (0.0, 0.0)
+    return CheckResult(
+        "library_trained",
+        passed=finite and (means[1] < means[0] or len(after) == 0),
+        description=f"mean normalised error {means[0]:.3g} before, {means[1]:.3g} after; "
+        f"{better:.0%} of {len(after)} children improved",
+        metadata={"improved": better, "before": means[0], "after": means[1]},
+    )
+
+
+def scores_complete(artifact: Artifact, inputs: Inputs) -> CheckResult:
+    """Every layer has a finite, non-negative score for every variant, and 0 for the parent."""
+    rows = artifact.table("block_scores").to_pylist()
+    layers = {row["layer"] for row in rows}
+    pairs = {(row["attention"], row["ffn"]) for row in rows}
+    missing = len(layers) * len(pairs) - len(rows)
+    # KL is at least 0; the sum that computes it may round to just below.
+    bad = [row for row in rows if not math.isfinite(row["value"]) or row["value"] < -1e-6]
+    parents = [row["value"] for row in rows if (row["attention"], row["ffn"]) == ("full", "full")]
+    where = "; first: layer {layer}, {attention}/{ffn}".format(**bad[0]) if bad else ""
+    return CheckResult(
+        "scores_complete",
+        passed=bool(rows) and not missing and not bad and not any(parents),
+        description=f"{len(layers)} layers x {len(pairs)} variants, {missing} missing, "
+        f"{len(bad)} not finite or negative{where}",
+    )
+
+
+def costs_consistent(artifact: Artifact, inputs: Inputs) -> CheckResult:
+    """No cost is negative and no variant has more parameters than the parent's block."""
+    rows = artifact.table("block_costs").to_pylist()
+    full = {row["layer"]: row for row in rows if (row["attention"], row["ffn"]) == ("full", "full")}
+    bad = [
+        row
+        for row in rows
+        if row["parameters"] < 0
+        or row["kv_bytes_per_token"] < 0
+        or (
+            "linear" not in (row["attention"], row["ffn"])
+            and row["parameters"] > full[row["layer"]]["parameters"]
+        )
+    ]
+    return CheckResult(
+        "costs_consistent",
+        passed=bool(rows) and not bad,
+        description=f"{len(rows)} costs, {len(bad)} negative or above the parent's",
+    )
+
+
+def limits_met(artifact: Artifact, inputs: Inputs) -> CheckResult:
+    """The chosen blocks keep every limit of the recipe, summed again from the cost table."""
+    recipe = artifact.manifest["recipe"]
+    costs = inputs["block_costs"]
+    candidates = join(
+        inputs["block_scores"].table("block_scores"),
+        costs.table("block_costs"),
+        costs.table("non_block_costs").to_pylist()[0],
+        recipe["objective"],
+    )
+    by_place = {(row["layer"], row["variant"]): row for row in candidates.to_pylist()}
+    chosen = [
+        by_place[(row["layer"], f"{row['attention']}/{row['ffn']}")]
+        for row in artifact.table("architectures").to_pylist()
+    ]
+    texts, passed = [], len(chosen) == len({row["layer"] for row in by_place.values()})
+    for column, (low, high) in bounds(recipe["limits"], parent_totals(candidates)).items():
+        total = math.fsum(row[column] for row in chosen)
+        passed = passed and (low is None or total >= low) and total <= high * (1 + 1e-9)
+        texts.append(f"{column} {total:.6g} of {high:.6g}")
+    return CheckResult(
+        "limits_met",
+        passed=passed,
+        description="; ".join(texts),
+        metadata={
+            column: math.fsum(row[column] for row in chosen)
+            for column in COSTS
+            if all(row[column] is not None for row in chosen)
+        },
+    )
+
+
+def kl_finite(artifact: Artifact, inputs: Inputs) -> CheckResult:
+    """The KL to the parent on held-out documents is finite and not negative."""
+    kl = artifact.metrics["kl"]
+    return CheckResult(
+        "kl_finite",
+        passed=math.isfinite(kl) and kl > -1e-6,
+        description=f"KL to the parent {kl:.4g} nats a token "
+        f"({artifact.metrics['kl_low']:.4g} to {artifact.metrics['kl_high']:.4g})",
+    )

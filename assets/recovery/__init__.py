@@ -1,0 +1,1 @@
+"""Recovery after architecture search: distillation from the parent, continued pretraining."""

@@ -1,0 +1,1 @@
+"""Reinforcement learning: GRPO, RLOO and reward-aware preference optimisation (RPO)."""

@@ -1,0 +1,165 @@
+"""Online RPO: every step samples from the current policy, scores, pairs the extremes and updates.
+
+An iteration starts from the checkpoint before it, which stays its reference until the iteration
+ends, and has a fresh optimizer.
+Source: arXiv 2505.00949 section 6.2 (Super: two iterations against a reward model).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from assets.rl import rollouts
+from assets.rl.experience import Experience
+from assets.rl.grpo import check_engine
+from assets.rl.rollouts import Rollout
+from assets.rl.rpo import TrainingPair, micro_batches, rpo_loss, with_reference
+from assets.rl.slots import Slot, plan_slots
+from resources.engines.protocol import Sampling
+from resources.engines.transformers import TransformersEngine
+from resources.models import loading
+from resources.training.loop import OptimizerConfig, Trainer
+from warehouse.store import Artifact, Output
+
+
+def train_rpo_online(
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+) -> Output:
+    """Train `inputs["model"]` for the recipe's rounds (iterations) of `steps` updates each.
+
+    A step asks `prompts_per_step` prompts `samples` times; the best and the worst response by
+    `inputs["reward_model"]` make a pair. Resumes at the last saved step of the last iteration.
+    """
+    plan = plan_slots(inputs, recipe)
+    steps = int(recipe["steps"])
+    experience = Experience(workdir, recipe["asset_key"], recipe["model"], recipe["stage"])
+    source = inputs["model"].path()
+    for number in range(len(recipe["rounds"])):
+        folder = workdir / f"round_{number}"
+        first = number * steps
+        if (folder / "checkpoint").is_dir():
+            experience.resume(first + steps)
+        else:
+            iteration = Iteration(folder, source, first, inputs, recipe, execution)
+            model = iteration.run(plan[first : first + steps], experience)
+            loading.save(model, folder / "checkpoint", source)
+        source = folder / "checkpoint"
+    return experience.output(source)
+
+
+class Iteration:
+    """One iteration of online RPO, from `source` to a trained model."""
+
+    def __init__(
+        self,
+        folder: Path,
+        source: Path,
+        first: int,
+        inputs: Mapping[str, Artifact],
+        recipe: Mapping[str, Any],
+        execution: dict[str, Any],
+    ) -> None:
+        self.first, self.recipe, self.execution = first, recipe, execution
+        self.rows = int(execution.get("micro_batch") or 32)
+        self.version = inputs["model"].data_version[:16]
+        device = str(execution.get("device") or "cpu")
+        self.tokenizer = loading.load_tokenizer(source)
+        self.reference = loading.load(source, device=device).requires_grad_(False)
+        self.rewarder = rollouts.model_reward(inputs["reward_model"].path(), self.tokenizer, device)
+        self.trainer = Trainer(
+            loading.load(source),
+            OptimizerConfig.from_recipe(recipe),
+            int(recipe["steps"]),
+            folder / "trainer",
+            recipe["seed"],
+            execution,
+        )
+        self.sampling = Sampling(
+            temperature=recipe["temperature"],
+            top_p=recipe["top_p"],
+            max_new_tokens=recipe["max_new_tokens"],
+            seed=recipe["seed"],
+        )
+
+    def run(self, plan: Sequence[Sequence[Slot]], experience: Experience) -> Any:
+        """The remaining steps; returns the trained model."""
+        begin = experience.resume(self.first + self.trainer.step) - self.first
+        progress = self.execution.get("progress")
+        for step in range(begin, len(plan)):
+            version = f"{self.version}+{self.first + step}"
+            made, pairs = self._sample(plan[step], version)
+            metrics = {**rollouts.summary(made), "pairs": float(len(pairs))}
+            metrics |= self.trainer.update(
+                micro_batches(pairs, self.rows), functools.partial(rpo_loss, recipe=self.recipe)
+            )
+            done = self.first + step + 1
+            experience.add(done - 1, made, version, done, metrics)
+            experience.save(self.trainer, last=step + 1 == len(plan))
+            if progress:
+                total = len(self.recipe["rounds"]) * len(plan)
+                progress(f"step {done}/{total}", done / total)
+        self.trainer.close()
+        return self.trainer.model
+
+    def _sample(
+        self, slots: Sequence[Slot], version: str
+    ) -> tuple[list[Rollout], list[TrainingPair]]:
+        engine = TransformersEngine(
+            self.trainer.model,
+            self.tokenizer,
+            version,
+            batch_size=int(self.execution.get("generation_batch") or 128),
+            threads=self.execution.get("threads"),
+        )
+        made = rollouts.collect(
+            engine,
+            self.tokenizer,
+            slots,
+            self.recipe["samples"],
+            self.sampling,
+            self.rewarder,
+        )
+        made = rollouts.with_advantages(made, "dr_grpo")
+        extremes = best_and_worst(made)
+        # With every score tied the step holds one tied pair, whose target is a margin of 0.
+        extremes = extremes or [(0, 1)]
+        self._check(made[extremes[0][0]])
+        return made, with_reference(
+            self.reference,
+            [(made[best].tokens, made[worst].tokens) for best, worst in extremes],
+            [(_reward(made[best]), _reward(made[worst])) for best, worst in extremes],
+            self.rows,
+        )
+
+    def _check(self, one: Rollout) -> None:
+        """Compare trainer and engine on one response of the step."""
+        import torch
+
+        from assets.rl.batches import response_logprobs
+
+        trainer = response_logprobs(self.trainer.model, [one.tokens], 1)[0]
+        check_engine(trainer, torch.tensor(one.engine_logprobs))
+
+
+def _reward(one: Rollout) -> float:
+    if one.reward is None:
+        raise ValueError("a response without a reward cannot be paired")
+    return one.reward
+
+
+def best_and_worst(made: Sequence[Rollout]) -> list[tuple[int, int]]:
+    """Index of the best and the worst rewarded response of each group; ties give no pair."""
+    groups: dict[int, list[int]] = {}
+    for index, one in enumerate(made):
+        if one.reward is not None:
+            groups.setdefault(one.group, []).append(index)
+    found = []
+    for group in groups.values():
+        best = max(group, key=lambda index: _reward(made[index]))
+        worst = min(group, key=lambda index: _reward(made[index]))
+        if _reward(made[best]) > _reward(made[worst]):
+            found.append((best, worst))
+    return found

@@ -1,0 +1,101 @@
+"""The SFT stage's assets: a blend and a checkpoint for every SFT stage of every model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resources.recipe.budget import predict
+from resources.recipe.model import Sft
+from resources.recipe.schema import Recipe
+from resources.store.spec import Spec
+
+VERSION = "1"
+BLEND_KEYS = ("name", "domains", "reasoning", "samples", "start_from")
+HELD_OUT = "problems/held_out"
+
+
+def specs(recipe: Recipe) -> list[Spec]:
+    """`<model>/<stage>_blend` and `<model>/<stage>`, in training order.
+
+    What only the blend depends on stays out of the checkpoint's slice and the other way round, so a
+    new learning rate leaves the blend alone.
+    """
+    planned = {key: plan.model_dump() for key, plan in predict(recipe).items()}
+    made: list[Spec] = []
+    for name, model in recipe.models.items():
+        artifacts = model.artifacts()
+        for stage in model.sft:
+            key, blend = f"{name}/{stage.name}", f"{name}/{stage.name}_blend"
+            before = stage.start_from or artifacts[artifacts.index(stage.name) - 1]
+            modes = wanted_modes(recipe, stage)
+            datasets = {domain: f"sft_data/{domain}" for domain in modes}
+            made.append(
+                Spec(
+                    key=blend,
+                    stage="sft",
+                    fn="assets.sft.blend:make_blend",
+                    inputs={**datasets, "held_out": HELD_OUT},
+                    recipe={
+                        "name": stage.name,
+                        "domains": {d: weight for d, weight in stage.domains.items() if d in modes},
+                        "reasoning": modes,
+                        "samples": stage.samples,
+                    },
+                    seed=recipe.family.seed,
+                    checks=(
+                        "assets.sft.checks:no_empty_domain",
+                        "assets.sft.checks:no_held_out_overlap",
+                    ),
+                    model=name,
+                    kinds=("parquet",),
+                    description=f"The samples that {key} is trained on.",
+                )
+            )
+            made.append(
+                Spec(
+                    key=key,
+                    stage="sft",
+                    fn="assets.sft.train:sft",
+                    inputs={"model": f"{name}/{before}", "blend": blend, **datasets},
+                    recipe=_training(stage),
+                    seed=recipe.family.seed,
+                    version=VERSION,
+                    checks=(
+                        "assets.sft.checks:loss_finite",
+                        "assets.sft.checks:loss_decreased",
+                        "assets.sft.checks:cross_entropy_not_worse",
+                    ),
+                    model=name,
+                    kinds=("torch", "deepspeed"),
+                    pool="gpu",
+                    description=f"{name} after the SFT stage {stage.name}, from {before}.",
+                    predicted=planned.get(key, {}),
+                )
+            )
+    return made
+
+
+def wanted_modes(recipe: Recipe, stage: Sft) -> dict[str, list[str]]:
+    """The modes of each weighted domain that the stage wants and the family samples at all.
+
+    Raises ValueError when a weighted domain has none.
+    """
+    modes: dict[str, list[str]] = {}
+    for domain, weight in stage.domains.items():
+        if weight <= 0:
+            continue
+        data = recipe.family.sft_data.get(domain)
+        sampled = {"on": data.samples_on, "off": data.samples_off} if data else {}
+        modes[domain] = [mode for mode in stage.reasoning if sampled.get(mode)]
+        if not modes[domain]:
+            raise ValueError(
+                f"SFT stage {stage.name} weighs {domain} with reasoning "
+                f"{' and '.join(stage.reasoning)}, but sft_data.{domain} in family.yaml makes no "
+                "such samples"
+            )
+    return modes
+
+
+def _training(stage: Sft) -> dict[str, Any]:
+    dump = stage.model_dump(mode="json")
+    return {key: value for key, value in dump.items() if key not in BLEND_KEYS}

@@ -1,0 +1,118 @@
+"""Blends: which SFT samples a stage trains on, drawn from the datasets by domain weight.
+
+A blend is a table of references; samples stay in their datasets. It knows no tokens and no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from warehouse.rows import PARENTS, with_ids
+from warehouse.store import Artifact, Output
+
+
+def make_blend(
+    workdir: Path,
+    inputs: Mapping[str, Artifact],
+    recipe: Mapping[str, Any],
+    execution: Mapping[str, Any],
+) -> Output:
+    """Draw `samples` rows from one `sft_samples` artifact a domain.
+
+    `recipe`: `name` (the SFT stage), `domains` (weight of each), `reasoning` (wanted modes of each
+    domain) and `samples`. A domain's share is divided between its modes in proportion to the rows
+    there are. Rows are used once before any is used twice; how often is in the metrics. Raises
+    ValueError when a wanted domain and mode has no row.
+    """
+    rng = np.random.default_rng(recipe["seed"])
+    wanted = {domain: weight for domain, weight in recipe["domains"].items() if weight > 0}
+    shares = apportion(int(recipe["samples"]), list(wanted.values()))
+    drawn: list[dict[str, Any]] = []
+    metrics = {"samples": float(recipe["samples"])}
+    for domain, count in zip(wanted, shares, strict=True):
+        pools = _pools(inputs[domain], domain, recipe["reasoning"][domain])
+        for mode, part in zip(
+            pools, apportion(count, [len(p) for p in pools.values()]), strict=True
+        ):
+            pool = pools[mode]
+            metrics[f"{domain}_{mode}"] = float(part)
+            metrics[f"{domain}_{mode}_passes"] = part / len(pool)
+            for repetition in range(-(-part // len(pool))):
+                taken = rng.permutation(len(pool))[: part - repetition * len(pool)]
+                drawn += [
+                    {
+                        "sample_id": pool[int(index)],
+                        "domain": domain,
+                        "reasoning": mode,
+                        "repetition": repetition,
+                    }
+                    for index in taken
+                ]
+    order = rng.permutation(len(drawn))
+    rows = [
+        {**drawn[int(index)], "stage": recipe["name"], "position": position}
+        for position, index in enumerate(order)
+    ]
+    return Output(tables={"blends": _table(rows, inputs, recipe["asset_key"])}, metrics=metrics)
+
+
+def apportion(total: int, weights: Sequence[float]) -> list[int]:
+    """`total` in integer shares by weight, the largest remainders rounded up first.
+
+    >>> apportion(10, [1, 1, 1])
+    [4, 3, 3]
+    """
+    exact = np.asarray(weights, dtype=float) * total / float(sum(weights))
+    shares = np.floor(exact + 1e-9).astype(int)
+    for index in np.argsort(-(exact - shares), kind="stable")[: total - int(shares.sum())]:
+        shares[index] += 1
+    return shares.tolist()
+
+
+def _pools(artifact: Artifact, domain: str, modes: Sequence[str]) -> dict[str, list[bytes]]:
+    """The row ids of each wanted mode, sorted, so that the order of rows does not matter."""
+    table = artifact.table("sft_samples", columns=["row_id", "reasoning"])
+    pools: dict[str, list[bytes]] = {mode: [] for mode in modes}
+    for row_id, mode in zip(
+        *(table.column(c).to_pylist() for c in table.column_names), strict=True
+    ):
+        if mode in pools:
+            pools[mode].append(row_id)
+    empty = [mode for mode, pool in pools.items() if not pool]
+    if empty or not pools:
+        raise ValueError(
+            f"{artifact.key} has {table.num_rows} samples, none of domain {domain!r} with "
+            f"reasoning {', '.join(empty) or 'on or off'}: make more of it (sft_data.{domain} in "
+            "family.yaml) or leave the domain or the mode out of this SFT stage"
+        )
+    return {mode: sorted(pool) for mode, pool in pools.items()}
+
+
+def _table(
+    rows: Sequence[Mapping[str, Any]], inputs: Mapping[str, Artifact], asset_key: str
+) -> pa.Table:
+    schema = pa.schema(
+        [
+            ("sample_id", pa.binary(16)),
+            ("stage", pa.string()),
+            ("position", pa.int64()),
+            ("domain", pa.string()),
+            ("reasoning", pa.string()),
+            ("repetition", pa.int64()),
+        ]
+    )
+    parents = [
+        [{"row_id": row["sample_id"], "asset_key": inputs[row["domain"]].key}] for row in rows
+    ]
+    return with_ids(
+        pa.Table.from_pylist(list(rows), schema=schema),
+        asset_key,
+        ["stage"],
+        pa.array(parents, PARENTS),
+        sample_index_column="repetition",
+    )

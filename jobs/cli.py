@@ -1,0 +1,126 @@
+"""The `heirloom` command line: arguments in, exit code out.
+
+Knows every command's name and options and nothing of what they do; a command's room is imported
+only when it is called, so that `heirloom status` never waits for torch or Dagster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+
+
+class CommandError(RuntimeError):
+    """A command cannot go on; the message is one line that says what to do."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line. argparse exits with 2 on wrong usage by itself."""
+    top = argparse.ArgumentParser(
+        prog="heirloom", description="Efficient reasoning models as assets with lineage."
+    )
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--home", help="where everything is kept (default: $HEIRLOOM_HOME)")
+    shared.add_argument("--recipe", help="a recipe's name or folder (default: the home's last run)")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, room: str, help: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help, description=help, parents=[shared])
+        sub.set_defaults(room=room)
+        return sub
+
+    run = command("run", "driver", "materialise what is missing or stale")
+    run.add_argument("--select", help="which assets, in Dagster's selection syntax")
+    run.add_argument("--dry-run", action="store_true", help="print what would run, and its cost")
+
+    status = command("status", "status", "every asset: fresh, stale (why) or missing")
+    status.add_argument("--format", choices=["table", "json"], default="table")
+
+    sql = command("sql", "query", "query the warehouse, read-only")
+    sql.add_argument("query")
+    sql.add_argument("--format", choices=["table", "csv", "json"], default="table")
+
+    lineage = command("lineage", "query", "what an asset or a row was made from")
+    lineage.add_argument("target", metavar="KEY_OR_ROW_ID")
+    lineage.add_argument("--down", action="store_true", help="what it went into instead")
+
+    accept = command("accept", "upkeep", "declare a code or recipe change immaterial for an asset")
+    accept.add_argument("key", metavar="KEY")
+    accept.add_argument("--reason", required=True)
+
+    gc = command("gc", "upkeep", "remove versions that nothing current or pinned needs")
+    gc.add_argument("--dry-run", action="store_true")
+
+    approve = command("approve", "upkeep", "let the sensor start a plan above the cost limit")
+    approve.add_argument("plan", metavar="PLAN", help="the plan's id, as the sensor printed it")
+
+    watch = command("watch", "watch", "switch rebuilding by sensor on or off")
+    watch.add_argument("switch", choices=["on", "off"])
+
+    chat = command("chat", "chat", "talk to a model")
+    chat.add_argument("model", metavar="MODEL", help="super, or a checkpoint's KEY[@VERSION]")
+    chat.add_argument("--thinking", choices=["on", "off"], default="on")
+
+    command("report", "report", "write the HTML report and print its path")
+
+    ui = command("ui", "ui", "Dagster's web server and daemon on this home, on loopback")
+    ui.add_argument("--port", type=int, default=3000)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. 0 on success, 1 on failure, 2 on wrong usage, 130 when interrupted."""
+    try:
+        arguments = parser().parse_args(argv)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    try:
+        return int(importlib.import_module(f"jobs.{arguments.room}").main(arguments))
+    except KeyboardInterrupt:
+        print("heirloom: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # the one place where an error becomes a line for the reader
+        if os.environ.get("HEIRLOOM_DEBUG"):
+            raise
+        print(f"heirloom: {one_line(error)}{_written_down(error, arguments)}", file=sys.stderr)
+        return FAILURE
+
+
+def one_line(error: BaseException) -> str:
+    """The error's message on one line; errors of foreign libraries are named by their type."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if _ours(error) else f"{type(error).__name__}: {text}"
+
+
+def _ours(error: BaseException) -> bool:
+    return type(error).__module__.split(".")[0] in {"assets", "jobs", "resources", "warehouse"}
+
+
+def _written_down(error: BaseException, arguments: argparse.Namespace) -> str:
+    """Keep the traceback of an unforeseen error beside the home's logs; say where."""
+    if _ours(error):
+        return ""
+    from resources.store import home
+
+    try:
+        log = home.find(arguments.home).logs / "errors.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as file:
+            traceback.print_exception(error, file=file)
+    except (OSError, home.HomeError):
+        return " (HEIRLOOM_DEBUG=1 shows the traceback)"
+    return f" (traceback: {Path(log)})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""What a person may write for an asset or a model: KEY, KEY@VERSION, or a model's name.
+
+Knows how names resolve; opens versions, builds nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from assets.catalog import all_specs
+from jobs.cli import CommandError
+from resources.recipe.schema import Recipe
+from resources.store.home import Home
+from warehouse.store import Artifact, Store
+
+
+def resolve_key(recipe: Recipe, text: str) -> tuple[str, str | None]:
+    """The asset key and version prefix that `text` names: `super`, `super/sft`, `super/sft@1f2e`.
+
+    Raises CommandError with the nearest names for an unknown one.
+    """
+    name, _, version = text.partition("@")
+    keys = [spec.key for spec in all_specs(recipe)]
+    if name in keys:
+        return name, version or None
+    if name in recipe.models:
+        return f"{name}/{recipe.models[name].artifacts()[-1]}", version or None
+    near = difflib.get_close_matches(name, [*keys, *recipe.models], n=3) or list(recipe.models)
+    raise CommandError(
+        f"no asset or model {name!r} in the recipe {recipe.name}; did you mean {', '.join(near)}? "
+        "(`heirloom status` lists them)"
+    )
+
+
+def open_artifact(home: Home, recipe: Recipe, text: str) -> Artifact:
+    """The named version, the current one where none is named; CommandError where there is none."""
+    key, version = resolve_key(recipe, text)
+    store = Store(home.path)
+    artifact = store.at(key, version) if version else store.current(key)
+    if artifact is None:
+        raise CommandError(f"{key} was never built in {home.path}: `heirloom run --select +{key}`")
+    return artifact

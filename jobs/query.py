@@ -1,0 +1,93 @@
+"""`heirloom sql` and `heirloom lineage`: read the warehouse, print it."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from typing import Any
+
+from jobs.cli import CommandError
+from resources.store import home as homes
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Dispatch to the one of the two that was asked for."""
+    home = homes.find(arguments.home)
+    if not home.path.is_dir():
+        raise CommandError(f"there is no home at {home.path} yet: `heirloom run` makes it")
+    return sql(arguments, home) if arguments.command == "sql" else lineage(arguments, home)
+
+
+def sql(arguments: argparse.Namespace, home: homes.Home) -> int:
+    """Run one read-only query and print its rows."""
+    from warehouse.catalog import connect, query
+
+    with connect(home.path) as connection:
+        relation = query(connection, arguments.query)
+        names = [str(column[0]) for column in relation.description or []]
+        rows = relation.fetchall()
+    if arguments.format == "json":
+        records = [dict(zip(names, row, strict=True)) for row in rows]
+        print(json.dumps(records, indent=1, default=str))
+    elif arguments.format == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows(rows)
+    else:
+        _table(names, rows)
+    return 0
+
+
+def _table(names: list[str], rows: list[tuple[Any, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    numeric = [
+        bool(rows) and all(isinstance(r[i], int | float) or r[i] is None for r in rows)
+        for i in range(len(names))
+    ]
+    for name, right in zip(names, numeric, strict=True):
+        table.add_column(name, justify="right" if right else "left")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row))
+    console = Console()
+    console.print(table)
+    console.print(f"{len(rows):,} rows", style="dim", highlight=False)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def lineage(arguments: argparse.Namespace, home: homes.Home) -> int:
+    """Print the tree of an asset (down to one of its rows) or of a row."""
+    from rich.console import Console
+
+    from jobs.keys import resolve_key
+    from jobs.trees import asset_branches, row_branches
+    from resources.recipe.loading import load
+    from warehouse.lineage import asset_tree, example_row, is_row_id, row_tree
+    from warehouse.store import Store
+
+    store, console = Store(home.path), Console(highlight=False, soft_wrap=True)
+    target = arguments.target
+    if is_row_id(target):
+        console.print(row_branches(row_tree(store, target, down=arguments.down)))
+        return 0
+    key, version = target.partition("@")[::2]
+    if store.current(key) is None and "/" not in key:
+        key, version = resolve_key(load(homes.recipe_name(home, arguments.recipe)), target)
+    name = f"{key}@{version}" if version else key
+    console.print(asset_branches(asset_tree(store, name, down=arguments.down)))
+    if not arguments.down:
+        row = example_row(store, name)
+        if row is not None:
+            console.print("\none of the rows it goes back to:")
+            console.print(row_branches(row))
+    return 0

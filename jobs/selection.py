@@ -1,0 +1,38 @@
+"""`--select`: Dagster's selection syntax over the plan's assets.
+
+Knows the syntax only through Dagster, which is imported only when a selection is given.
+"""
+
+from __future__ import annotations
+
+from jobs.cli import CommandError
+from jobs.plan import Plan
+
+
+def select(plan: Plan, text: str | None) -> list[str]:
+    """The chosen keys in the plan's order; all of them where `text` is None.
+
+    Raises CommandError where the syntax is wrong or nothing is chosen.
+    """
+    if text is None:
+        return [asset.key for asset in plan.assets]
+    import dagster as dg
+
+    from resources.store.building import Code
+    from resources.store.dagster import asset_definition
+
+    known = {asset.key for asset in plan.assets}
+    written = f'key:"{text}"' if text in known else text
+    graph = [asset_definition(a.spec, Code(a.node.code_version)) for a in plan.assets]
+    try:
+        found = dg.AssetSelection.from_string(written).resolve(graph)
+    except Exception as error:
+        problem = " ".join(str(error).split())
+        raise CommandError(f"--select {text}: {problem}") from error
+    chosen = {key.to_user_string() for key in found}
+    if not chosen:
+        raise CommandError(
+            f"--select {text} chooses nothing; write for example --select 'group:sft' or "
+            "--select '+key:\"super/sft\"' (`heirloom status` lists the keys)"
+        )
+    return [asset.key for asset in plan.assets if asset.key in chosen]

@@ -1,0 +1,70 @@
+"""`heirloom status`: every asset, fresh, stale (and why) or missing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jobs.plan import Plan, make_plan
+from resources.store import home as homes
+
+STYLES = {"fresh": "green", "stale": "yellow", "missing": "red"}
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print the table, or the JSON list of contracts; building nothing, importing nothing heavy."""
+    home = homes.find(arguments.home)
+    plan = make_plan(home, homes.recipe_name(home, arguments.recipe))
+    if arguments.format == "json":
+        print(json.dumps(records(plan), indent=1))
+    else:
+        show(plan, home)
+    return 0
+
+
+def records(plan: Plan) -> list[dict[str, object]]:
+    """One record an asset: asset_key, state, why, data_version, rows, materialized_at."""
+    found = []
+    for asset in plan.assets:
+        manifest = asset.manifest or {}
+        found.append(
+            {
+                "asset_key": asset.key,
+                "state": asset.state,
+                "why": asset.why,
+                "data_version": asset.found.data_version,
+                "rows": manifest.get("rows"),
+                "materialized_at": (manifest.get("observations") or {}).get("materialized_at"),
+            }
+        )
+    return found
+
+
+def show(plan: Plan, home: homes.Home) -> None:
+    """The same for people, with a line of totals."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("asset", "state", "version"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("rows", justify="right", no_wrap=True)
+    table.add_column("when", no_wrap=True)
+    table.add_column("why")
+    for record in records(plan):
+        when, rows = str(record["materialized_at"] or ""), record["rows"]
+        table.add_row(
+            str(record["asset_key"]),
+            Text(str(record["state"]), style=STYLES[str(record["state"])]),
+            str(record["data_version"] or "")[:12],
+            "" if rows is None else f"{rows:,}",
+            when[:16].replace("T", " "),
+            Text(str(record["why"])),
+        )
+    console = Console()
+    console.print(table)
+    counts = Counter(asset.state for asset in plan.assets)
+    totals = ", ".join(f"{counts[state]} {state}" for state in STYLES if counts[state])
+    console.print(f"{totals} · recipe {plan.recipe.name} · home {home.path}", highlight=False)

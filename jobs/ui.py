@@ -1,0 +1,105 @@
+"""`heirloom ui`: Dagster's web server and daemon on one home, on loopback, stopped together.
+
+Knows processes and a port; what the two of them show is defined in `definitions.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+from jobs.cli import CommandError
+from resources.store import home as homes
+
+HOST = "127.0.0.1"
+READY_SECONDS = 120
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Serve until Ctrl-C; 0 after a clean stop, 1 when either process dies by itself."""
+    home = homes.find(arguments.home).prepare()
+    os.environ["HEIRLOOM_RECIPE"] = homes.recipe_name(home, arguments.recipe)
+    _claim(arguments.port)
+    command = [sys.executable, "-m", "dagster", "dev", "-h", HOST, "-p", str(arguments.port)]
+    command += ["-m", "definitions", "-d", str(homes.CHECKOUT), "--log-level", "warning"]
+    log = home.logs / "ui.log"
+    with log.open("w") as output:
+        # A session of its own: Ctrl-C reaches us alone, and the whole group is stopped in order.
+        server = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _wait_until_ready(server, arguments.port)
+        print(f"Dagster UI on http://{HOST}:{arguments.port}  (log: {log}; Ctrl-C stops it)")
+        sys.stdout.flush()
+        server.wait()
+    except KeyboardInterrupt:
+        print("stopping", flush=True)
+        stop(server)
+        return 0
+    except BaseException:
+        stop(server)
+        raise
+    raise CommandError(
+        f"the Dagster UI stopped by itself (exit code {server.returncode}): see {log}"
+    )
+
+
+def stop(server: subprocess.Popen[bytes], patience: float = 30.0) -> None:
+    """Interrupt web server, daemon and code server; kill what is left after `patience` seconds."""
+    for sign, wait in (
+        (signal.SIGINT, patience),
+        (signal.SIGTERM, patience / 3),
+        (signal.SIGKILL, 5),
+    ):
+        try:
+            if sign is signal.SIGKILL:
+                os.killpg(server.pid, sign)
+            else:
+                server.send_signal(sign)
+            server.wait(wait)
+            break
+        except subprocess.TimeoutExpired:
+            continue
+        except ProcessLookupError:
+            break
+    try:  # whatever the leader left behind in its own group
+        os.killpg(server.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _claim(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise CommandError(
+                f"port {port} on {HOST} is taken ({error.strerror}); choose one with --port"
+            ) from error
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            return
+        try:
+            urllib.request.urlopen(f"http://{HOST}:{port}/server_info", timeout=2).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    raise CommandError(f"the Dagster UI did not answer on port {port} within {READY_SECONDS} s")

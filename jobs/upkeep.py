@@ -1,0 +1,59 @@
+"""`heirloom accept`, `gc` and `approve`: what a person decides about versions and plans."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from datetime import UTC, datetime
+
+from jobs.cli import CommandError
+from resources.store import home as homes
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Dispatch to the one of the three that was asked for."""
+    home = homes.find(arguments.home).prepare()
+    commands = {"accept": accept, "gc": gc, "approve": approve}
+    return commands[arguments.command](arguments, home)
+
+
+def accept(arguments: argparse.Namespace, home: homes.Home) -> int:
+    """Record that a code or recipe change does not matter for an asset."""
+    from jobs.keys import resolve_key
+    from jobs.plan import make_plan
+    from warehouse import accept as acceptance
+    from warehouse.store import Store
+
+    plan = make_plan(home, homes.recipe_name(home, arguments.recipe))
+    key, _ = resolve_key(plan.recipe, arguments.key)
+    asset = plan.by_key[key]
+    record = acceptance.accept(Store(home.path), asset.node, asset.found, arguments.reason)
+    print(f"{key}@{record['data_version'][:12]} stands for: {record['change']}")
+    return 0
+
+
+def gc(arguments: argparse.Namespace, home: homes.Home) -> int:
+    """Remove the versions that nothing current or pinned needs; --dry-run only names them."""
+    from warehouse.gc import collect
+    from warehouse.store import Store
+
+    found = collect(Store(home.path), dry_run=arguments.dry_run)
+    for key, version in found.versions:
+        print(f"{key}@{version[:12]}")
+    verb = "would remove" if arguments.dry_run else "removed"
+    print(
+        f"{verb} {len(found.versions)} versions, {found.files} files, {found.bytes / 1e6:,.1f} MB"
+    )
+    return 0
+
+
+def approve(arguments: argparse.Namespace, home: homes.Home) -> int:
+    """Let the sensor start the plan with this id."""
+    if not re.fullmatch(r"[0-9a-f]{12}", arguments.plan):
+        raise CommandError(
+            f"{arguments.plan!r} is no plan id; the sensor prints it, 12 hexadecimal digits"
+        )
+    home.approvals.mkdir(parents=True, exist_ok=True)
+    (home.approvals / arguments.plan).write_text(datetime.now(UTC).isoformat() + "\n")
+    print(f"approved {arguments.plan}: the sensor starts it at its next tick")
+    return 0

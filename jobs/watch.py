@@ -1,0 +1,29 @@
+"""`heirloom watch on|off`: the one switch of the rebuilding sensor, as in the UI."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+
+from jobs.cli import CommandError
+from resources.store import home as homes
+
+SENSOR = "rebuild"
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Set the sensor's state in the home's Dagster instance; `heirloom ui` obeys it."""
+    home = homes.find(arguments.home).prepare()
+    os.environ["HEIRLOOM_RECIPE"] = homes.recipe_name(home, arguments.recipe)
+    verb = "start" if arguments.switch == "on" else "stop"
+    command = [sys.executable, "-m", "dagster", "sensor", verb, SENSOR]
+    command += ["-m", "definitions", "-d", str(homes.CHECKOUT)]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    if answer.returncode:
+        lines = (answer.stderr or answer.stdout).strip().splitlines() or ["no reason given"]
+        raise CommandError(f"the sensor could not be switched {arguments.switch}: {lines[-1]}")
+    state = "on; it works while `heirloom ui` runs" if verb == "start" else "off"
+    print(f"watching is {state}")
+    return 0

@@ -1,0 +1,1 @@
+"""What assets work with: recipes, tasks, verifiers, models, engines, training, the store."""

@@ -1,0 +1,73 @@
+"""Opening an engine: from a checkpoint and the execution settings to something that generates.
+
+The one place that knows which engines exist. Nothing here changes what is generated except in the
+last bits of floating-point sums, so none of the settings is part of a request's key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from resources.engines.cache import CachedEngine
+from resources.engines.protocol import Engine
+
+ENGINES = ("transformers", "replay")
+
+
+class Checkpoint(Protocol):
+    """An artifact that holds a checkpoint folder."""
+
+    def path(self, name: str = "") -> Path:
+        """The verified local folder."""
+
+
+def open_engine(
+    checkpoint: Checkpoint | str | Path, model_version: str, execution: Mapping[str, Any]
+) -> Engine:
+    """The engine named by `execution["engine"]` (default "transformers") for a checkpoint.
+
+    Read from `execution`: `requests` (folder of the request cache; without it nothing is cached),
+    `device`, `dtype`, `threads`, `generation_batch` (sequences decoded together, default 128) and
+    `progress` (called with a message and the fraction done). Raises ValueError for an engine that
+    does not exist.
+    """
+    name = execution.get("engine", "transformers")
+    requests = execution.get("requests")
+    if name == "replay":
+        if requests is None:
+            raise ValueError("the replay engine needs execution['requests'], a recorded cache")
+        from resources.engines.replay import ReplayEngine
+
+        return ReplayEngine(requests, model_version)
+    if name != "transformers":
+        raise ValueError(f"engine {name!r} is unknown: use one of {', '.join(ENGINES)}")
+    folder = checkpoint if isinstance(checkpoint, str | Path) else checkpoint.path()
+
+    from resources.engines.transformers import TransformersEngine
+    from resources.models.loading import load, load_tokenizer
+
+    model = load(
+        folder,
+        device=execution.get("device", "cpu"),
+        dtype=execution.get("dtype", "float32"),
+    )
+    engine = TransformersEngine(
+        model,
+        load_tokenizer(folder),
+        model_version,
+        batch_size=execution.get("generation_batch", 128),
+        threads=execution.get("threads"),
+    )
+    if requests is None:
+        return engine
+    return CachedEngine(engine, requests, _reporter(execution.get("progress")))
+
+
+def _reporter(
+    progress: Callable[[str, float], None] | None,
+) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, total: progress(f"{done}/{total} completions", done / total)

@@ -1,0 +1,117 @@
+"""The generation protocol: what is asked of an engine and what it answers.
+
+Plain values only, so that every stage can import it. It does not know any engine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol, runtime_checkable
+
+from resources.models.template import TEMPLATE_VERSION
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. Temperature 0 is greedy; `max_new_tokens` counts the stop token."""
+
+    temperature: float
+    top_p: float = 1.0
+    max_new_tokens: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise ValueError(f"temperature must be 0 (greedy) or more, not {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be in (0, 1], not {self.top_p}")
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, not {self.max_new_tokens}")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion to make: (role, content) messages, and which of several samples it is."""
+
+    messages: tuple[tuple[str, str], ...]
+    sample_index: int = 0
+
+    def conversation(self) -> list[dict[str, str]]:
+        """The messages as the chat template takes them."""
+        return [{"role": role, "content": content} for role, content in self.messages]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One answer.
+
+    `text` is without the stop token; `token_ids`, `logprobs` (natural log, under the model's
+    distribution at temperature 1) and `completion_tokens` include it when `finish_reason` is
+    "stop". "length" means that `max_new_tokens` or the model's context ran out. `seconds` is the
+    request's share of its batch's time, an observation.
+    """
+
+    text: str
+    token_ids: list[int]
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    logprobs: list[float] | None
+    seconds: float
+
+
+Batch = list[tuple[int, Completion]]
+"""Completions that became ready together, each with the index of its request."""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Makes completions with one version of one model."""
+
+    model_version: str
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = False
+    ) -> list[Completion]:
+        """One completion a request, in the order of the requests."""
+
+    def batches(
+        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = False
+    ) -> Iterator[Batch]:
+        """The same completions as they become ready, in any order; each request once."""
+
+
+def collect(batches: Iterator[Batch], count: int) -> list[Completion]:
+    """Put the completions of all batches in the order of their requests.
+
+    Raises RuntimeError when a request was not answered.
+    """
+    found: dict[int, Completion] = {}
+    for batch in batches:
+        found.update(batch)
+    missing = [index for index in range(count) if index not in found]
+    if missing:
+        raise RuntimeError(
+            f"the engine left {len(missing)} of {count} requests unanswered, first {missing[0]}"
+        )
+    return [found[index] for index in range(count)]
+
+
+def request_key(request: Request, model_version: str, sampling: Sampling) -> bytes:
+    """The 32-byte identity of a request: equal keys mean equal completions.
+
+    Covers the messages, the model version, the sampling parameters with their seed, the template
+    version and the sample index; not the number of samples, the engine or its batch size.
+    """
+    identity = {
+        "messages": request.messages,
+        "model_version": model_version,
+        "sampling": asdict(sampling),
+        "template_version": TEMPLATE_VERSION,
+        "sample_index": request.sample_index,
+    }
+    text = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).digest()

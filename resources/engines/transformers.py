@@ -1,0 +1,155 @@
+"""The embedded engine: batched generation with the heterogeneous model in this process.
+
+Requests are sorted by prompt length and key and cut into batches of a fixed size, each decoded
+from start to end. A request's random numbers depend on its key alone. Its floating-point sums may
+still differ in the last bits with the shape of its batch, which can turn a token only when a
+random number falls between the two; so a resumed run must redo an unfinished batch whole, and
+does, because finished batches are a prefix of the sorted requests.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from resources.engines.decoding import decode
+from resources.engines.protocol import (
+    Batch,
+    Completion,
+    Request,
+    Sampling,
+    collect,
+    request_key,
+)
+from resources.engines.sampling import uniforms
+from resources.models.template import encode_prompts, stop_token
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+
+
+class TransformersEngine:
+    """Generates with a model held in memory; `<|eot_id|>` ends an answer.
+
+    `model_version` names the weights: whoever changes them must change it. `threads` sets torch's
+    threads while generating (None: leave them).
+    """
+
+    def __init__(
+        self,
+        model: HeterogeneousLlamaForCausalLM,
+        tokenizer: PreTrainedTokenizerFast,
+        model_version: str,
+        batch_size: int = 128,
+        threads: int | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        self.model = model
+        self.tokenizer = tokenizer
+        self.model_version = model_version
+        self.batch_size = batch_size
+        self.threads = threads
+        self.stop = frozenset([stop_token(tokenizer)])
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = False
+    ) -> list[Completion]:
+        """One completion a request, in order. Raises ValueError when a prompt fills the context."""
+        return collect(self.batches(requests, sampling, logprobs=logprobs), len(requests))
+
+    def batches(
+        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = False
+    ) -> Iterator[Batch]:
+        """Completions batch by batch, shortest prompts first."""
+        prompts = encode_prompts(self.tokenizer, [r.conversation() for r in requests])
+        keys = [request_key(r, self.model_version, sampling) for r in requests]
+        order = sorted(range(len(requests)), key=lambda i: (len(prompts[i]), keys[i]))
+        for begin in range(0, len(order), self.batch_size):
+            members = order[begin : begin + self.batch_size]
+            started = time.perf_counter()
+            answers = self._decode(
+                [prompts[i] for i in members], [keys[i] for i in members], sampling, logprobs
+            )
+            seconds = (time.perf_counter() - started) / len(members)
+            texts = self.tokenizer.batch_decode(
+                [ids[:-1] if stopped else ids for ids, _, stopped in answers],
+                skip_special_tokens=False,
+                clean_up_tokenization_spaces=False,
+            )
+            yield [
+                (
+                    index,
+                    Completion(
+                        text=text,
+                        token_ids=ids,
+                        finish_reason="stop" if stopped else "length",
+                        prompt_tokens=len(prompts[index]),
+                        completion_tokens=len(ids),
+                        logprobs=scores if logprobs else None,
+                        seconds=seconds,
+                    ),
+                )
+                for index, text, (ids, scores, stopped) in zip(members, texts, answers, strict=True)
+            ]
+
+    def stream(self, request: Request, sampling: Sampling) -> Iterator[int]:
+        """The token ids of one completion as they are drawn, the stop token left out."""
+        prompt = encode_prompts(self.tokenizer, [request.conversation()])[0]
+        room = self._room(prompt, sampling)
+        numbers = uniforms([request_key(request, self.model_version, sampling)], room)
+        for step in decode(self.model, [prompt], [room], numbers, sampling, self.stop):
+            token = int(step.tokens[0])
+            if token not in self.stop:
+                yield token
+
+    def _decode(
+        self,
+        prompts: Sequence[list[int]],
+        keys: Sequence[bytes],
+        sampling: Sampling,
+        logprobs: bool,
+    ) -> list[tuple[list[int], list[float], bool]]:
+        """Token ids, log-probabilities and whether the stop token came, for each prompt."""
+        limits = [self._room(prompt, sampling) for prompt in prompts]
+        numbers = uniforms(keys, max(limits))
+        tokens = np.zeros(numbers.shape, dtype=np.int64)
+        scores = np.zeros(numbers.shape, dtype=np.float32)
+        lengths = np.zeros(len(prompts), dtype=np.int64)
+        threads, training = torch.get_num_threads(), self.model.training
+        self.model.eval()
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        try:
+            steps = decode(
+                self.model, prompts, limits, numbers, sampling, self.stop, logprobs=logprobs
+            )
+            for index, step in enumerate(steps):
+                tokens[step.rows, index] = step.tokens
+                lengths[step.rows] = index + 1
+                if step.logprobs is not None:
+                    scores[step.rows, index] = step.logprobs
+        finally:
+            torch.set_num_threads(threads)
+            self.model.train(training)
+        answers = []
+        for row, length in enumerate(lengths.tolist()):
+            ids = tokens[row, :length].tolist()
+            answers.append((ids, scores[row, :length].tolist(), ids[-1] in self.stop))
+        return answers
+
+    def _room(self, prompt: Sequence[int], sampling: Sampling) -> int:
+        """New tokens a prompt may have: `max_new_tokens`, or what the model's context leaves."""
+        context = int(self.model.config.max_position_embeddings)
+        if len(prompt) >= context:
+            raise ValueError(
+                f"a prompt of {len(prompt)} tokens leaves no room in the model's context of "
+                f"{context}: shorten the question or use a model with a longer context"
+            )
+        return min(sampling.max_new_tokens, context - len(prompt))

@@ -1,0 +1,243 @@
+"""Parameters, bytes and floating-point operations of a heterogeneous Llama, in closed form.
+
+From sizes alone, without building a model, so that block costs, utilisation and dry runs can use
+it for any size. Wherever a shape is asked for, a model configuration or `Shape` fits. It does not
+know hardware or time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+from resources.models.variants import (
+    AttentionConfig,
+    FfnConfig,
+    block_config,
+    parse_attention,
+    parse_ffn,
+)
+
+
+class HasShape(Protocol):
+    """The sizes of a parent: `HeterogeneousLlamaConfig` has them all."""
+
+    hidden_size: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    intermediate_size: int
+    vocab_size: int
+    tie_word_embeddings: bool
+    attention_bias: bool
+    mlp_bias: bool
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes in which blocks are counted; `full` variants have the sizes given here."""
+
+    hidden_size: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    intermediate_size: int
+    vocab_size: int
+    tie_word_embeddings: bool = False
+    attention_bias: bool = False
+    mlp_bias: bool = False
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Shape:
+        """The shape in a `config.json` of the Llama family. Raises KeyError for a missing size."""
+        values = {field.name: config[field.name] for field in fields(cls) if field.name in config}
+        heads, hidden = config["num_attention_heads"], config["hidden_size"]
+        values["head_dim"] = config.get("head_dim") or hidden // heads
+        values["num_key_value_heads"] = config.get("num_key_value_heads") or heads
+        missing = [
+            name
+            for name in ("hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
+            if name not in values
+        ]
+        if missing:
+            raise KeyError(f"the model configuration lacks {missing[0]}")
+        return cls(**values)
+
+
+def attention_parameters(shape: HasShape, attention: str | AttentionConfig) -> int:
+    """Parameters of an attention sub-block with its norm (a no-op has neither)."""
+    part = _attention(shape, attention)
+    hidden = shape.hidden_size
+    if part["kind"] == "noop":
+        return 0
+    if part["kind"] == "linear":
+        return hidden + hidden * hidden
+    queries = shape.num_attention_heads * shape.head_dim
+    keys = _kv_size(shape, part)
+    bias = queries + 2 * keys + hidden if shape.attention_bias else 0
+    return hidden + hidden * (2 * queries + 2 * keys) + bias
+
+
+def ffn_parameters(shape: HasShape, ffn: str | FfnConfig) -> int:
+    """Parameters of an FFN sub-block with its norm (a no-op has neither)."""
+    part = _ffn(shape, ffn)
+    hidden = shape.hidden_size
+    if part["kind"] == "noop":
+        return 0
+    if part["kind"] == "linear":
+        return hidden + hidden * hidden
+    size = part["intermediate_size"] or 0
+    bias = 2 * size + hidden if shape.mlp_bias else 0
+    return hidden + 3 * hidden * size + bias
+
+
+def block_parameters(
+    shape: HasShape, attention: str | AttentionConfig, ffn: str | FfnConfig
+) -> int:
+    """Parameters of one layer with the given variants (names, or entries of `block_configs`)."""
+    return attention_parameters(shape, attention) + ffn_parameters(shape, ffn)
+
+
+def shared_parameters(shape: HasShape) -> int:
+    """Parameters outside the layers: embedding, output head unless tied, final norm."""
+    matrices = 1 if shape.tie_word_embeddings else 2
+    return matrices * shape.vocab_size * shape.hidden_size + shape.hidden_size
+
+
+def total_parameters(shape: HasShape, blocks: Sequence[Mapping[str, Any]]) -> int:
+    """Parameters of a model with these `block_configs`; equals the sum over its tensors."""
+    return shared_parameters(shape) + sum(
+        block_parameters(shape, block["attention"], block["ffn"]) for block in blocks
+    )
+
+
+def weight_bytes(parameters: int, dtype_bytes: int = 2) -> int:
+    """Bytes of the weights."""
+    return parameters * dtype_bytes
+
+
+def kv_bytes_per_token(
+    shape: HasShape, attention: str | AttentionConfig, dtype_bytes: int = 2
+) -> int:
+    """Bytes of keys and values that one layer keeps for one token of one sequence."""
+    part = _attention(shape, attention)
+    return 2 * _kv_size(shape, part) * dtype_bytes if part["kind"] == "full" else 0
+
+
+def activation_bytes(
+    shape: HasShape,
+    attention: str | AttentionConfig,
+    ffn: str | FfnConfig,
+    tokens: int,
+    dtype_bytes: int = 2,
+) -> int:
+    """Peak bytes of one layer's working tensors in inference, for `tokens` tokens at once.
+
+    The residual stream and its normed copy, and on top the larger sub-block: queries, keys,
+    values and the attention output (attention scores are never stored), or gate, up and their
+    product. A linear sub-block holds its output only.
+    """
+    attention_part, ffn_part = _attention(shape, attention), _ffn(shape, ffn)
+    hidden = shape.hidden_size
+    widths = [0]
+    if attention_part["kind"] == "linear" or ffn_part["kind"] == "linear":
+        widths.append(hidden)
+    if attention_part["kind"] == "full":
+        queries = shape.num_attention_heads * shape.head_dim
+        widths.append(2 * queries + 2 * _kv_size(shape, attention_part))
+    if ffn_part["kind"] == "full":
+        widths.append(3 * (ffn_part["intermediate_size"] or 0))
+    return (2 * hidden + max(widths)) * tokens * dtype_bytes
+
+
+def attention_flops(
+    shape: HasShape, attention: str | AttentionConfig, tokens: int, context: int = 0
+) -> int:
+    """Floating-point operations of a forward pass over `tokens` new tokens of one sequence.
+
+    `context` tokens are in the cache already; a new token attends to them, to those before it and
+    to itself (causal work, a multiply-add is 2). Norms and rotary embedding are not counted.
+    """
+    part = _attention(shape, attention)
+    hidden = shape.hidden_size
+    if part["kind"] == "noop":
+        return 0
+    if part["kind"] == "linear":
+        return 2 * tokens * hidden * hidden
+    queries = shape.num_attention_heads * shape.head_dim
+    projections = 2 * tokens * hidden * (2 * queries + 2 * _kv_size(shape, part))
+    attended = tokens * context + tokens * (tokens + 1) // 2
+    return projections + 4 * queries * attended
+
+
+def ffn_flops(shape: HasShape, ffn: str | FfnConfig, tokens: int) -> int:
+    """Floating-point operations of an FFN forward pass over `tokens` tokens (matrices only)."""
+    part = _ffn(shape, ffn)
+    hidden = shape.hidden_size
+    if part["kind"] == "noop":
+        return 0
+    if part["kind"] == "linear":
+        return 2 * tokens * hidden * hidden
+    return 6 * tokens * hidden * (part["intermediate_size"] or 0)
+
+
+def block_flops(
+    shape: HasShape,
+    attention: str | AttentionConfig,
+    ffn: str | FfnConfig,
+    tokens: int,
+    context: int = 0,
+) -> int:
+    """Forward operations of one layer; `tokens` and `context` as in `attention_flops`."""
+    return attention_flops(shape, attention, tokens, context) + ffn_flops(shape, ffn, tokens)
+
+
+def forward_flops(
+    shape: HasShape, blocks: Sequence[Mapping[str, Any]], tokens: int, context: int = 0
+) -> int:
+    """Forward operations of a whole model, output head included; training costs three times it."""
+    head = 2 * tokens * shape.hidden_size * shape.vocab_size
+    return head + sum(
+        block_flops(shape, block["attention"], block["ffn"], tokens, context) for block in blocks
+    )
+
+
+def generation_flops(
+    shape: HasShape, blocks: Sequence[Mapping[str, Any]], prompt: int, new_tokens: int
+) -> int:
+    """Forward operations to read `prompt` tokens and generate `new_tokens` with a cache.
+
+    The last token is never fed back, and the head runs once a generated token.
+    """
+    fed = prompt + new_tokens - 1
+    head = 2 * new_tokens * shape.hidden_size * shape.vocab_size
+    return head + sum(block_flops(shape, block["attention"], block["ffn"], fed) for block in blocks)
+
+
+def blocks_of(shape: HasShape, variants: Sequence[tuple[str, str]]) -> list[Mapping[str, Any]]:
+    """`block_configs` of a list of (attention, ffn) variant names, a pair a layer."""
+    return [
+        block_config(
+            attention,
+            ffn,
+            num_attention_heads=shape.num_attention_heads,
+            num_key_value_heads=shape.num_key_value_heads,
+            intermediate_size=shape.intermediate_size,
+        )
+        for attention, ffn in variants
+    ]
+
+
+def _attention(shape: HasShape, attention: str | AttentionConfig) -> AttentionConfig:
+    if isinstance(attention, str):
+        return parse_attention(attention, shape.num_attention_heads, shape.num_key_value_heads)
+    return attention
+
+
+def _ffn(shape: HasShape, ffn: str | FfnConfig) -> FfnConfig:
+    return parse_ffn(ffn, shape.intermediate_size) if isinstance(ffn, str) else ffn
+
+
+def _kv_size(shape: HasShape, part: AttentionConfig) -> int:
+    return (part["num_key_value_heads"] or 0) * shape.head_dim

@@ -1,0 +1,87 @@
+"""Configuration of the heterogeneous Llama: Llama's fields plus one entry a layer.
+
+It checks shapes, so that a wrong architecture fails here with the layer named and not inside a
+matrix product. It does not know weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import LlamaConfig
+
+KINDS = ("full", "linear", "noop")
+
+
+@strict
+class HeterogeneousLlamaConfig(LlamaConfig):
+    """Llama whose layers differ: `block_configs[i]` says what layer i holds.
+
+    Each entry is `{"attention": {"kind", "num_key_value_heads"}, "ffn": {"kind",
+    "intermediate_size"}}` with kind "full" (softmax attention, SwiGLU), "linear" (one matrix) or
+    "noop" (nothing, its norm included). Left out, every layer is full with the global sizes.
+    The global `num_key_value_heads` and `intermediate_size` are the parent's.
+    """
+
+    model_type = "heterogeneous_llama"
+    block_configs: list[Any] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        if self.attention_dropout:
+            raise ValueError("attention_dropout is not supported: use 0")
+        if self.block_configs is None:
+            self.block_configs = [{} for _ in range(self.num_hidden_layers)]
+        if len(self.block_configs) != self.num_hidden_layers:
+            raise ValueError(
+                f"block_configs has {len(self.block_configs)} entries for "
+                f"num_hidden_layers = {self.num_hidden_layers}: one a layer is needed"
+            )
+        self.block_configs = [
+            self._block(layer, block) for layer, block in enumerate(self.block_configs)
+        ]
+
+    def _block(self, layer: int, block: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        where = f"block_configs[{layer}]"
+        _known(where, block, ("attention", "ffn"))
+        attention = self._part(
+            f"{where}.attention",
+            block.get("attention", {}),
+            "num_key_value_heads",
+            self.num_key_value_heads,
+        )
+        heads = attention["num_key_value_heads"]
+        if heads is not None and self.num_attention_heads % heads:
+            raise ValueError(
+                f"{where}.attention: {heads} key-value heads do not divide "
+                f"{self.num_attention_heads} query heads"
+            )
+        ffn = self._part(
+            f"{where}.ffn", block.get("ffn", {}), "intermediate_size", self.intermediate_size
+        )
+        return {"attention": attention, "ffn": ffn}
+
+    @staticmethod
+    def _part(
+        where: str, part: dict[str, Any], size_key: str, default: int | None
+    ) -> dict[str, Any]:
+        _known(where, part, ("kind", size_key))
+        kind = part.get("kind", "full")
+        if kind not in KINDS:
+            raise ValueError(f"{where}: kind {kind!r} is unknown: use one of {', '.join(KINDS)}")
+        if kind != "full":
+            return {"kind": kind, size_key: None}
+        size = part.get(size_key)
+        size = default if size is None else size
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"{where}: {size_key} must be a positive integer, not {size!r}")
+        return {"kind": kind, size_key: size}
+
+
+def _known(where: str, value: dict[str, Any], keys: tuple[str, ...]) -> None:
+    unknown = set(value) - set(keys)
+    if unknown:
+        raise ValueError(
+            f"{where}: unknown key {sorted(unknown)[0]!r}: known are {', '.join(keys)}"
+        )

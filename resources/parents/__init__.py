@@ -1,0 +1,1 @@
+"""How the bundled tokenizer, parents and teacher are made, from nothing but seeds."""

@@ -1,0 +1,178 @@
+"""Trains one bundled model from scratch: seeded, resumable, on whatever CPU there is.
+
+    python -m resources.parents.pretrain super [--threads 1] [--work DIR]
+
+It makes source assets, outside the asset graph, and so has a plain torch loop of its own: Muon for
+the matrices, AdamW for the rest, right-padded batches of equal lengths (causal attention needs no
+mask then). Kill it and start it again: it goes on at the last checkpoint.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from resources.parents.configuration import BUNDLED, ParentModel, Parents, load
+from resources.parents.documents import Document, encode, problems
+
+CHUNK = 2048  # documents drawn, sorted by length and cut into batches together
+SAVE_SECONDS = 30.0
+
+
+def batches(
+    parents: Parents, model: ParentModel, tokenizer: Any, start_chunk: int
+) -> Iterator[tuple[int, bool, list[Document]]]:
+    """Batches of about `batch_tokens` from chunk `start_chunk` on, as (chunk, is last, documents).
+
+    A chunk depends on its number alone, so training resumes at a chunk's start.
+    """
+    budget = int(parents.optimizer["batch_tokens"])
+    chunk = start_chunk
+    while True:
+        seed = f"{parents.seed}/{model.name}/{chunk}"
+        drawn = problems(model.styles, parents.domains, model.depths, seed=seed)
+        rng = Random(seed)
+        documents = encode(
+            tokenizer,
+            [next(drawn) for _ in range(CHUNK)],
+            rng=rng,
+            thinks="thinking" in model.styles,
+        )
+        documents.sort(key=lambda document: len(document.ids))
+        cut: list[list[Document]] = [[]]
+        for document in documents:
+            if cut[-1] and (len(cut[-1]) + 1) * len(document.ids) > budget:
+                cut.append([])
+            cut[-1].append(document)
+        rng.shuffle(cut)
+        for number, batch in enumerate(cut):
+            yield chunk, number == len(cut) - 1, batch
+        chunk += 1
+
+
+def tensors(documents: list[Document], padding: int) -> tuple[Any, Any]:
+    """(input ids, labels), both [B, T]; labels are the next token, -100 where no loss is."""
+    import torch
+
+    longest = max(len(document.ids) for document in documents)
+    ids = torch.full((len(documents), longest), padding)
+    labels = torch.full((len(documents), longest), -100)
+    for row, document in enumerate(documents):
+        tokens = torch.tensor(document.ids)
+        ids[row, : len(tokens)] = tokens
+        mask = torch.tensor(document.mask[1:])
+        labels[row, : len(tokens) - 1] = torch.where(mask, tokens[1:], -100)
+    return ids, labels
+
+
+def train(parents: Parents, model: ParentModel, work: Path, threads: int) -> Path:
+    """Train to the token budget; returns the folder of the finished bf16 checkpoint."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(parents.seed)
+    tokenizer = AutoTokenizer.from_pretrained(BUNDLED / "tokenizer")
+    network = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            max_position_embeddings=1024,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            **model.shape,
+        )
+    )
+    matrices = [p for n, p in network.named_parameters() if p.ndim == 2 and "embed" not in n]
+    others = [p for n, p in network.named_parameters() if p.ndim != 2 or "embed" in n]
+    rate = parents.optimizer["learning_rate"]
+    decay = parents.optimizer["weight_decay"]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.Muon(
+            matrices, lr=rate, weight_decay=decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+        ),
+        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
+    ]
+    work.mkdir(parents=True, exist_ok=True)
+    state = {"chunk": 0, "step": 0, "tokens": 0, "seconds": 0.0}
+    saved = work / "state.pt"
+    if saved.exists():
+        loaded = torch.load(saved, weights_only=True)
+        network.load_state_dict(loaded["network"])
+        for optimizer, values in zip(optimizers, loaded["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
+        state = loaded["state"]
+    begun, written = time.monotonic() - state["seconds"], time.monotonic()
+    while state["tokens"] < model.tokens:
+        for chunk, last, documents in batches(parents, model, tokenizer, state["chunk"]):
+            ids, labels = tensors(documents, tokenizer.pad_token_id)
+            warm = min(1.0, (state["step"] + 1) / parents.optimizer["warmup_steps"])
+            left = max(0.0, 1.0 - state["tokens"] / model.tokens)
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * warm * min(1.0, left / 0.6 + 0.02)
+            hidden = network.model(input_ids=ids, use_cache=False).last_hidden_state
+            counted = labels >= 0
+            logits = network.lm_head(hidden[counted]).float()
+            loss = torch.nn.functional.cross_entropy(logits, labels[counted])
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+            state["step"] += 1
+            state["tokens"] += sum(len(document.ids) for document in documents)
+            if state["step"] % 50 == 0:
+                state["seconds"] = time.monotonic() - begun
+                line = {"loss": round(loss.item(), 4), **state}
+                print(json.dumps(line), flush=True)
+                with (work / "log.jsonl").open("a") as log:
+                    log.write(json.dumps(line) + "\n")
+            if state["tokens"] >= model.tokens:
+                break
+            if last:
+                state["chunk"] = chunk + 1
+                if time.monotonic() - written > SAVE_SECONDS:
+                    state["seconds"] = time.monotonic() - begun
+                    _save(saved, network, optimizers, state)
+                    written = time.monotonic()
+    target = work / "model"
+    network.to(torch.bfloat16).save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    return target
+
+
+def _save(path: Path, network: Any, optimizers: list[Any], state: dict[str, Any]) -> None:
+    import torch
+
+    temporary = path.with_suffix(".tmp")
+    torch.save(
+        {
+            "network": network.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            "state": state,
+        },
+        temporary,
+    )
+    os.replace(temporary, path)
+
+
+def main() -> None:
+    """The command line."""
+    parents = load()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", choices=sorted(parents.models))
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--work", type=Path, default=Path(".pretrain"))
+    arguments = parser.parse_args()
+    model = parents.models[arguments.model]
+    print(train(parents, model, arguments.work / model.name, arguments.threads))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Parts that every recipe section shares: strict sections, units and ranges, optimizer settings.
+
+Knows no stage; the sections themselves are in `family.py` and `model.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from resources.recipe.errors import nearest
+
+DOMAINS = ("math", "code", "science", "tools", "instructions")
+DEEPEST = 8
+
+Count = Annotated[int, Field(gt=0)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Text = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Domain = Literal["math", "code", "science", "tools", "instructions"]
+Reasoning = Literal["on", "off"]
+Depth = Annotated[int, Field(ge=1, le=DEEPEST)]
+
+
+def impossible(message: str) -> PydanticCustomError:
+    """An error for a value that is well typed but cannot be right; `message` says what would be."""
+    return PydanticCustomError("impossible", "{message}", {"message": message})
+
+
+def check_weights(weights: dict[Any, float], what: str, empty_allowed: bool = False) -> None:
+    """Refuse weights that cannot be normalised (an empty mapping may mean "all equally")."""
+    if not weights and empty_allowed:
+        return
+    if sum(weights.values()) <= 0:
+        raise impossible(f"{what} weights sum to 0; give at least one a positive weight")
+
+
+class Section(BaseModel):
+    """A recipe section: immutable, strictly typed, no unknown key, no missing key.
+
+    `section.model_dump(mode="json")` is its semantic slice (plain JSON values; integer mapping
+    keys become strings).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_keys(cls, data: Any) -> Any:
+        """Refuse unknown and missing keys before anything else, with what would be right."""
+        if not isinstance(data, dict):
+            return data
+        for key in data:
+            if key not in cls.model_fields:
+                raise PydanticCustomError(
+                    "unknown_key",
+                    "unknown key '{key}'; {hint}",
+                    {"key": str(key), "hint": nearest(str(key), cls.model_fields)},
+                )
+        for key, field in cls.model_fields.items():
+            if field.is_required() and key not in data:
+                raise PydanticCustomError(
+                    "missing_key",
+                    "missing key '{key}'; add `{key}: …` ({what})",
+                    {"key": key, "what": field.description or _type_name(field.annotation)},
+                )
+        return data
+
+
+def _type_name(annotation: Any) -> str:
+    name = getattr(annotation, "__name__", None)
+    if name in {"int", "float", "str", "bool"}:
+        return {
+            "int": "a whole number",
+            "float": "a number",
+            "str": "text",
+            "bool": "true or false",
+        }[name]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"a section with {', '.join(annotation.model_fields)}"
+    return str(annotation).replace("typing.", "").replace("resources.recipe.", "")
+
+
+class Sampling(Section):
+    """How answers are drawn: `temperature` 0 is greedy; `max_new_tokens` in tokens."""
+
+    temperature: NonNegative
+    top_p: PositiveShare
+    max_new_tokens: Count
+
+
+class Optimizer(Section):
+    """AdamW and its schedule; rates per optimizer step, `warmup_ratio` a share of all steps."""
+
+    learning_rate: Positive = Field(description="peak learning rate")
+    schedule: Literal["constant", "cosine"]
+    warmup_ratio: Share = Field(description="share of the steps, 0 to 1")
+    min_learning_rate: NonNegative = Field(description="where a cosine schedule ends")
+    weight_decay: NonNegative
+    betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(min_length=2, max_length=2)
+    gradient_clipping: NonNegative = Field(description="largest gradient norm; 0 turns it off")
+
+    @model_validator(mode="after")
+    def _schedule_falls(self) -> Self:
+        if self.min_learning_rate > self.learning_rate:
+            raise impossible(
+                f"min_learning_rate {self.min_learning_rate:g} is above learning_rate "
+                f"{self.learning_rate:g}; it must be at most that"
+            )
+        return self
+
+
+class Training(Optimizer):
+    """Optimizer plus how much is trained: exactly one of `tokens` and `epochs`.
+
+    `batch_tokens` is the capacity of one optimizer step in tokens, a multiple of
+    `sequence_length`.
+    """
+
+    tokens: Count | None = Field(default=None, description="tokens to train on")
+    epochs: Count | None = Field(default=None, description="passes over the data")
+    batch_tokens: Count = Field(description="tokens of one optimizer step")
+    sequence_length: Count = Field(description="longest sequence, tokens")
+
+    @model_validator(mode="after")
+    def _amount_and_batch(self) -> Self:
+        if (self.tokens is None) == (self.epochs is None):
+            raise impossible("give exactly one of 'tokens' and 'epochs'")
+        if self.batch_tokens % self.sequence_length:
+            down = max(1, self.batch_tokens // self.sequence_length) * self.sequence_length
+            raise impossible(
+                f"batch_tokens {self.batch_tokens} is not a multiple of sequence_length "
+                f"{self.sequence_length}; {down} would be"
+            )
+        return self

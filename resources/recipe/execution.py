@@ -1,0 +1,60 @@
+"""Execution settings: where and how fast, never what. They are recorded and never enter a key."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from resources.recipe.base import Count, NonNegative, Positive, Section
+
+
+class Rates(Section):
+    """Tokens a second of a model of `parameters` parameters on this machine, by kind of work."""
+
+    parameters: Count
+    train: Positive
+    score: Positive
+    sample: Positive
+
+
+class Size(Section):
+    """A model's cost relative to the one the rates were measured on, and its layer count."""
+
+    relative_cost: Positive
+    layers: Count
+
+
+class Typical(Section):
+    """Typical lengths in tokens, for predictions only: a whole example, and answers by mode."""
+
+    example: Count
+    response_on: Count
+    response_off: Count
+
+
+class Planned(Section):
+    """What a stage is planned to cost: tokens processed and seconds on the stated machine."""
+
+    tokens: Count
+    seconds: NonNegative
+
+
+class Execution(Section):
+    """How a run is executed. `micro_batch` in sequences, `approval_seconds` a predicted cost.
+
+    Work predicted to take longer than `approval_seconds` waits for approval when a sensor asks for
+    it. `budget` states the plan stage by stage (empty: not stated).
+    """
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: Count = 2
+    micro_batch: Count = 32
+    engine: Literal["transformers", "vllm"] = "transformers"
+    zero_stage: Annotated[int, Field(ge=0, le=3)] = 0
+    tensor_parallel: Count = 1
+    approval_seconds: Positive = 3600.0
+    rates: Rates = Rates(parameters=1_900_000, train=9000.0, score=30000.0, sample=4000.0)
+    sizes: dict[str, Size] = Field(default_factory=dict)
+    typical: Typical = Typical(example=85, response_on=60, response_off=15)
+    budget: dict[str, Planned] = Field(default_factory=dict)

@@ -1,0 +1,218 @@
+"""The shared half of a recipe: tasks, teacher, SFT data, pass rates, rewards, evaluation.
+
+Knows nothing of a single model's path (see `model.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from resources.recipe.base import (
+    Count,
+    CountOrZero,
+    Depth,
+    Domain,
+    Name,
+    NonNegative,
+    PositiveShare,
+    Sampling,
+    Section,
+    Text,
+    Training,
+    check_weights,
+    impossible,
+)
+from resources.recipe.errors import nearest
+from resources.tasks.generate import kinds
+from resources.tasks.problem import DEEPEST_TRAINED
+
+
+class ProblemSource(Section):
+    """A real data set entering by the problems door: which file, which field means what.
+
+    `path` is a local file (`./…`, `/…`) for jsonl and parquet, a hub id for hub. `fields` maps our
+    column (question, expected_answer, tests, …) to theirs.
+    """
+
+    format: Literal["jsonl", "parquet", "hub"]
+    path: Text
+    config: str | None = None
+    split: str = "train"
+    fields: dict[str, Text] = Field(min_length=1)
+    license: Text
+    limit: Count | None = None
+
+    @model_validator(mode="after")
+    def _question_is_mapped(self) -> Self:
+        if "question" not in self.fields:
+            raise impossible("fields must map 'question' to a column of the source")
+        return self
+
+
+class Problems(Section):
+    """Training questions of a domain: `train` procedural ones, plus `extra_sources`.
+
+    `kinds` weighs the domain's generators (empty: all equally); `depths` weighs serial depth k.
+    """
+
+    train: CountOrZero = Field(description="number of generated training problems")
+    kinds: dict[str, NonNegative]
+    depths: dict[Depth, NonNegative]
+    extra_sources: list[ProblemSource]
+
+    @model_validator(mode="after")
+    def _something_to_draw(self) -> Self:
+        check_weights(self.kinds, "kinds", empty_allowed=True)
+        if self.train:
+            check_weights(self.depths, "depths")
+            deepest = max(self.depths)
+            if deepest > DEEPEST_TRAINED:
+                raise impossible(
+                    f"depths: {deepest} is only held out; training stops at {DEEPEST_TRAINED}"
+                )
+        elif not self.extra_sources:
+            raise impossible("train is 0 and extra_sources is empty; a domain needs problems")
+        return self
+
+
+class HeldOut(Section):
+    """Benchmark problems, stratified: `per_domain_per_depth` of each domain at each depth k."""
+
+    per_domain_per_depth: Count
+    depths: list[Depth] = Field(min_length=1)
+
+
+class Corpus(Section):
+    """Plain text for importance, block training, distillation; `max_tokens` a document."""
+
+    documents: Count
+    max_tokens: Count
+
+
+class SftDomain(Section):
+    """How many questions of a domain are answered, and how often with thinking on and off."""
+
+    prompts: Count
+    samples_on: CountOrZero
+    samples_off: CountOrZero
+    generation: Sampling | None = None
+
+    @model_validator(mode="after")
+    def _something_is_sampled(self) -> Self:
+        if not self.samples_on + self.samples_off:
+            raise impossible("samples_on and samples_off are both 0; drop the domain instead")
+        return self
+
+
+class PublishedRows(Section):
+    """Published row counts of a domain, for comparison in the report (null: not broken down)."""
+
+    on: CountOrZero | None
+    off: CountOrZero | None
+    total: Count
+
+
+class PassRates(Sampling):
+    """Which checkpoint estimates difficulty, on how many prompts and samples.
+
+    Prompts with a pass rate at or above `discard_at` are dropped.
+    """
+
+    model: Name
+    artifact: Name
+    domains: list[Domain] = Field(min_length=1)
+    prompts: Count
+    samples: Count
+    discard_at: PositiveShare
+
+
+class InstructionPrompts(Section):
+    """Synthetic prompts with 1 to `max_constraints` checkable instructions each."""
+
+    prompts: Count
+    max_constraints: Annotated[int, Field(ge=1, le=10)]
+
+
+class RewardModel(Training):
+    """The reward model: trained from `base`/`artifact` on ranked samples, or taken `pretrained`.
+
+    With `pretrained` (a path or hub id) nothing is trained.
+    """
+
+    base: Name
+    artifact: Name
+    pretrained: Text | None = None
+    prompts: Count
+    samples: Annotated[int, Field(ge=2)]
+    temperature: Annotated[float, Field(gt=0)]
+    top_p: PositiveShare
+    max_new_tokens: Count
+
+
+class Decoding(Section):
+    """Sampling of one reasoning mode at evaluation."""
+
+    temperature: NonNegative
+    top_p: PositiveShare
+
+
+class Benchmarks(Section):
+    """Evaluation of every checkpoint: `samples` a problem (one where decoding is greedy)."""
+
+    samples: Count
+    max_new_tokens: Count
+    on: Decoding
+    off: Decoding
+    domains: list[Domain] = Field(min_length=1)
+
+
+class Family(Section):
+    """What the models of a family share."""
+
+    name: Name
+    seed: CountOrZero
+    tokenizer: Text = Field(description="tokenizer folder: bundled/…, a path, or a hub id")
+    teacher: Text = Field(description="reasoning teacher: bundled/…, a path, or a hub id")
+    off_generator: Name = Field(
+        description="'teacher', or the model whose parent answers with thinking off"
+    )
+    license: Text
+    problems: dict[Domain, Problems] = Field(min_length=1)
+    held_out: HeldOut
+    watched_folder: str | None = None
+    corpus: Corpus
+    sft_data: dict[Domain, SftDomain] = Field(min_length=1)
+    generation: Sampling
+    published_rows: dict[str, PublishedRows] | None = None
+    pass_rates: PassRates
+    instruction_prompts: InstructionPrompts
+    reward_model: RewardModel
+    benchmarks: Benchmarks
+
+    def generation_for(self, domain: str) -> Sampling:
+        """Return how reasoning-on answers of `domain` are sampled (its own, or the shared)."""
+        own = self.sft_data[domain].generation  # type: ignore[index]
+        return own if own is not None else self.generation
+
+    @model_validator(mode="after")
+    def _domains_have_problems(self) -> Self:
+        for domain, problems in self.problems.items():
+            for kind in problems.kinds:
+                if kind not in kinds(domain):
+                    raise impossible(
+                        f"problems.{domain}.kinds: no kind '{kind}'; {nearest(kind, kinds(domain))}"
+                    )
+        for where, used in (
+            ("sft_data", list(self.sft_data)),
+            ("pass_rates.domains", list(self.pass_rates.domains)),
+            ("benchmarks.domains", list(self.benchmarks.domains)),
+        ):
+            for domain in used:
+                if domain not in self.problems:
+                    raise impossible(
+                        f"{where} names '{domain}', which has no problems; "
+                        f"add it to 'problems' or use one of {', '.join(self.problems)}"
+                    )
+        return self

@@ -1,0 +1,98 @@
+"""The whole recipe: family, models in order, execution, sources, and checks across sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from resources.recipe.errors import nearest
+from resources.recipe.execution import Execution
+from resources.recipe.family import Family
+from resources.recipe.model import ModelRecipe
+from resources.recipe.paths import resolve
+from resources.recipe.reading import Source
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A loaded recipe. `models` are in the order nano, super, ultra, then others by name.
+
+    `sources` maps "<file stem>.<key path>" to where the value comes from.
+    """
+
+    name: str
+    directory: Path
+    family: Family
+    models: Mapping[str, ModelRecipe]
+    execution: Execution
+    sources: Mapping[str, Source] = field(default_factory=dict)
+
+    def resolve(self, path: str) -> Path | str:
+        """Return what a path of this recipe means: a local folder, or a hub id as `str`."""
+        return resolve(path, self.directory)
+
+
+def disagreements(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator[tuple[str, str]]:
+    """Yield (file stem and key path, message) for what does not fit across sections."""
+    off, generators = family.off_generator, (*models, "teacher")
+    if off not in generators:
+        yield "family.off_generator", f"no model '{off}'; {nearest(off, generators)}"
+    references = [
+        ("pass_rates", "model", family.pass_rates.model, family.pass_rates.artifact),
+        ("reward_model", "base", family.reward_model.base, family.reward_model.artifact),
+    ]
+    for section, key, model, artifact in references:
+        if model not in models:
+            yield f"family.{section}.{key}", f"no model '{model}'; {nearest(model, models)}"
+            continue
+        line = models[model].artifacts()
+        if artifact not in line:
+            yield (
+                f"family.{section}.artifact",
+                f"{model} makes no '{artifact}'; {nearest(artifact, line)}",
+            )
+    for name, model_recipe in models.items():
+        for index, stage in enumerate(model_recipe.sft):
+            for domain in stage.domains:
+                if domain not in family.sft_data:
+                    yield (
+                        f"{name}.sft[{index}].domains",
+                        f"no SFT data for domain '{domain}'; "
+                        f"{nearest(domain, family.sft_data)} (family.sft_data)",
+                    )
+            for mode, wanted in (("on", "samples_on"), ("off", "samples_off")):
+                if mode in stage.reasoning and not any(
+                    getattr(family.sft_data[domain], wanted)
+                    for domain in stage.domains
+                    if domain in family.sft_data
+                ):
+                    yield (
+                        f"{name}.sft[{index}].reasoning",
+                        f"'{mode}' is wanted, but {wanted} is 0 in all of the stage's domains; "
+                        "sample some or leave the mode out",
+                    )
+        if model_recipe.preference is not None:
+            for index, round_ in enumerate(model_recipe.preference.rounds):
+                for domain in round_.domains:
+                    if domain not in family.problems:
+                        yield (
+                            f"{name}.preference.rounds[{index}].domains",
+                            f"no problems in domain '{domain}'; {nearest(domain, family.problems)}",
+                        )
+        if model_recipe.grpo is not None:
+            need = model_recipe.grpo.prompts_per_step
+            if need > family.pass_rates.prompts:
+                yield (
+                    f"{name}.grpo.prompts_per_step",
+                    f"{need} is more than the {family.pass_rates.prompts} prompts with a pass rate "
+                    "(family.pass_rates.prompts)",
+                )
+        if model_recipe.rloo is not None:
+            need = model_recipe.rloo.prompts_per_step
+            if need > family.instruction_prompts.prompts:
+                yield (
+                    f"{name}.rloo.prompts_per_step",
+                    f"{need} is more than the {family.instruction_prompts.prompts} instruction "
+                    "prompts (family.instruction_prompts.prompts)",
+                )

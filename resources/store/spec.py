@@ -1,0 +1,37 @@
+"""One declarative record per asset: what the planner, the command line and Dagster all read.
+
+Plain data; nothing here imports what a record names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One asset.
+
+    `fn` is "package.module:function" with `fn(workdir, inputs, recipe, execution) -> Output`, and
+    each of `checks` names a `check(artifact, inputs) -> CheckResult`; both are imported only when
+    used. `inputs` maps the function's names for its inputs to asset keys.
+    """
+
+    key: str
+    stage: str  # the folder under assets/, which is the Dagster group
+    fn: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # semantic slice, JSON values
+    seed: int = 0  # the family's; the asset's own is derived from it and the key
+    version: str | None = None  # hand-bumped code version; None: the hash of the code
+    checks: tuple[str, ...] = ()
+    reproducibility: str = "exact"  # or "statistical"
+    model: str | None = None
+    kinds: tuple[str, ...] = ()
+    description: str = ""
+    pool: str | None = None
+    predicted: Mapping[str, float] = field(default_factory=dict)  # seconds, tokens, bytes
+    source: str | None = None  # of source assets: the path whose content hash is the version
+    observe: tuple[str, ...] = ()  # further files whose content hash enters the memo key

@@ -1,0 +1,1 @@
+"""Procedural, verifiable problems with a serial depth, and loaders for real ones."""

@@ -1,0 +1,168 @@
+"""Real data by the same door: JSONL, Parquet or a hub id, with a declared field mapping.
+
+Gives rows of the `problems` view. A mapping names, for each of our fields, the field of theirs; a
+mapping never guesses. Knows nothing of recipes beyond the plain mapping it is given.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resources.tasks.generate import problem_table
+from resources.tasks.problem import is_held_out_row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LETTERS = "ABCDEFGHIJ"
+FIELDS = (
+    "question",
+    "expected_answer",
+    "tests",
+    "choices",
+    "subject",
+    "subtopic",
+    "difficulty",
+    "metadata",
+)
+_GSM8K_ANSWER = re.compile(r"####\s*(\S.*)$", re.MULTILINE)
+
+
+class LoadError(ValueError):
+    """A source cannot be read as declared: which source, row and field, and what would be right."""
+
+
+def load(source: Mapping[str, Any], domain: str, *, base: Path | None = None) -> "pa.Table":
+    """Rows of the `problems` view, without ids, read from one declared source.
+
+    `source` has `format` (jsonl, parquet or hub), `path` (a file, or a hub id), optional `config`,
+    `split`, `limit`, `license`, and `fields`: our field -> theirs. Of multiple-choice data
+    `choices` names their list of options and `expected_answer` a letter, an index or an option's
+    text. A `####` mark in an expected answer is cut as GSM8K writes it.
+
+    Raises LoadError when the file is missing, a row is not as declared, or the hub cannot be had.
+    """
+    rows = _read(source, base)
+    name = str(source["path"])
+    fields: Mapping[str, str] = source.get("fields") or {"question": "question"}
+    unknown = sorted(set(fields) - set(FIELDS))
+    if unknown:
+        raise LoadError(f"{name}: unknown field {unknown[0]!r} in `fields`; known: {', '.join(FIELDS)}")
+    if "question" not in fields:
+        raise LoadError(f"{name}: `fields` must say which field is the question")
+    limit = source.get("limit")
+    made: list[dict[str, Any]] = []
+    for number, row in enumerate(rows, 1):
+        if limit is not None and len(made) >= int(limit):
+            break
+        made.append(to_problem(row, fields, domain, name, number, source.get("license") or "unknown"))
+    for row in made:
+        row["split"] = "held_out" if is_held_out_row(row) else "train"
+    return problem_table(made)
+
+
+def _read(source: Mapping[str, Any], base: Path | None) -> list[dict[str, Any]]:
+    form, name = source.get("format"), str(source["path"])
+    if form == "hub":
+        from datasets import load_dataset
+
+        try:
+            found = load_dataset(name, source.get("config"), split=source.get("split") or "train")
+        except Exception as error:
+            raise LoadError(
+                f"hub data set {name}: cannot be had ({type(error).__name__}): check the id and the "
+                "network, or download it and give its path with format jsonl or parquet"
+            ) from error
+        return [dict(row) for row in found]
+    path = Path(name).expanduser()
+    if base is not None and not path.is_absolute():
+        path = base / path
+    if not path.is_file():
+        raise LoadError(f"{path}: no such file; check `path` in the recipe's extra_sources")
+    if form == "parquet":
+        import pyarrow.parquet as pq
+
+        return list(pq.read_table(path).to_pylist())
+    if form != "jsonl":
+        raise LoadError(f"{name}: format {form!r} is unknown: use jsonl, parquet or hub")
+    return read_json_lines(path)
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file; LoadError, with the line, where one is not an object."""
+    rows = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise LoadError(f"{path}:{number}: not JSON: {error.msg}") from error
+            if not isinstance(row, dict):
+                raise LoadError(f"{path}:{number}: each line must be a JSON object")
+            rows.append(row)
+    return rows
+
+
+def _field(row: Mapping[str, Any], key: str, where: str) -> Any:
+    if key not in row:
+        raise LoadError(f"{where}: no field {key!r}; it has {', '.join(sorted(row))}")
+    return row[key]
+
+
+def to_problem(
+    row: Mapping[str, Any],
+    fields: Mapping[str, str],
+    domain: str,
+    name: str,
+    number: int,
+    license_name: str,
+) -> dict[str, Any]:
+    """One row of theirs as one of ours; LoadError names the row and field that do not fit."""
+    where = f"{name}:{number}"
+    values = {ours: _field(row, theirs, where) for ours, theirs in fields.items()}
+    question = str(values["question"]).strip()
+    if not question:
+        raise LoadError(f"{where}: the question ({fields['question']!r}) is empty")
+    expected = values.get("expected_answer", "")
+    if "choices" in values:
+        question, expected = _choices(question, list(values["choices"]), expected, where)
+    else:
+        marked = _GSM8K_ANSWER.search(str(expected))
+        expected = marked.group(1).replace(",", "").strip() if marked else str(expected)
+    tests = values.get("tests", "")
+    metadata = values.get("metadata", {})
+    return {
+        "domain": domain,
+        "kind": "loaded",
+        "source": name,
+        "question": question,
+        "expected_answer": expected,
+        "difficulty": int(values["difficulty"]) if "difficulty" in values else None,
+        "license": license_name,
+        "tests": "\n".join(tests) if isinstance(tests, list) else str(tests),
+        "subject": str(values.get("subject", "")),
+        "subtopic": str(values.get("subtopic", "")),
+        "prompt_messages": None,
+        "metadata": metadata if isinstance(metadata, str) else json.dumps(metadata, sort_keys=True),
+        "composition": question,
+    }
+
+
+def _choices(question: str, options: list[Any], answer: Any, where: str) -> tuple[str, str]:
+    texts = [str(option) for option in options]
+    if isinstance(answer, int) and 0 <= answer < len(texts):
+        letter = LETTERS[answer]
+    elif str(answer).strip() in LETTERS[: len(texts)] and str(answer).strip():
+        letter = str(answer).strip()
+    elif str(answer).strip().isdigit() and int(answer) < len(texts):
+        letter = LETTERS[int(answer)]
+    elif str(answer) in texts:
+        letter = LETTERS[texts.index(str(answer))]
+    else:
+        raise LoadError(f"{where}: answer {answer!r} is no letter, index or text of {len(texts)} choices")
+    listed = " ".join(f"{name}={text}" for name, text in zip(LETTERS, texts, strict=False))
+    return f"{question} {listed}", letter

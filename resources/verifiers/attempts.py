@@ -1,0 +1,165 @@
+"""Sample and verify: problems go in, judged responses come out.
+
+The one way in which pass rates, preference data, RL rollouts and benchmarks ask an engine and judge
+what it says. It does not know which model answers, nor what the verdicts are used for.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from resources.engines.protocol import Completion, Engine, Request, Sampling
+from resources.models.template import SYSTEM, prompt_messages
+from resources.verifiers import reasoning as toggle
+from resources.verifiers.verdict import Verdict
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from transformers import PreTrainedTokenizerFast
+
+Problem = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A problem asked once: reasoning is "on" or "off", `sample_index` names the draw."""
+
+    problem: Problem
+    reasoning: str
+    sample_index: int = 0
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A response to a prompt with its verdict."""
+
+    prompt: Prompt
+    completion: Completion
+    verdict: Verdict
+
+    @property
+    def truncated(self) -> bool:
+        """True when the response ran into the token limit."""
+        return self.completion.finish_reason == "length"
+
+    @property
+    def follows_toggle(self) -> bool:
+        """True when it thinks exactly if it was asked to."""
+        return toggle.follows_toggle(self.completion.text, self.prompt.reasoning)
+
+
+def messages(problem: Problem, reasoning: str) -> list[dict[str, str]]:
+    """The conversation that asks a problem: the toggle, then its messages or its question."""
+    given = problem.get("prompt_messages")
+    if not given:
+        return prompt_messages(problem["question"], reasoning)
+    return [{"role": "system", "content": SYSTEM[reasoning]}, *json.loads(given)]
+
+
+def request(prompt: Prompt) -> Request:
+    """The engine request of a prompt."""
+    turns = messages(prompt.problem, prompt.reasoning)
+    return Request(tuple((turn["role"], turn["content"]) for turn in turns), prompt.sample_index)
+
+
+def every(problems: Iterable[Problem], reasoning: str, samples: int) -> list[Prompt]:
+    """`samples` prompts of each problem, problem by problem."""
+    return [Prompt(problem, reasoning, index) for problem in problems for index in range(samples)]
+
+
+def attempt(
+    engine: Engine, prompts: Sequence[Prompt], sampling: Sampling, *, logprobs: bool = False
+) -> list[Attempt]:
+    """Answer every prompt and judge every answer, in the order given."""
+    from resources.verifiers.dispatch import verify_many
+
+    requests = [request(prompt) for prompt in prompts]
+    completions = engine.generate(requests, sampling, logprobs=logprobs)
+    verdicts = verify_many(
+        [dict(prompt.problem) for prompt in prompts],
+        [completion.text for completion in completions],
+        [prompt.reasoning for prompt in prompts],
+    )
+    return [
+        Attempt(prompt, completion, verdict)
+        for prompt, completion, verdict in zip(prompts, completions, verdicts, strict=True)
+    ]
+
+
+def sequences(tokenizer: "PreTrainedTokenizerFast", made: Sequence[Attempt]) -> list[list[int]]:
+    """Token ids of prompt and sampled response, closed by the stop token: what a scorer reads."""
+    from resources.models.template import encode_prompts
+
+    conversations = [messages(a.prompt.problem, a.prompt.reasoning) for a in made]
+    prompts = encode_prompts(tokenizer, conversations)
+    responses = [a.completion.token_ids for a in made]
+    return [closed(tokenizer, p, r) for p, r in zip(prompts, responses, strict=True)]
+
+
+def closed(
+    tokenizer: "PreTrainedTokenizerFast", prompt: Sequence[int], response: Sequence[int]
+) -> list[int]:
+    """Prompt and response ids with exactly one stop token at the end."""
+    from resources.models.template import stop_token
+
+    stop = stop_token(tokenizer)
+    return [*prompt, *response, *([] if list(response[-1:]) == [stop] else [stop])]
+
+
+def tables(
+    attempts: Sequence[Attempt],
+    asset_key: str,
+    model: str,
+    model_version: str,
+    sampling: Sampling,
+) -> tuple["pa.Table", "pa.Table"]:
+    """The attempts as `generations` and `verdicts` tables.
+
+    Each problem must carry `asset_key`, the key of the asset its row stands in (for row lineage).
+    """
+    import pyarrow as pa
+
+    from warehouse.rows import parents_of, with_ids
+
+    completions = [attempt.completion for attempt in attempts]
+    problems = [attempt.prompt.problem for attempt in attempts]
+    count = len(attempts)
+    columns = {
+        "problem_id": pa.array([problem["row_id"] for problem in problems], pa.binary(16)),
+        "role": pa.array(["assistant"] * count, pa.string()),
+        "model": pa.array([model] * count, pa.string()),
+        "model_version": pa.array([model_version] * count, pa.string()),
+        "reasoning": pa.array([a.prompt.reasoning for a in attempts], pa.string()),
+        "sample_index": pa.array([a.prompt.sample_index for a in attempts], pa.int32()),
+        "temperature": pa.array([sampling.temperature] * count, pa.float64()),
+        "top_p": pa.array([sampling.top_p] * count, pa.float64()),
+        "response": pa.array([c.text for c in completions], pa.string()),
+        "prompt_tokens": pa.array([c.prompt_tokens for c in completions], pa.int32()),
+        "completion_tokens": pa.array([c.completion_tokens for c in completions], pa.int32()),
+        "finish_reason": pa.array([c.finish_reason for c in completions], pa.string()),
+        "domain": pa.array([problem["domain"] for problem in problems], pa.string()),
+    }
+    parents = parents_of([[p["row_id"]] for p in problems], [[p["asset_key"]] for p in problems])
+    generations = with_ids(
+        pa.table(columns),
+        asset_key,
+        ["reasoning", "response"],
+        parents,
+        sample_index_column="sample_index",
+    )
+    verdicts = pa.table(
+        {
+            "generation_id": generations["row_id"].combine_chunks(),
+            "verifier": pa.array([problem["domain"] for problem in problems], pa.string()),
+            "verdict": pa.array([a.verdict.verdict for a in attempts], pa.string()),
+            "evidence": pa.array([str(a.verdict.evidence) for a in attempts], pa.string()),
+        }
+    )
+    return generations, verdicts
+
+
+def usage(engine: Engine) -> dict[str, int]:
+    """Requests that the engine answered and that its cache held, where it has one."""
+    names = ("asked", "cached")
+    return {name: int(getattr(engine, name)) for name in names if hasattr(engine, name)}

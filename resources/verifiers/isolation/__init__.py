@@ -1,0 +1,1 @@
+"""The inside of the sandbox: what runs in the isolated server process, standard library only."""

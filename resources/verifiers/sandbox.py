@@ -1,0 +1,261 @@
+"""Run untrusted programs: one isolated server process, a process pair a program, or a refusal.
+
+`isolation/` is the inside. This file starts the server, proves that it is isolated by running a
+program that tries to get out, hands it jobs and collects verdicts. Where isolation is missing it
+raises SandboxUnavailable: nothing ever runs un-isolated.
+"""
+
+import atexit
+import json
+import os
+import secrets
+import selectors
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from resources.verifiers.isolation import server
+from resources.verifiers.isolation.peer import Peer
+from resources.verifiers.isolation.values import Stop
+
+_ROOT = Path(__file__).resolve().parents[2]
+_START_SECONDS = 30.0
+_BOOT = "import sys; sys.path.append({root!r}); from {module} import main; sys.path.pop(); main({fd})"
+
+
+class SandboxUnavailable(RuntimeError):
+    """This machine gives no isolation (or not all of it), so untrusted code is not run."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one program may use. A program over a limit is not correct."""
+
+    cpu_seconds: int = 4
+    wall_seconds: float = 10.0
+    memory_bytes: int = 512 * 2**20
+    processes: int = 16
+    file_bytes: int = 16 * 2**20
+    open_files: int = 64
+
+
+class Sandbox:
+    """A started server. Use as a context manager, or `shared()`. Safe to use from threads.
+
+    Raises SandboxUnavailable from the constructor when it cannot be started or is not isolated.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = workers or max(2, 2 * (os.cpu_count() or 1))
+        self.owner = os.getpid()
+        self._lock = threading.Lock()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._errors = tempfile.TemporaryFile()
+        boot = _BOOT.format(root=str(_ROOT), module=server.__name__, fd=theirs.fileno())
+        python = getattr(sys, "_base_executable", sys.executable)
+        self._process = subprocess.Popen(
+            [python, "-S", "-s", "-B", "-P", "-c", boot],
+            pass_fds=[theirs.fileno()],
+            env={"PYTHONHASHSEED": "0", "LANG": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            cwd="/",
+            start_new_session=True,
+        )
+        theirs.close()
+        try:
+            self._await_start()
+            self.isolation = _probe(self)
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, jobs: Sequence[tuple[str, str]], limits: Limits) -> list[dict[str, Any]]:
+        """The result ({"verdict", "evidence"}) of each (program, tests), in order."""
+        return self._run([{"program": program, "tests": tests} for program, tests in jobs], limits)
+
+    def call(self, program: str, name: str, args: Sequence[Any], limits: Limits) -> dict[str, Any]:
+        """Call one function of a program with plain values: {"verdict", "evidence", "value"}."""
+        return self._run([{"program": program, "call": [name, list(args)]}], limits)[0]
+
+    def close(self) -> None:
+        """End the server and everything in it."""
+        self._control.close()
+        if self.owner == os.getpid():
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._errors.close()
+
+    def __enter__(self) -> "Sandbox":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _await_start(self) -> None:
+        self._control.settimeout(_START_SECONDS)
+        try:
+            answer = json.loads(self._control.recv(4096) or b"{}")
+        except (OSError, ValueError) as error:
+            raise SandboxUnavailable(f"the sandbox server did not start: {error}") from error
+        if "ready" not in answer:
+            reason = answer.get("error") or self._error_text() or "it ended at once"
+            raise SandboxUnavailable(
+                f"cannot isolate untrusted programs here: {reason}. Needed: Linux 5.12 or later "
+                "with user namespaces open to this user (sysctl user.max_user_namespaces > 0; on "
+                "Ubuntu kernel.apparmor_restrict_unprivileged_userns=0; in Docker "
+                "--security-opt seccomp=unconfined --security-opt systempaths=unconfined)"
+            )
+
+    def _error_text(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="replace").strip()[-300:]
+
+    def _run(self, jobs: list[dict[str, Any]], limits: Limits) -> list[dict[str, Any]]:
+        with self._lock:
+            results: list[dict[str, Any] | None] = [None] * len(jobs)
+            waiting = list(reversed(range(len(jobs))))
+            with selectors.DefaultSelector() as selector:
+                while waiting or selector.get_map():
+                    while waiting and len(selector.get_map()) < self.workers:
+                        index = waiting.pop()
+                        nonce = secrets.token_hex(16)
+                        peer = self._submit(jobs[index], nonce, limits)
+                        selector.register(peer.connection, selectors.EVENT_READ, (index, nonce, peer))
+                    for key, _ in selector.select():
+                        index, nonce, peer = key.data
+                        selector.unregister(peer.connection)
+                        results[index] = _collect(peer, nonce, limits)
+                        peer.connection.close()
+        return [result for result in results if result is not None]
+
+    def _submit(self, job: dict[str, Any], nonce: str, limits: Limits) -> Peer:
+        mine, theirs = socket.socketpair()
+        peer = Peer(mine, serves_objects=False)
+        peer.deadline = time.monotonic() + limits.wall_seconds + 2 * server.GRACE_SECONDS
+        header = json.dumps({"wall_seconds": limits.wall_seconds}).encode()
+        try:
+            socket.send_fds(self._control, [header], [theirs.fileno()])
+        except OSError as error:
+            raise SandboxUnavailable(f"the sandbox server ended: {self._error_text()}") from error
+        finally:
+            theirs.close()
+        try:
+            peer.send(job | {"nonce": nonce, "limits": asdict(limits)})
+        except Stop:  # its tester is gone: collecting says so
+            Stop.raised.clear()
+        return peer
+
+
+def _collect(peer: Peer, nonce: str, limits: Limits) -> dict[str, Any]:
+    try:
+        result = peer.receive()
+    except Stop:
+        Stop.raised.clear()
+        text = f"the tests did not end within {limits.wall_seconds:g} s, or broke their process"
+        return {"verdict": "unknown", "evidence": text}
+    if result.pop("nonce", None) != nonce:
+        raise SandboxUnavailable("a verdict arrived that this process did not ask for")
+    if "refused" in result:
+        raise SandboxUnavailable(f"a program could not be isolated: {result['refused']}")
+    return result
+
+
+_shared: Sandbox | None = None
+_shared_lock = threading.Lock()
+
+
+def shared() -> Sandbox:
+    """The sandbox of this process, started at first use and ended with the process."""
+    global _shared
+    with _shared_lock:
+        if _shared is None or _shared.owner != os.getpid():
+            _shared = Sandbox()
+            atexit.register(_shared.close)
+        return _shared
+
+
+_PROBE = '''
+import os, resource, socket, sys
+
+def tries(function, *args):
+    try:
+        function(*args)
+    except Exception:
+        return False
+    return True
+
+def connect(address):
+    with socket.socket() as s:
+        s.settimeout(1)
+        s.connect(address)
+
+def write(path):
+    with open(path, "a") as file:
+        file.write("x")
+
+def fork_all(count):
+    import signal
+    pids = []
+    try:
+        for _ in range(count):
+            pid = os.fork()
+            if pid == 0:
+                signal.pause()
+            pids.append(pid)
+    except OSError:
+        return len(pids)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    return len(pids)
+
+def probe(host_pid, port, canary, processes):
+    pids = [name for name in os.listdir("/proc") if name.isdigit()]
+    found = {
+        "network": [name for _, name in socket.if_nameindex() if name != "lo"]
+        or [a for a in ("1.1.1.1", "127.0.0.1") if tries(connect, (a, port))],
+        "other processes": pids if pids not in ([], ["1"]) or os.getpid() != 1 else [],
+        "signals": [host_pid] if host_pid != 1 and tries(os.kill, host_pid, 0) else [],
+        "host files": [canary] if tries(open, canary) else [],
+        "writable": [p for p in ("/x", "/usr/x", "/etc/x", "/proc/sys/kernel/hostname", __ROOT__)
+                     if tries(write, p)],
+        "environment": list(os.environ),
+        "open files": [n for n in range(3, 64) if tries(os.fstat, n)][1:],
+        "uid": [os.getuid()] if os.getuid() == 0 else [],
+        "process limit": [n for n in [fork_all(processes + 1)] if n >= processes],
+        "memory limit": ["none"] if tries(bytearray, resource.getrlimit(resource.RLIMIT_AS)[0]) else [],
+    }
+    with open("/tmp/own", "w") as file:
+        file.write("x")
+    return {name: what for name, what in found.items() if what}
+'''
+
+
+def _probe(sandbox: Sandbox) -> dict[str, Any]:
+    """Run a program that tries to get out. Returns what it could do, which must be nothing."""
+    limits = Limits(wall_seconds=20.0)
+    with tempfile.NamedTemporaryFile() as canary, socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        args = [os.getpid(), listener.getsockname()[1], canary.name, limits.processes]
+        source = _PROBE.replace("__ROOT__", repr(str(_ROOT / "x")))
+        result = sandbox.call(source, "probe", args, limits)
+    if "value" not in result:
+        raise SandboxUnavailable(f"the isolation probe did not run: {result['evidence']}")
+    escapes = result["value"]
+    if escapes:
+        raise SandboxUnavailable(f"untrusted programs could reach outside: {escapes}")
+    return {"probe": "passed"}

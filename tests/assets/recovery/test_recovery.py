@@ -1,0 +1,109 @@
+"""Distillation and continued pretraining as artifacts: they learn, and resume to the same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from assets.recovery import checks, corpus
+from assets.recovery.continued import continue_pretraining
+from assets.recovery.distill import distil
+from resources.models.loading import load
+from tests.resources.training import tiny_family as tiny
+from warehouse.store import Artifact, Output, Store
+
+DISTILLATION = {**tiny.TRAINING, "temperature": 1.0, "direction": "forward", "hidden_weight": 0.5}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "home")
+
+
+@pytest.fixture
+def inputs(store: Store, tmp_path: Path) -> dict[str, Artifact]:
+    """The teacher is the student's parent: same weights, and the student lost its first FFN."""
+    blocks = [{"ffn": {"kind": "noop"}}, {}]
+    teacher = tiny.checkpoint_in(tmp_path / "teacher", seed=1)
+    student = tiny.checkpoint_in(tmp_path / "student", seed=1, like=teacher, block_configs=blocks)
+    corpus_output = Output(tables={"corpus": tiny.corpus_table()})
+    return {
+        "teacher": tiny.publish(store, "super/parent", Output(files={"": teacher})),
+        "student": tiny.publish(store, "super/assembled", Output(files={"": student})),
+        "corpus": tiny.publish(store, "problems/corpus", corpus_output),
+    }
+
+
+def test_distillation_lowers_the_held_out_divergence_and_resumes_exactly(
+    store: Store, inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    made = tiny.build(store, "super/distilled", distil, inputs, DISTILLATION)
+    metrics = made.metrics
+    assert metrics["held_out_kl_forward"] < 0.8 * metrics["held_out_kl_forward_before"]
+    assert 0 < metrics["held_out_agreement"] <= 1
+    assert metrics["steps"] == 10
+    for check in (checks.loss_finite, checks.loss_decreased, checks.kl_not_worse):
+        result = check(made, inputs)
+        assert result.passed, result.description
+    assert {r["stage"] for r in made.table("training_metrics").to_pylist()} == {"distillation"}
+    assert load(made.path()).config.block_configs[0]["ffn"]["kind"] == "noop"
+    assert next(iter(made.manifest["metrics"])) == "held_out_kl_forward"
+
+    other = Store(tmp_path / "other")
+    with pytest.raises(tiny.Killed):
+        tiny.build(other, "super/distilled", distil, inputs, DISTILLATION, tiny.kill_after(10))
+    again = tiny.build(other, "super/distilled", distil, inputs, DISTILLATION)
+    assert again.data_version == made.data_version
+
+
+def test_distillation_of_the_teacher_itself_starts_at_zero(
+    store: Store, inputs: dict[str, Artifact]
+) -> None:
+    same = {**inputs, "student": inputs["teacher"]}
+    recipe = {**DISTILLATION, "tokens": 200, "hidden_weight": 0.0}
+    made = tiny.build(store, "super/distilled", distil, same, recipe)
+    assert made.metrics["held_out_kl_forward_before"] == pytest.approx(0, abs=1e-6)
+    assert made.metrics["held_out_agreement"] > 0.9
+
+
+def test_distillation_refuses_teachers_that_do_not_fit(
+    store: Store, inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    wide = tiny.checkpoint_in(tmp_path / "wide", seed=1, hidden_size=32)
+    other = {**inputs, "teacher": tiny.publish(store, "other/parent", Output(files={"": wide}))}
+    with pytest.raises(ValueError, match="hidden sizes 32 and 16; set it to 0"):
+        tiny.build(store, "super/distilled", distil, other, DISTILLATION)
+
+
+def test_continued_pretraining(store: Store, inputs: dict[str, Artifact]) -> None:
+    given = {"model": inputs["student"], "corpus": inputs["corpus"]}
+    made = tiny.build(store, "ultra/continued", continue_pretraining, given, tiny.TRAINING)
+    assert made.metrics["held_out_cross_entropy"] < made.metrics["held_out_cross_entropy_before"]
+    assert checks.cross_entropy_not_worse(made, given).passed
+    before, after = load(inputs["student"].path()), load(made.path())
+    assert not torch.equal(before.lm_head.weight, after.lm_head.weight)
+
+
+def test_corpus_is_cut_and_split_without_overlap(inputs: dict[str, Artifact]) -> None:
+    training, held_out = corpus.read(inputs["corpus"], {"sequence_length": 16, "seed": 1})
+    assert max(training.lengths.max(), held_out.lengths.max()) <= 16
+    tokens = sum(len(ids) for ids in tiny.corpus_table().column("text_ids").to_pylist())
+    # Pieces of a single token predict nothing and are left out.
+    assert tokens - 40 <= training.lengths.sum() + held_out.lengths.sum() <= tokens
+
+
+def test_loss_finite_names_the_step(inputs: dict[str, Artifact], store: Store) -> None:
+    from resources.training.loop import metrics_table
+
+    history = [
+        {"step": 1, "tokens": 5, "loss": 1.0},
+        {"step": 2, "tokens": 9, "loss": float("nan")},
+    ]
+    bad = tiny.publish(
+        store, "x/y", Output(tables={"training_metrics": metrics_table(history, "distillation")})
+    )
+    result = checks.loss_finite(bad, {})
+    assert not result.passed and result.blocking
+    assert "loss at step 2" in result.description

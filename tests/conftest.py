@@ -1,0 +1,110 @@
+"""Fixtures for all tests: a tokenizer, a random tiny Llama and homes, made here, never fetched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+# Before torch is imported: tests share the machine, and nothing may reach for the network.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+
+import pytest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+TINY_VOCABULARY = 300
+
+
+@pytest.fixture(scope="session")
+def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a byte-level BPE tokenizer of 300 tokens, Llama-3 special tokens included."""
+    import json
+
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    from resources.models.template import SPECIAL_TOKENS
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=TINY_VOCABULARY - 2,
+        special_tokens=[*SPECIAL_TOKENS, "<|end_of_text|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    text = "detailed thinking on off assistant system user What is 1 + 2 mod 7 ? the answer is "
+    tokenizer.train_from_iterator([text * 20], trainer)
+    tokenizer.add_tokens([AddedToken(tag, special=False) for tag in ("<think>", "</think>")])
+    while tokenizer.get_vocab_size() < TINY_VOCABULARY:
+        tokenizer.add_tokens([f"<|unused_{tokenizer.get_vocab_size()}|>"])
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps(
+            {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "bos_token": "<|begin_of_text|>",
+                "eos_token": "<|eot_id|>",
+                "clean_up_tokenization_spaces": False,
+            }
+        )
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(tokenizer_dir: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of `tokenizer_dir`, loaded."""
+    from resources.models.loading import load_tokenizer
+
+    return load_tokenizer(tokenizer_dir)
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory, tokenizer_dir: Path) -> Path:
+    """A random plain LlamaForCausalLM folder: 4 layers, hidden 32, vocabulary 300, tokenizer."""
+    import shutil
+
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=TINY_VOCABULARY,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=3,
+        pad_token_id=None,
+    )
+    model = LlamaForCausalLM(config)
+    # Wide enough that answers differ and greedy choices are no near-ties.
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.3)
+    folder = tmp_path_factory.mktemp("tiny_llama")
+    model.save_pretrained(folder)
+    for file in tokenizer_dir.iterdir():
+        shutil.copy(file, folder / file.name)
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty home, also `$HEIRLOOM_HOME` for the time of the test."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("HEIRLOOM_HOME", str(folder))
+    yield folder

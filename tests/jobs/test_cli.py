@@ -1,0 +1,189 @@
+"""The command line on the toy family: what it prints, its exit codes, its one-line errors."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs import cli
+from jobs.selection import select
+from resources.recipe.schema import Recipe
+from resources.store.home import CHECKOUT, Home, HomeError, find, recipe_name, remember_recipe
+from resources.store.spec import Spec
+from tests.jobs import toy
+from tests.jobs.test_driver import run
+
+
+@pytest.fixture
+def family(home: Home, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A home whose recipe makes the toy family."""
+
+    def specs(recipe: Recipe) -> list[Spec]:
+        return toy.specs(folder)
+
+    def load(name: str) -> Recipe:
+        return toy.recipe()
+
+    monkeypatch.setattr("jobs.plan.all_specs", specs)
+    monkeypatch.setattr("jobs.plan.load", load)
+    monkeypatch.setattr("jobs.keys.all_specs", specs)
+    monkeypatch.setattr("resources.recipe.loading.load", load)
+    return home
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
+    """Standard output of a command that must end with `code`."""
+    capsys.readouterr()
+    assert cli.main(words) == code, capsys.readouterr()
+    return capsys.readouterr().out
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *words: str, code: int = 1) -> str:
+    """The one line on standard error of a command that must fail."""
+    capsys.readouterr()
+    assert cli.main(words) == code
+    error = capsys.readouterr().err
+    assert error.startswith("heirloom: ") and error.count("\n") == 1, error
+    return error
+
+
+def test_status_run_and_status(
+    family: Home, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = json.loads(said(capsys, "status", "--format", "json"))
+    assert [record["state"] for record in records] == ["missing"] * 4
+    dry = said(capsys, "run", "--dry-run")
+    assert "4 assets" in dry and "toy/total" in dry and "never built" in dry
+    run(family, folder)
+    records = json.loads(said(capsys, "status", "--format", "json"))
+    assert set(records[0]) == {
+        "asset_key",
+        "state",
+        "why",
+        "data_version",
+        "rows",
+        "materialized_at",
+    }
+    assert [record["state"] for record in records] == ["fresh"] * 4
+    assert records[0]["rows"] == 4
+    assert "4 fresh" in said(capsys, "status")
+    assert said(capsys, "run").startswith("nothing to do: 4 assets are fresh")
+
+
+def test_sql(family: Home, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "there is no home" not in complaint(capsys, "sql", "SELEKT 1")
+    run(family, folder)
+    query = "SELECT asset_key, rows FROM assets WHERE is_current ORDER BY ALL"
+    rows = json.loads(said(capsys, "sql", query, "--format", "json"))
+    assert {"asset_key": "toy/numbers", "rows": 4} in rows
+    table = list(csv.reader(io.StringIO(said(capsys, "sql", query, "--format", "csv"))))
+    assert table[0] == ["asset_key", "rows"] and len(table) == 5
+    assert "toy/listing" in said(capsys, "sql", query)
+    assert "SELEKT" in complaint(capsys, "sql", "SELEKT 1")
+    assert "read-only" in complaint(capsys, "sql", "DROP TABLE assets")
+    assert "nowhere" in complaint(capsys, "sql", "SELECT * FROM nowhere")
+
+
+def test_lineage_accept_and_gc(
+    family: Home, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(family, folder)
+    up = said(capsys, "lineage", "toy/total")
+    assert up.index("toy/total") < up.index("toy/doubled") < up.index("toy/numbers")
+    down = said(capsys, "lineage", "toy/numbers", "--down")
+    assert "toy/listing" in down and "toy/total" in down
+    assert "did you mean" in complaint(capsys, "lineage", "sooper")
+    assert "fresh" in complaint(capsys, "accept", "toy/total", "--reason", "why not")
+    run(family, folder, factor=5)
+    assert "would remove" in said(capsys, "gc", "--dry-run")
+
+
+def test_accepted_change_is_fresh(
+    family: Home,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run(family, folder)
+    monkeypatch.setattr("jobs.plan.all_specs", lambda recipe: toy.specs(folder, factor=3))
+    out = said(capsys, "accept", "toy/doubled", "--reason", "only a name")
+    assert "factor 2 → 3" in out
+    states = {r["asset_key"]: r for r in json.loads(said(capsys, "status", "--format", "json"))}
+    assert states["toy/total"]["state"] == "fresh"
+    assert states["toy/doubled"]["state"] != "missing"
+
+
+def test_selection(family: Home, folder: Path) -> None:
+    plan = toy.plan(family, folder)
+    assert select(plan, None) == [asset.key for asset in plan.assets]
+    assert select(plan, "toy/total") == ["toy/total"]
+    assert select(plan, "group:rl") == ["toy/total"]
+    assert select(plan, '+key:"toy/total"') == ["toy/doubled", "toy/total"]
+    assert set(select(plan, '++key:"toy/total"')) == {"toy/numbers", "toy/doubled", "toy/total"}
+    assert select(plan, "+toy/total") == ["toy/doubled", "toy/total"]
+    with pytest.raises(cli.CommandError, match="chooses nothing"):
+        select(plan, "group:nowhere")
+    with pytest.raises(cli.CommandError, match="--select"):
+        select(plan, "((")
+
+
+def test_wrong_usage_ends_with_two(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    assert cli.main(["frobnicate"]) == 2
+    assert cli.main(["status", "--format", "xml"]) == 2
+    assert cli.main(["--help"]) == 0
+
+
+def test_unknown_recipe_is_one_line(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no recipe 'tinny'" in complaint(capsys, "run", "--recipe", "tinny")
+
+
+def test_unwritable_home_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    error = complaint(capsys, "gc", "--home", str(tmp_path / "file" / "home"))
+    assert "cannot be written" in error and "HEIRLOOM_HOME" in error
+    with pytest.raises(HomeError, match="local folder"):
+        find("s3://bucket/home")
+
+
+def test_which_recipe_a_home_speaks_of(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert recipe_name(home) == "tiny"
+    remember_recipe(home, "smoke")
+    assert recipe_name(home) == "smoke"
+    monkeypatch.setenv("HEIRLOOM_RECIPE", "paper")
+    assert recipe_name(home) == "paper"
+    assert recipe_name(home, "tiny") == "tiny"
+
+
+def test_unforeseen_errors_leave_a_traceback(
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(arguments: argparse.Namespace) -> int:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("jobs.status.main", broken)
+    error = complaint(capsys, "status")
+    assert "ZeroDivisionError: a bug" in error
+    assert "in broken" in (home.logs / "errors.log").read_text()
+
+
+def test_closed_pipe_is_no_error() -> None:
+    command = f"{sys.executable} -m jobs.cli --help | head -1"
+    answer = subprocess.run(command, shell=True, cwd=CHECKOUT, capture_output=True, text=True)
+    assert answer.returncode == 0 and "Traceback" not in answer.stderr
+
+
+def test_approve_wants_a_plan_id(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no plan id" in complaint(capsys, "approve", "../../etc")
+    assert "approved" in said(capsys, "approve", "0123456789ab")
+    assert os.listdir(home.approvals) == ["0123456789ab"]

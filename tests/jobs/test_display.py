@@ -1,0 +1,61 @@
+"""The run's display: plain lines, the live table's rows, and an ETA that follows the pace."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from jobs.display import Board, Line, LiveTable, PlainLines, clock, open_display
+
+
+def test_remaining_time_follows_the_observed_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    board = Board([Line("a", 10.0), Line("b", 20.0), Line("c", 40.0)])
+    assert board.remaining() == 70.0
+    board.start("a")
+    now[0] += 20.0  # twice as long as predicted
+    board.finish("a", "built", 3, "")
+    assert board.remaining() == 120.0
+    board.start("b")
+    now[0] += 10.0
+    assert board.remaining() == 110.0
+    board.progress("half", 0.5)  # what the stage itself says wins
+    assert board.remaining() == 10.0 + 80.0
+    board.finish("b", "restored", None, "")
+    board.finish("c", "spared", None, "")
+    assert board.remaining() == 0.0 and board.done == 3
+
+
+def test_plain_lines() -> None:
+    out = io.StringIO()
+    display = open_display([Line("a", 0.0), Line("b", 90.0)], out)
+    assert isinstance(display, PlainLines)
+    display.start("a")
+    display.finish("a", "built", 1234, "loss 0.5")
+    display.close()
+    assert out.getvalue() == "[1/2] a built · 0.0 s · 1,234 rows · loss 0.5 · about 1 min 30 s left\n"
+
+
+def test_live_table_shows_the_running_asset_of_many() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=100, height=12)
+    display = LiveTable(Board([Line(f"asset{i}", 1.0) for i in range(40)]), console)
+    for i in range(30):
+        display.start(f"asset{i}")
+        display.finish(f"asset{i}", "built", i, "accuracy 0.5")
+    display.start("asset30")
+    display.progress("epoch 2", 0.3)
+    display.live.refresh()
+    frame = out.getvalue().split("asset39")[0]
+    assert "asset30" in frame and "epoch 2" in out.getvalue() and "30 of 40 done" in out.getvalue()
+    display.close()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(3.4, "3 s"), (61, "1 min 01 s"), (7260, "2 h 01 min")]
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text

@@ -1,0 +1,59 @@
+"""The stated budgets are the predicted ones, and stay inside what two cores allow."""
+
+from __future__ import annotations
+
+import pytest
+
+from resources.recipe import budget
+from resources.recipe.execution import Planned
+from resources.recipe.loading import load
+from resources.recipe.schema import Recipe
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Recipe:
+    return load("tiny", check_paths=False)
+
+
+@pytest.mark.parametrize("name", ["tiny", "smoke"])
+def test_the_stated_budget_is_the_predicted_one(name: str) -> None:
+    recipe = load(name, check_paths=False)
+    stated, predicted = recipe.execution.budget, budget.predict(recipe)
+    assert list(stated) == list(predicted)
+    for stage, plan in predicted.items():
+        assert stated[stage].tokens == plan.tokens, stage
+        assert stated[stage].seconds == pytest.approx(plan.seconds, abs=0.06), stage
+
+
+def seconds(plans: dict[str, Planned], *endings: str) -> float:
+    return sum(plan.seconds for stage, plan in plans.items() if stage.endswith(endings))
+
+
+def test_tiny_keeps_to_its_budget(tiny: Recipe) -> None:
+    plans = budget.predict(tiny)
+    assert seconds(plans, "block_library", "block_scores") <= 90
+    assert seconds(plans, "distilled", "continued") <= 110
+    assert 230_000 <= plans["sft_data"].tokens <= 270_000
+    assert seconds(plans, "sft_reasoning", "sft_mixed", "sft_chat", "/sft") <= 105
+    assert seconds(plans, "reward_model", "/rpo", "/rlhf") <= 155
+    assert sum(plan.seconds for plan in plans.values()) <= 19 * 60
+
+
+def test_tiny_has_the_agreed_sizes(tiny: Recipe) -> None:
+    family, models = tiny.family, tiny.models
+    for model in models.values():
+        if model.puzzle is not None:
+            assert len(model.puzzle.library.attention) * len(model.puzzle.library.ffn) <= 12
+    assert (family.pass_rates.prompts, family.pass_rates.samples) == (256, 8)
+    grpo = models["ultra"].grpo
+    assert grpo is not None
+    assert (grpo.steps, grpo.prompts_per_step, grpo.samples) == (16, 16, 8)
+    assert [models[m].rloo.steps for m in ("super", "ultra")] == [8, 8]  # type: ignore[union-attr]
+    held_out = family.held_out
+    problems = len(family.benchmarks.domains) * len(held_out.depths) * held_out.per_domain_per_depth
+    assert problems >= 200
+
+
+def test_smoke_is_small() -> None:
+    plans = budget.predict(load("smoke", check_paths=False))
+    assert sum(plan.seconds for plan in plans.values()) <= 90

@@ -1,0 +1,107 @@
+"""Code versions: what code does counts, in the module and in what it imports; comments do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from warehouse.code_version import code_version
+from warehouse.errors import WarehouseError
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    files = {
+        "assets/__init__.py": "",
+        "assets/stage/__init__.py": '"""Nothing."""\n',
+        "assets/stage/train.py": (
+            "import math\nfrom assets.stage import helper\n\n"
+            "def build():\n    from resources import lazy\n    return helper.f() + lazy.g()\n"
+        ),
+        "assets/stage/helper.py": "from . import deeper\n\ndef f():\n    return deeper.VALUE\n",
+        "assets/stage/deeper.py": "VALUE = 1\n",
+        "assets/stage/unrelated.py": "X = 1\n",
+        "resources/__init__.py": "",
+        "resources/lazy.py": (
+            "from typing import TYPE_CHECKING\nfrom warehouse.store import Output\n"
+            "if TYPE_CHECKING:\n    from resources import only_types\n\ndef g():\n    return 2\n"
+        ),
+        "resources/only_types.py": "T = int\n",
+        "warehouse/__init__.py": "",
+        "warehouse/store.py": "class Output: ...\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def version(root: Path) -> str:
+    return code_version("assets.stage.train:build", root).version
+
+
+def edit(root: Path, name: str, old: str, new: str) -> None:
+    path = root / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_which_modules_count(checkout: Path) -> None:
+    modules = code_version("assets.stage.train:build", checkout).modules
+    assert set(modules) == {
+        "assets",
+        "assets.stage",
+        "assets.stage.deeper",
+        "assets.stage.helper",
+        "assets.stage.train",
+        "resources",
+        "resources.lazy",
+    }
+
+
+def test_comments_docstrings_and_blank_lines_do_not_count(checkout: Path) -> None:
+    before = version(checkout)
+    edit(checkout, "assets/stage/train.py", "import math\n", '"""Doc."""\n\n# why\nimport math\n\n')
+    edit(checkout, "assets/stage/train.py", "def build():\n", 'def build():\n    """Does."""\n')
+    edit(checkout, "resources/lazy.py", "return 2", "return 2  # two")
+    assert version(checkout) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("assets/stage/train.py", "+ lazy.g()", "- lazy.g()"),
+        ("assets/stage/helper.py", "return deeper.VALUE", "return deeper.VALUE + 1"),
+        ("assets/stage/deeper.py", "VALUE = 1", "VALUE = 1.0"),
+        ("resources/lazy.py", "return 2", "return 3"),
+        ("assets/stage/__init__.py", "Nothing", 'Some"""\nX = """'),
+    ],
+)
+def test_code_counts_wherever_it_is_imported_from(
+    checkout: Path, name: str, old: str, new: str
+) -> None:
+    before = version(checkout)
+    edit(checkout, name, old, new)
+    after = version(checkout)
+    assert after != before
+    edit(checkout, name, new, old)
+    assert version(checkout) == before
+
+
+def test_what_is_not_imported_or_is_the_store_does_not_count(checkout: Path) -> None:
+    before = version(checkout)
+    edit(checkout, "assets/stage/unrelated.py", "1", "2")
+    edit(checkout, "resources/only_types.py", "int", "str")
+    edit(checkout, "warehouse/store.py", "...", "pass")
+    assert version(checkout) == before
+
+
+def test_errors_name_the_module(checkout: Path) -> None:
+    with pytest.raises(WarehouseError, match=r"no module assets\.nowhere"):
+        code_version("assets.nowhere:f", checkout)
+    edit(checkout, "assets/stage/deeper.py", "VALUE = 1", "VALUE =")
+    with pytest.raises(WarehouseError, match=r"deeper\.py is not valid Python"):
+        version(checkout)

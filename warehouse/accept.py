@@ -1,0 +1,55 @@
+"""Acceptance: a code or recipe change declared immaterial, on the record, with its reason.
+
+Knows plans and manifests; whether a change is immaterial is the caller's word.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from warehouse.errors import WarehouseError
+from warehouse.planner import Node, State
+from warehouse.store import Store
+
+
+def accept(store: Store, node: Node, state: State, reason: str) -> dict[str, Any]:
+    """Let the current version of `node` stand for what would be built now; returns the record.
+
+    `state` is the planner's for `node`. `WarehouseError` when there is nothing to accept, when an
+    input or an observed file changed (that is not a change of code or recipe), or without a
+    reason.
+    """
+    if not reason.strip():
+        raise WarehouseError(f"cannot accept {node.key} without a reason")
+    if state.state == "fresh":
+        raise WarehouseError(f"{node.key} is fresh, there is nothing to accept")
+    current = state.manifest
+    if current is None or state.state == "missing":
+        raise WarehouseError(f"{node.key} is {state.state} ({state.why}), build it first")
+    if state.memo_key is None:
+        raise WarehouseError(f"cannot accept {node.key} yet: {state.why}; settle that asset first")
+    if state.restorable:
+        raise WarehouseError(f"{node.key} can be restored without building; run it instead")
+    outside = [cause for cause in state.changes if not cause.startswith(("code:", "recipe:"))]
+    if outside:
+        raise WarehouseError(
+            f"cannot accept {node.key}: not only code or recipe changed ({'; '.join(outside)})"
+        )
+    record = {
+        "format": 1,
+        "asset_key": node.key,
+        "partition": node.partition,
+        "memo_key": state.memo_key,
+        "accepts": current["memo_key"],
+        "data_version": current["data_version"],
+        "change": state.why,
+        "reason": reason.strip(),
+        "code_version": node.code_version,
+        "code_modules": dict(node.code_modules),
+        "recipe": dict(node.recipe),
+        "accepted_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+    store.files.write(f"accepted/{state.memo_key}.json", json.dumps(record, indent=1).encode())
+    return record

@@ -1,0 +1,137 @@
+"""Code versions: a hash of what code does, not of how it is commented.
+
+The docstring- and comment-free syntax trees of a module and of the repo modules it imports,
+directly or not, at top level or inside functions. Static: nothing is imported or run. Knows no
+asset.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from warehouse.errors import WarehouseError
+
+# The store is what artifacts go through, not what they are made by: only the modules that decide
+# content count.
+_COUNTED_OF_WAREHOUSE = frozenset({"warehouse.rows"})
+
+
+@dataclass(frozen=True)
+class CodeVersion:
+    """`version` (hex SHA-256) and the hash of each module in it, by module name."""
+
+    version: str
+    modules: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Source:
+    digest: str
+    imports: tuple[tuple[str, tuple[str, ...]], ...]  # absolute module, names taken from it
+
+
+_sources: dict[tuple[str, str], tuple[tuple[int, int], _Source]] = {}
+
+
+def code_version(fn: str, root: Path) -> CodeVersion:
+    """The version of the module of `fn` ("package.module:function") within the checkout `root`.
+
+    `WarehouseError` when there is no such module or it is not valid Python.
+    """
+    start = fn.partition(":")[0]
+    if locate(start, root) is None:
+        raise WarehouseError(f"{fn}: there is no module {start} below {root}")
+    waiting, modules = [start], {}
+    while waiting:
+        name = waiting.pop()
+        path = locate(name, root)
+        if name in modules or path is None or not _counts(name):
+            continue
+        source = _read(path, name)
+        modules[name] = source.digest
+        package = name.rpartition(".")[0]
+        if package:
+            waiting.append(package)  # its __init__ runs first
+        for module, names in source.imports:
+            waiting.append(module)
+            waiting.extend(f"{module}.{each}" for each in names)
+    total = hashlib.sha256()
+    for name in sorted(modules):
+        total.update(f"{name}={modules[name]}\n".encode())
+    return CodeVersion(total.hexdigest(), dict(sorted(modules.items())))
+
+
+def locate(module: str, root: Path) -> Path | None:
+    """The file of a repo module, or None when the module is not in the repo."""
+    if not module:
+        return None
+    base = root.joinpath(*module.split("."))
+    for path in (base.with_name(base.name + ".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _counts(name: str) -> bool:
+    return name.partition(".")[0] != "warehouse" or name in _COUNTED_OF_WAREHOUSE
+
+
+def _read(path: Path, name: str) -> _Source:
+    status = os.stat(path)
+    state = (status.st_size, status.st_mtime_ns)
+    known = _sources.get((str(path), name))
+    if known is None or known[0] != state:
+        try:
+            tree = ast.parse(path.read_bytes(), filename=str(path))
+        except (SyntaxError, ValueError) as error:
+            raise WarehouseError(f"{path} is not valid Python: {error}") from error
+        is_package = path.name == "__init__.py"
+        known = (state, _Source(tree_digest(tree), tuple(_imports(tree, name, is_package))))
+        _sources[(str(path), name)] = known
+    return known[1]
+
+
+def tree_digest(tree: ast.AST) -> str:
+    """Hex SHA-256 of a syntax tree without docstrings and positions (comments are not in it)."""
+    for node in ast.walk(tree):
+        documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _imports(tree: ast.AST, name: str, is_package: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for node in _running(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, ()
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if node.level:
+                parts = name.split(".")
+                above = node.level - 1 if is_package else node.level
+                parts = parts[: len(parts) - above]
+                module = ".".join([*parts, *([module] if module else [])])
+            yield module, tuple(alias.name for alias in node.names)
+
+
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but the bodies of `if TYPE_CHECKING:`, which never run."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.If) and _is_type_checking(node.test):
+            waiting.extend(node.orelse)
+        else:
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    name = test.attr if isinstance(test, ast.Attribute) else getattr(test, "id", "")
+    return name == "TYPE_CHECKING"

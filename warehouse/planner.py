@@ -1,0 +1,226 @@
+"""The planner: which assets are fresh, stale or missing, and why.
+
+Pure comparison of what would be built now with the manifests of what was built; it propagates
+through the whole graph, hashes no files and builds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from warehouse.errors import WarehouseError
+from warehouse.manifest import memo_key, plain
+
+Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One asset as it would be built now: everything its memo key is made of."""
+
+    key: str
+    inputs: Mapping[str, str]  # argument name -> asset key
+    code_version: str
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    observed: Mapping[str, str] = field(default_factory=dict)
+    code_modules: Mapping[str, str] = field(default_factory=dict)
+    partition: str | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """What the planner found about one asset.
+
+    `memo_key` is None while an input's next version is unknown. `data_version` is the current
+    version's, `next_version` the one after a run where that is known without building.
+    `restorable`: a run only moves the pointer.
+    """
+
+    key: str
+    state: Literal["fresh", "stale", "missing"]
+    why: str
+    memo_key: str | None
+    data_version: str | None
+    next_version: str | None
+    restorable: bool
+    manifest: Manifest | None
+    changes: tuple[str, ...] = ()  # what differs from the current version, one entry a cause
+
+
+def ordered(nodes: Sequence[Node]) -> list[Node]:
+    """The nodes, inputs first, otherwise as given; WarehouseError on unknown inputs and cycles."""
+    by_key = {node.key: node for node in nodes}
+    if len(by_key) != len(nodes):
+        twice = next(n.key for n in nodes if sum(m.key == n.key for m in nodes) > 1)
+        raise WarehouseError(f"asset {twice} is defined twice")
+    done: dict[str, Node] = {}
+    for node in nodes:
+        path: dict[str, Iterator[str]] = {}
+        if node.key not in done:
+            path[node.key] = iter(node.inputs.values())
+        while path:
+            key = next(reversed(path))
+            parent = next(path[key], None)
+            if parent is None:
+                done[key] = by_key[key]
+                del path[key]
+            elif parent in path:
+                cycle = [*list(path)[list(path).index(parent) :], parent]
+                raise WarehouseError("assets depend on themselves: " + " → ".join(reversed(cycle)))
+            elif parent not in by_key:
+                raise WarehouseError(f"asset {key} needs {parent}, which is not defined")
+            elif parent not in done:
+                path[parent] = iter(by_key[parent].inputs.values())
+    return list(done.values())
+
+
+def plan(
+    nodes: Sequence[Node],
+    current: Callable[[str, str | None], Manifest | None],
+    resolve: Callable[[str], Manifest | None],
+    damage: Callable[[Manifest], str | None] = lambda manifest: None,
+) -> list[State]:
+    """The state of every node, in the order given.
+
+    `current` gives an asset's current manifest, `resolve` the manifest a memo key stands for
+    (built or accepted), `damage` what of a manifest's content is gone.
+    """
+    states: dict[str, State] = {}
+    for node in ordered(nodes):
+        states[node.key] = _state(node, states, current, resolve, damage)
+    return [states[node.key] for node in nodes]
+
+
+def _state(
+    node: Node,
+    states: Mapping[str, State],
+    current: Callable[[str, str | None], Manifest | None],
+    resolve: Callable[[str], Manifest | None],
+    damage: Callable[[Manifest], str | None],
+) -> State:
+    now = current(node.key, node.partition)
+    versions = {name: states[parent].next_version for name, parent in node.inputs.items()}
+    broken = damage(now) if now is not None else None
+    if now is not None and broken is not None:
+        memo = _memo(node, versions)
+        return State(node.key, "missing", broken, memo, None, None, False, now)
+    version = None if now is None else str(now["data_version"])
+    waiting = [parent for parent in node.inputs.values() if states[parent].next_version is None]
+    if waiting:
+        parent = next((p for p in waiting if states[p].state != "fresh"), waiting[0])
+        if now is None:
+            return State(node.key, "missing", "never built", None, None, None, False, None)
+        causes = (
+            *_differences(node, now, versions),
+            f"upstream {parent} is {states[parent].state}",
+        )
+        why = "; ".join(causes)
+        return State(node.key, "stale", why, None, version, None, False, now, causes)
+    memo = _memo(node, versions)
+    known = resolve(memo) if memo is not None else None
+    if known is not None and damage(known) is not None:
+        known = None
+    if known is not None and now is not None and known["memo_key"] == now["memo_key"]:
+        return State(node.key, "fresh", "", memo, version, version, False, now)
+    causes = tuple(_differences(node, now, versions)) if now is not None else ()
+    why = "; ".join(causes)
+    if known is not None:
+        why = f"restorable: {why}" if why else "restorable"
+        after = str(known["data_version"])
+        return State(node.key, "stale", why, memo, version, after, True, now, causes)
+    if now is None:
+        return State(node.key, "missing", "never built", memo, None, None, False, None)
+    return State(
+        node.key, "stale", why or "its memo key changed", memo, version, None, False, now, causes
+    )
+
+
+def _memo(node: Node, versions: Mapping[str, str | None]) -> str | None:
+    known = {name: version for name, version in versions.items() if version is not None}
+    if len(known) != len(versions):
+        return None
+    return memo_key(
+        node.key,
+        node.partition,
+        node.code_version,
+        node.recipe,
+        node.seed,
+        known,
+        node.observed,
+    )
+
+
+def _differences(node: Node, built: Manifest, versions: Mapping[str, str | None]) -> list[str]:
+    """What differs between a built version and what would be built now, in words."""
+    found = []
+    if node.code_version != built["code_version"]:
+        found.append(_code(node, built))
+    changes = list(compare(built["recipe"], plain(dict(node.recipe))))
+    if changes:
+        found.append("recipe: " + ", ".join(changes))
+    if node.seed != built["seed"]:
+        found.append(f"seed: {built['seed']} → {node.seed}")
+    for name in sorted(set(node.observed) | set(built["observed"])):
+        if node.observed.get(name) != built["observed"].get(name):
+            found.append(f"file changed: {name}")
+    before = built["inputs"]
+    for name in sorted(set(node.inputs) | set(before)):
+        if name not in before:
+            found.append(f"new input {name}: {node.inputs[name]}")
+        elif name not in node.inputs:
+            found.append(f"input {name} ({before[name]['asset_key']}) is gone")
+        elif versions.get(name) not in (None, before[name]["data_version"]):
+            old, new = before[name]["data_version"], str(versions[name])
+            found.append(f"input {node.inputs[name]}: {old[:8]} → {new[:8]}")
+        elif node.inputs[name] != before[name]["asset_key"]:
+            found.append(f"input {name}: {before[name]['asset_key']} → {node.inputs[name]}")
+    return found
+
+
+def _code(node: Node, built: Manifest) -> str:
+    old, new = built.get("code_modules") or {}, node.code_modules
+    names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    if not old or not new or not names:
+        return f"code: {_short(built['code_version'])} → {_short(node.code_version)}"
+    return "code: " + ", ".join(names[:4]) + (f" and {len(names) - 4} more" if names[4:] else "")
+
+
+def _short(version: str) -> str:
+    return version[:8] if len(version) == 64 else version
+
+
+def compare(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """The differences of two JSON values, key by key: `learning_rate 1e-4 → 2e-4`."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in sorted({*old, *new}):
+            inside = f"{path}.{key}" if path else str(key)
+            if key not in new:
+                yield f"{inside} {show(old[key])} removed"
+            elif key not in old:
+                yield f"{inside} {show(new[key])} added"
+            else:
+                yield from compare(old[key], new[key], inside)
+    elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):
+        for index, (left, right) in enumerate(zip(old, new, strict=True)):
+            yield from compare(left, right, f"{path}[{index}]")
+    elif type(old) is not type(new) or old != new:
+        yield f"{path} {show(old)} → {show(new)}".strip()
+
+
+def show(value: Any) -> str:
+    """A JSON value in few characters: `1e-4`, `"kl"`, `[1, 2, 3]`."""
+    if isinstance(value, float) and value and abs(value) < 0.01:
+        text = repr(value)
+        mantissa, _, exponent = f"{value:.15e}".partition("e")
+        short = f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+        return short if float(short) == value else text
+    if isinstance(value, Mapping):
+        text = "{" + ", ".join(f"{k}: {show(v)}" for k, v in value.items()) + "}"
+    elif isinstance(value, list | tuple):
+        text = "[" + ", ".join(show(v) for v in value) + "]"
+    else:
+        text = "none" if value is None else str(value)
+    return text if len(text) <= 60 else text[:57] + "…"

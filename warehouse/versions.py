@@ -1,0 +1,164 @@
+"""Reading a home: manifests, current pointers, acceptances, and readers of versions.
+
+Writes nothing and builds nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warehouse.artifact import Artifact
+from warehouse.errors import WarehouseError
+from warehouse.filesystem import Entry, Files
+from warehouse.manifest import FORMAT, check_key, stored
+
+if TYPE_CHECKING:
+    from warehouse.checkpoints import Checkpoints
+    from warehouse.lake import Lake
+
+
+class Versions:
+    """Versions of assets below one home (a local folder or an fsspec URL).
+
+    `scratch` holds work folders, locks and local copies: the home itself when it is local.
+    `filesystem` replaces the fsspec filesystem of a URL. Opening writes nothing.
+    """
+
+    def __init__(
+        self, home: str | Path, *, scratch: str | Path | None = None, filesystem: Any = None
+    ) -> None:
+        self.files = Files(home, filesystem)
+        if scratch is None and self.files.local is None:
+            name = hashlib.sha256(self.files.url.encode()).hexdigest()[:16]
+            scratch = Path.home() / ".cache" / "heirloom" / name
+        self.scratch = Path(scratch) if scratch is not None else Path(self.files.root)
+        self._manifests: dict[str, tuple[Entry, dict[str, Any]]] = {}
+
+    @property
+    def home(self) -> str:
+        """Where the versions lie: an absolute path, or a URL."""
+        return self.files.url
+
+    @property
+    def lake(self) -> Lake:
+        """The tables' parts."""
+        from warehouse.lake import Lake
+
+        return Lake(self.files)
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The stored files."""
+        from warehouse.checkpoints import Checkpoints
+
+        return Checkpoints(self.files, self.scratch)
+
+    def _load(self, entry: Entry) -> dict[str, Any] | None:
+        """A JSON document, remembered until its file changes."""
+        known = self._manifests.get(entry.path)
+        if known is not None and known[0] == entry and entry.token:
+            return known[1]
+        data = self.files.read(entry.path)
+        if data is None:
+            return None
+        where = self.files.where(entry.path)
+        try:
+            document: dict[str, Any] = json.loads(data)
+        except ValueError as error:
+            raise WarehouseError(
+                f"{where} is not readable JSON; delete that file and run again to rebuild it"
+            ) from error
+        if document.get("format", FORMAT) > FORMAT:
+            raise WarehouseError(
+                f"{where} has format {document['format']}, this version of heirloom reads {FORMAT}"
+            )
+        self._manifests[entry.path] = (entry, document)
+        return document
+
+    def document(self, path: str) -> dict[str, Any] | None:
+        """The JSON document at `path` below the home, or None when there is none."""
+        entry = self.files.entry(path)
+        return None if entry is None else self._load(entry)
+
+    def _folder(self, folder: str) -> Iterator[dict[str, Any]]:
+        for entry in self.files.entries(folder, ".json"):
+            document = self._load(entry)
+            if document is not None:
+                yield document
+
+    def artifact(self, manifest: dict[str, Any]) -> Artifact:
+        """The reader of a manifest's version."""
+        return Artifact(manifest, self.lake, self.checkpoints)
+
+    def manifests(self) -> Iterator[dict[str, Any]]:
+        """The manifests of all versions of all assets."""
+        return self._folder("manifests")
+
+    def acceptances(self) -> Iterator[dict[str, Any]]:
+        """The records of changes that were declared immaterial."""
+        return self._folder("accepted")
+
+    def resolve(self, memo: str) -> dict[str, Any] | None:
+        """The manifest that a memo key stands for, built or accepted; None when unknown."""
+        found = self.document(f"manifests/{memo}.json")
+        if found is None:
+            accepted = self.document(f"accepted/{memo}.json")
+            if accepted is not None:
+                found = self.document(f"manifests/{accepted['accepts']}.json")
+        return found
+
+    def memo(self, memo_key: str) -> Artifact | None:
+        """The version with this memo key, or None."""
+        found = self.resolve(memo_key)
+        return None if found is None else self.artifact(found)
+
+    def currents(self) -> dict[tuple[str, str | None], dict[str, Any]]:
+        """The manifests of the current versions, by asset key and partition."""
+        found = {}
+        for record in self._folder("current"):
+            manifest = self.document(f"manifests/{record['memo_key']}.json")
+            if manifest is not None:
+                found[(manifest["asset_key"], manifest["partition"])] = manifest
+        return found
+
+    def current(self, key: str, partition: str | None = None) -> Artifact | None:
+        """The current version of an asset, or None when there is none."""
+        found = self.document(pointer(key, partition))
+        manifest = found and self.document(f"manifests/{found['memo_key']}.json")
+        return self.artifact(manifest) if manifest else None
+
+    def at(self, key: str, version_prefix: str) -> Artifact:
+        """The version of an asset whose data version starts so; the current or newest of equals."""
+        every = [m for m in self.manifests() if m["asset_key"] == key]
+        matching = [m for m in every if m["data_version"].startswith(version_prefix)]
+        if len({(m["data_version"], m["partition"]) for m in matching}) == 1:
+            return self.artifact(max(matching, key=lambda m: m["observations"]["materialized_at"]))
+        versions = sorted({m["data_version"][:12] for m in matching or every})
+        if matching:
+            problem = "fits several versions: " + ", ".join(versions)
+        elif every:
+            problem = "fits no version; there are " + ", ".join(versions)
+        else:
+            problem = f"cannot be found: {key} was never built"
+        raise WarehouseError(f"{key}@{version_prefix} {problem}")
+
+    def damage(self, manifest: Mapping[str, Any]) -> str | None:
+        """What of a version is gone or has the wrong size, without hashing; None when sound."""
+        for kind, name, size in stored(manifest):
+            if kind == "image":
+                continue
+            path = self.lake.address(name) if kind == "part" else self.checkpoints.address(name)
+            entry = self.files.entry(path)
+            if entry is None:
+                return f"{self.files.where(path)} is gone"
+            if entry.size != size:
+                return f"{self.files.where(path)} has {entry.size} bytes instead of {size}"
+        return None
+
+
+def pointer(key: str, partition: str | None) -> str:
+    return f"current/{check_key(key)}{'' if partition is None else '@' + check_key(partition)}.json"
