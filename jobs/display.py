@@ -102,7 +102,7 @@ class LiveTable:
     """A table that redraws itself, on a terminal."""
 
     def __init__(self, board: Board, console: Console) -> None:
-        self.board = board
+        self.board, self.console = board, console
         self.live = Live(
             get_renderable=self._table, console=console, refresh_per_second=4, transient=False
         )
@@ -148,8 +148,8 @@ class LiveTable:
     def _visible(self) -> list[Line]:
         """All lines if they fit; else those around the running one, so that it is always seen."""
         lines = list(self.board.lines.values())
-        room = max(self.live.console.size.height - 5, 5)
-        if len(lines) <= room or not self.live.is_started:
+        room = max(self.console.size.height - 5, 5)
+        if len(lines) <= room:
             return lines
         active = [i for i, line in enumerate(lines) if line.state in ("running", "failed")]
         centre = active[-1] if active else self.board.done

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import dagster as dg
 
 Planner = Callable[[], Plan]
-Assemble = Callable[[Plan, Display], "dg.Definitions"]
 LOCK_SECONDS = 3.0  # the sensor looks at the lock for a moment; only longer means another run
 
 
@@ -64,7 +63,7 @@ def main(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with alone(home), captured(home) as (terminal, log):
-            drive(home, plan, chosen, lambda: make_plan(home, name), assemble, terminal, log)
+            drive(home, plan, chosen, lambda: make_plan(home, name), terminal, log)
     except Changed as change:
         print(f"{change}: starting afresh", flush=True)
         again = [sys.executable, "-m", "jobs.cli", "run", "--home", str(home.path)]
@@ -74,20 +73,11 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def assemble(plan: Plan, display: Display) -> dg.Definitions:
-    """The definitions whose assets tell the display how far they are."""
-    from definitions import build_defs
-
-    specs = [asset.spec for asset in plan.assets]
-    return build_defs(recipe=plan.recipe, specs=specs, progress=display.progress)
-
-
 def drive(
     home: homes.Home,
     plan: Plan,
     chosen: Sequence[str],
     replan: Planner,
-    assemble: Assemble,
     terminal: TextIO,
     log: Path,
 ) -> None:
@@ -98,6 +88,7 @@ def drive(
     """
     import dagster as dg
 
+    from jobs.family import FAMILY, builder, family_assets, family_jobs
     from jobs.runs import fail_orphans
     from resources.store.processes import TAG, claim
     from warehouse.catalog import write_catalog
@@ -109,7 +100,12 @@ def drive(
     display = open_display([Line(asset.key, asset.seconds) for asset in todo], terminal)
     done: dict[str, str] = {}
     try:
-        job = assemble(plan, display).resolve_job_def("family")
+        specs = [asset.spec for asset in plan.assets]
+        job = dg.Definitions(
+            assets=family_assets(specs),
+            jobs=family_jobs(specs),
+            resources={"builder": builder(home, plan.recipe, display.progress)},
+        ).resolve_job_def(FAMILY)
         with dg.DagsterInstance.get() as instance:
             fail_orphans(instance, home)
             tags = {

@@ -5,6 +5,8 @@ Knows the syntax only through Dagster, which is imported only when a selection i
 
 from __future__ import annotations
 
+import re
+
 from jobs.cli import CommandError
 from jobs.plan import Plan
 
@@ -21,11 +23,9 @@ def select(plan: Plan, text: str | None) -> list[str]:
     from resources.store.building import Code
     from resources.store.dagster import asset_definition
 
-    known = {asset.key for asset in plan.assets}
-    written = f'key:"{text}"' if text in known else text
     graph = [asset_definition(a.spec, Code(a.node.code_version)) for a in plan.assets]
     try:
-        found = dg.AssetSelection.from_string(written).resolve(graph)
+        found = dg.AssetSelection.from_string(_quoted(plan, text)).resolve(graph)
     except Exception as error:
         problem = " ".join(str(error).split())
         raise CommandError(f"--select {text}: {problem}") from error
@@ -36,3 +36,14 @@ def select(plan: Plan, text: str | None) -> list[str]:
             "--select '+key:\"super/sft\"' (`heirloom status` lists the keys)"
         )
     return [asset.key for asset in plan.assets if asset.key in chosen]
+
+
+def _quoted(plan: Plan, text: str) -> str:
+    """The text with bare keys written as `key:"…"`.
+
+    Dagster reads a bare key with a slash by its older syntax, in which `+` is one level only.
+    """
+    if "*" in text or "++" in text:
+        return text  # the older syntax on purpose
+    keys = sorted((re.escape(asset.key) for asset in plan.assets), key=len, reverse=True)
+    return re.sub(rf'(?<![\w/":.-])({"|".join(keys)})(?![\w/":.-])', r'key:"\1"', text)

@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 
 from jobs.cli import CommandError
 from resources.store import home as homes
@@ -55,26 +56,19 @@ def main(arguments: argparse.Namespace) -> int:
 
 def stop(server: subprocess.Popen[bytes], patience: float = 30.0) -> None:
     """Interrupt web server, daemon and code server; kill what is left after `patience` seconds."""
-    for sign, wait in (
-        (signal.SIGINT, patience),
-        (signal.SIGTERM, patience / 3),
-        (signal.SIGKILL, 5),
-    ):
+    server.send_signal(signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        server.wait(patience)
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + patience / 3
         try:
-            if sign is signal.SIGKILL:
-                os.killpg(server.pid, sign)
-            else:
-                server.send_signal(sign)
-            server.wait(wait)
-            break
-        except subprocess.TimeoutExpired:
-            continue
+            os.killpg(server.pid, sign)  # its children share its group
+            while time.monotonic() < deadline:
+                server.poll()
+                os.killpg(server.pid, 0)
+                time.sleep(0.1)
         except ProcessLookupError:
-            break
-    try:  # whatever the leader left behind in its own group
-        os.killpg(server.pid, signal.SIGTERM)
-    except ProcessLookupError:
-        return
+            return
 
 
 def _interrupt(*_: object) -> None:

@@ -20,7 +20,9 @@ def wilson(accuracy: float, count: float, z: float = Z95) -> tuple[float, float]
     scale = 1 + z * z / count
     centre = accuracy + z * z / (2 * count)
     spread = z * math.sqrt(accuracy * (1 - accuracy) / count + z * z / (4 * count * count))
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    low, high = (centre - spread) / scale, (centre + spread) / scale
+    # Rounding must not put an accuracy of 0 or 1 outside its own interval.
+    return max(0.0, min(low, accuracy)), min(1.0, max(high, accuracy))
 
 
 def paired_difference(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:

@@ -230,6 +230,6 @@ def lineage(nodes: list[Node]) -> str:
     """The graph of what the final model was made from."""
     return (
         f"<p>Everything that <b>{text(nodes[0].key)}</b> was made from: {len(nodes)} assets, each "
-        "in the version that was used. An input that another input already contains is not drawn.</p>"
+        "in the version that was used. Inputs that another input contains are not drawn.</p>"
         + element("div", scroll(diagrams.graph(nodes)), class_="card flat")
     )

@@ -78,5 +78,5 @@ def _local(recipe: Recipe, section: Mapping[str, Any]) -> list[Path]:
     return [
         recipe.directory / Path(source["path"]).expanduser()
         for source in section["extra_sources"]
-        if source["format"] != "hub"
+        if source["format"] in ("jsonl", "parquet")
     ]

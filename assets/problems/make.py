@@ -86,7 +86,7 @@ def _source_path(source: Mapping[str, Any], observed: list[Path]) -> str:
 
 def _located(source: Mapping[str, Any], observed: list[Path]) -> dict[str, Any]:
     """The source with its path where the file lies now; the recipe's own path is relative."""
-    if source["format"] == "hub":
+    if source["format"] not in ("jsonl", "parquet"):
         return dict(source)
     ending = Path(source["path"]).expanduser().parts
     while ending and ending[0] in ("..", "."):

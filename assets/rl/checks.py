@@ -80,7 +80,7 @@ def reward_rose(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResu
 
 
 def preferences_learned(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
-    """The trained policy prefers the chosen responses more than at the start (a warning otherwise)."""
+    """Training brought the policy nearer to the rewards' preferences (a warning otherwise)."""
     first, last = artifact.metrics["rpo_loss_first"], artifact.metrics["rpo_loss_last"]
     accuracy = artifact.metrics["preference_accuracy_last"]
     return CheckResult(

@@ -1,4 +1,4 @@
-"""The rl_data stage's assets: pass rates, prompts, curricula, the reward model, preference pairs."""
+"""The rl_data stage's assets: pass rates, prompts, curricula, reward model, preference pairs."""
 
 from __future__ import annotations
 

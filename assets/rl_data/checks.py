@@ -158,7 +158,7 @@ def reward_model_ranks(artifact: Artifact, inputs: Mapping[str, Artifact]) -> Ch
     return CheckResult(
         "reward_model_ranks",
         metrics["held_out_pair_accuracy"] > 0.5 and math.isfinite(metrics["loss_last"]),
-        f"{metrics['held_out_pair_accuracy']:.1%} of {metrics['held_out_pairs']:.0f} held-out pairs, "
+        f"{metrics['held_out_pair_accuracy']:.1%} of {metrics['held_out_pairs']:.0f} unseen pairs, "
         f"loss {metrics['loss_first']:.3f} to {metrics['loss_last']:.3f}",
         blocking=False,
     )

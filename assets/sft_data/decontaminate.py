@@ -1,7 +1,7 @@
 """Find training questions that a benchmark contains: the same text, or long runs of the same words.
 
-Runs of 8 and 13 words are what the field uses (s1 and open-r1; GPT-3). They do not find paraphrases:
-of 1,319 rephrased GSM8K questions 8 words find about one in twenty.
+Runs of 8 and 13 words are what the field uses (s1 and open-r1; GPT-3). They do not find
+paraphrases: of 1,319 rephrased GSM8K questions, runs of 8 words find about one in twenty.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,14 +34,14 @@ def matches(
     """
     import pyarrow as pa
 
-    texts = {"question": questions["question"].to_pylist(), "item": _texts(benchmarks)}
+    texts, items = questions["question"].to_pylist(), benchmarks["question"].to_pylist()
     found: dict[int, tuple[int, str, float, str]] = {}
     for method in methods:
         if method == "exact":
-            hits = _exact(texts["question"], texts["item"])
+            hits = _exact(texts, items)
         else:
             size = int(method.removeprefix("ngram_"))
-            hits = _ngrams(texts["question"], texts["item"], size)
+            hits = _ngrams(texts, items, size)
         for question, item, score, evidence in hits:
             found.setdefault(question, (item, method, score, evidence))
     order = sorted(found)
@@ -76,11 +76,6 @@ def words(question: str) -> list[str]:
     return _WORD.findall(normalise(question))
 
 
-def _texts(table: pa.Table) -> list[str]:
-    texts: list[str] = table["question"].to_pylist()
-    return texts
-
-
 Hit = tuple[int, int, float, str]  # question, benchmark item, score, evidence
 
 
@@ -102,27 +97,23 @@ def _ngrams(questions: list[str], items: list[str], size: int) -> Iterator[Hit]:
     item_words, question_words = [words(t) for t in items], [words(t) for t in questions]
     lengths = {size} | {len(w) for w in item_words if SHORTEST <= len(w) < size}
     vocabulary: dict[str, int] = {}
-    candidates: dict[int, dict[int, set[int]]] = {}
-    for length in sorted(lengths, reverse=True):
+    candidates: dict[int, set[int]] = {}
+    for length in lengths:
         sources = [w if length == size or len(w) == length else [] for w in item_words]
-        item_of, item_hash, _ = _hashes(sources, length, vocabulary)
-        question_of, question_hash, starts = _hashes(question_words, length, vocabulary)
-        for place, start, item in _joined(question_of, question_hash, starts, item_of, item_hash):
-            gram = tuple(question_words[place][start : start + length])
-            if _has(sources[item], gram):
-                candidates.setdefault(place, {}).setdefault(item, set()).update(
-                    range(start, start + length)
-                )
-    for place, hits in sorted(candidates.items()):
-        scored = [(*_score(question_words[place], item_words[i], size), i) for i in sorted(hits)]
-        score, evidence, item = max(scored, key=lambda one: (one[0], -one[2]))
-        yield place, item, score, evidence
+        left, right = (_hashes(t, length, vocabulary) for t in (question_words, sources))
+        for question, item in _joined(*left, *right):
+            candidates.setdefault(question, set()).add(item)
+    for question in sorted(candidates):
+        pairs = ((question_words[question], item_words[i], size, i) for i in candidates[question])
+        score, item, evidence = max(_score(*pair) for pair in pairs)
+        if score:
+            yield question, -item, score, evidence
 
 
 def _hashes(
     texts: list[list[str]], size: int, vocabulary: dict[str, int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(text, hash, start) of every n-gram of every text, `vocabulary` growing."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """(text, hash) of every n-gram of every text, `vocabulary` growing."""
     import numpy as np
 
     ids = np.array(
@@ -140,37 +131,28 @@ def _hashes(
     for offset in range(size):
         hashes = (hashes ^ ids[places + offset]) * np.uint64(_PRIME)
         hashes ^= hashes >> np.uint64(29)
-    return owners, hashes, starts
+    return owners, hashes
 
 
 def _joined(
-    question_of: np.ndarray,
-    question_hash: np.ndarray,
-    starts: np.ndarray,
-    item_of: np.ndarray,
-    item_hash: np.ndarray,
-) -> Iterator[tuple[int, int, int]]:
-    """(question, start, item) wherever the hashes of two n-grams are equal."""
+    question_of: np.ndarray, question_hash: np.ndarray, item_of: np.ndarray, item_hash: np.ndarray
+) -> Iterator[tuple[int, int]]:
+    """(question, item) wherever the hashes of two n-grams are equal."""
     import numpy as np
 
     order = np.argsort(item_hash, kind="stable")
-    sorted_hash = item_hash[order]
-    low = np.searchsorted(sorted_hash, question_hash, "left")
-    high = np.searchsorted(sorted_hash, question_hash, "right")
+    ordered = item_hash[order]
+    low = np.searchsorted(ordered, question_hash, "left")
+    high = np.searchsorted(ordered, question_hash, "right")
     for index in np.flatnonzero(high > low):
-        for item in dict.fromkeys(item_of[order[low[index] : high[index]]].tolist()):
-            yield int(question_of[index]), int(starts[index]), int(item)
+        for item in item_of[order[low[index] : high[index]]]:
+            yield int(question_of[index]), int(item)
 
 
-def _has(text: list[str], gram: tuple[str, ...]) -> bool:
-    size = len(gram)
-    return any(tuple(text[i : i + size]) == gram for i in range(len(text) - size + 1))
-
-
-def _score(question: list[str], item: list[str], size: int) -> tuple[float, str]:
-    """Share of the item's n-grams that the question has, and the first shared one."""
+def _score(question: list[str], item: list[str], size: int, index: int) -> tuple[float, int, str]:
+    """Share of the item's n-grams that the question has, minus its index, the first one shared."""
     size = min(size, len(item))
+    there = {tuple(question[i : i + size]) for i in range(len(question) - size + 1)}
     grams = [tuple(item[i : i + size]) for i in range(len(item) - size + 1)]
-    there: set[Any] = {tuple(question[i : i + size]) for i in range(len(question) - size + 1)}
     shared = [gram for gram in grams if gram in there]
-    return len(shared) / len(grams), " ".join(shared[0]) if shared else ""
+    return len(shared) / len(grams), -index, " ".join(shared[0]) if shared else ""

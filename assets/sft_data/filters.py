@@ -67,7 +67,7 @@ def disobeys_toggle(table: pa.Table) -> pa.Array:
     >>> responses = ["<think>\\na\\n</think>\\n\\nb", "<think>\\n\\n</think>\\n\\nb", "b"]
     >>> rows = {"response": responses, "reasoning": ["on", "on", "off"]}
     >>> disobeys_toggle(pa.table(rows)).to_pylist()
-    [None, 'asked with thinking on: 1 <think>, 1 </think>, starts <think>', None]
+    [None, 'asked with thinking on: 1 <think>, 1 </think>, starts <think> </think', None]
     """
     import pyarrow as pa
 

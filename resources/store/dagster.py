@@ -8,7 +8,7 @@ import ast
 import base64
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from typing import Any
 import dagster as dg
 
 from resources.store.building import Code, bind, check_name, find_source, materialise
-from resources.store.home import Home
+from resources.store.home import CHECKOUT, Home
 from resources.store.processes import TAG, claim
 from resources.store.spec import Spec
+from warehouse.code_version import locate
 from warehouse.store import Artifact, CheckFailed, CheckResult, Store
 
 OWNER = "team:heirloom"
@@ -222,16 +223,16 @@ def _evaluation(spec: Spec, result: CheckResult) -> dg.AssetCheckEvaluation:
 
 @functools.cache
 def _docstrings(module: str) -> Mapping[str, str]:
-    tree = ast.parse(find_source(module).read_text())
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    return {node.name: ast.get_docstring(node) or "" for node in functions}
+    """Docstring by name of the functions that a module defines or imports from the repo."""
+    found: dict[str, str] = {}
+    for node in ast.parse(find_source(module).read_text()).body:
+        if isinstance(node, ast.FunctionDef):
+            found[node.name] = ast.get_docstring(node) or ""
+        elif isinstance(node, ast.ImportFrom) and node.module and locate(node.module, CHECKOUT):
+            found.update({a.name: _docstrings(node.module).get(a.name, "") for a in node.names})
+    return found
 
 
 def _summary(target: str) -> str | None:
     module, _, name = target.partition(":")
     return _docstrings(module).get(name, "").partition("\n")[0] or None
-
-
-def definitions(specs: Sequence[Spec], codes: Mapping[str, Code]) -> list[dg.AssetsDefinition]:
-    """One asset a spec, in the given order."""
-    return [asset_definition(spec, codes[spec.key]) for spec in specs]

@@ -1,4 +1,4 @@
-"""Real data by the same door: JSONL, Parquet or a hub id, with a declared field mapping.
+"""Other people's problems by the same door: JSONL, Parquet, a hub id, a reasoning-gym generator.
 
 Gives rows of the `problems` view. A mapping names, for each of our fields, the field of theirs; a
 mapping never guesses. Knows nothing of recipes beyond the plain mapping it is given.
@@ -37,8 +37,9 @@ class LoadError(ValueError):
 def load(source: Mapping[str, Any], domain: str, *, base: Path | None = None) -> "pa.Table":
     """Rows of the `problems` view, without ids, read from one declared source.
 
-    `source` has `format` (jsonl, parquet or hub), `path` (a file, or a hub id), optional `config`,
-    `split`, `limit`, `license`, and `fields`: our field -> theirs. Of multiple-choice data
+    `source` has `format` (jsonl, parquet, hub or reasoning_gym), `path` (a file, a hub id or a
+    generator's name), optional `config` (a generator's seed), `split`, `limit`, `license`, and
+    `fields`: our field -> theirs. Of multiple-choice data
     `choices` names their list of options and `expected_answer` a letter, an index or an option's
     text. A `####` mark in an expected answer is cut as GSM8K writes it.
 
@@ -76,6 +77,8 @@ def _read(source: Mapping[str, Any], base: Path | None) -> list[dict[str, Any]]:
                 "network, or download it and give its path with format jsonl or parquet"
             ) from error
         return [dict(row) for row in found]
+    if form == "reasoning_gym":
+        return _reasoning_gym(name, source)
     path = Path(name).expanduser()
     if base is not None and not path.is_absolute():
         path = base / path
@@ -86,8 +89,26 @@ def _read(source: Mapping[str, Any], base: Path | None) -> list[dict[str, Any]]:
 
         return list(pq.read_table(path).to_pylist())
     if form != "jsonl":
-        raise LoadError(f"{name}: format {form!r} is unknown: use jsonl, parquet or hub")
+        raise LoadError(
+            f"{name}: format {form!r} is unknown: use jsonl, parquet, hub or reasoning_gym"
+        )
     return read_json_lines(path)
+
+
+def _reasoning_gym(name: str, source: Mapping[str, Any]) -> list[dict[str, Any]]:
+    try:
+        import reasoning_gym
+    except ModuleNotFoundError as error:
+        raise LoadError(
+            f"{name}: reasoning-gym is not installed: pip install 'heirloom[gym]'"
+        ) from error
+    try:
+        made = reasoning_gym.create_dataset(
+            name, size=int(source.get("limit") or 1000), seed=int(source.get("config") or 0)
+        )
+    except ValueError as error:
+        raise LoadError(f"reasoning_gym has no generator {name!r}: {error}") from error
+    return [dict(row) for row in made]
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:

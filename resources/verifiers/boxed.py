@@ -1,6 +1,8 @@
 """Find the final answer of a response: the content of its last `\\boxed{}`."""
 
-_COMMANDS = ("\\boxed", "\\fbox")
+import re
+
+_PART = re.compile(r"(?P<box>\\(?:boxed|fbox)\s*\{)|\\.|(?P<open>\{)|(?P<close>\})", re.DOTALL)
 
 
 def last(text: str) -> str | None:
@@ -11,31 +13,13 @@ def last(text: str) -> str | None:
     >>> last("no box") is None
     True
     """
-    end = len(text)
-    while end > 0:
-        start = max(text.rfind(command, 0, end) for command in _COMMANDS)
-        if start < 0:
-            return None
-        content = _braced(text, start)
-        if content is not None:
-            return content.strip()
-        end = start
-    return None
-
-
-def _braced(text: str, start: int) -> str | None:
-    open_at = text.find("{", start)
-    if open_at < 0 or text[start:open_at].strip() not in _COMMANDS:
-        return None
-    depth = 0
-    for index in range(open_at, len(text)):
-        if text[index] == "\\":
-            continue
-        escaped = index > 0 and text[index - 1] == "\\"
-        if text[index] == "{" and not escaped:
-            depth += 1
-        elif text[index] == "}" and not escaped:
-            depth -= 1
-            if depth == 0:
-                return text[open_at + 1 : index]
-    return None
+    found = (-1, -1)
+    opened: list[int] = []  # where the content of each open box begins; -1 for other braces
+    for part in _PART.finditer(text):
+        if part["box"]:
+            opened.append(part.end())
+        elif part["open"]:
+            opened.append(-1)
+        elif part["close"] and opened:
+            found = max(found, (opened.pop(), part.start()))
+    return text[slice(*found)].strip() if found[0] >= 0 else None

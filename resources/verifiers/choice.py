@@ -39,5 +39,4 @@ def verify(answer: str, expected: str) -> Verdict:
     got = letter(answer)
     if got is None:
         return Verdict("incorrect", f"no \\boxed letter in {shorten(answer[-160:])!r}")
-    verdict = "correct" if got == want else "incorrect"
-    return Verdict(verdict, f"chose {got}, expected {want}")
+    return Verdict("correct" if got == want else "incorrect", f"chose {got}, expected {want}")

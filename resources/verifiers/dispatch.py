@@ -1,8 +1,8 @@
 """The verifier of a problem's domain, for one answer or for many at once.
 
 Knows the columns of `problems` and how an answer of each domain has to look: math and science end
-in `\\boxed{}`, code is one fenced Python program, tools are one `<TOOLCALL>` block, instructions are
-the whole answer.
+in `\\boxed{}`, code is one fenced Python program, tools are one `<TOOLCALL>` block, instructions
+are the whole answer.
 """
 
 import json

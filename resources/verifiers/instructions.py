@@ -5,13 +5,13 @@ that IFEval gives it. Sentence and word splitting are in `words.py`; only the th
 that need a language detector need the optional package `langdetect`.
 """
 
+import importlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from resources.verifiers import words
-from resources.verifiers.verdict import shorten
 
 _OPTIONS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 _FENCES = ("```json", "```Json", "```JSON", "```")
@@ -86,7 +86,7 @@ def _compare(count: int, relation: str, threshold: int) -> bool:
 def _language(text: str) -> str | None:
     """The ISO 639-1 code of the text's language, or None when it has no features to tell by."""
     try:
-        import langdetect
+        langdetect = importlib.import_module("langdetect")
     except ImportError as error:
         raise LanguageDetectionUnavailable(
             "instructions about language need the package langdetect: pip install langdetect"

@@ -16,6 +16,7 @@ _SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limit
 _WRAPPERS = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox|operatorname)\{([^{}]*)\}")
 _SCRIPT = re.compile(r"([\^_])\{(\w)\}")
 _THOUSANDS = re.compile(r"(?<![\d,.])[+-]?\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?")
+_EULER = re.compile(r"\\(?:mathrm|text)\{e\}")
 _DELIMITERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
 
 
@@ -34,7 +35,7 @@ def verify(answer: str, expected: str) -> Verdict:
         raise ValueError("the expected answer is empty")
     if not got or len(got) > _LONGEST:
         return Verdict("incorrect", f"no answer in {shorten(answer[-160:])!r}")
-    if got == want or _is_word(want) and got.lower() == want.lower():
+    if got == want or (_is_word(want) and got.lower() == want.lower()):
         return Verdict("correct", f"{shorten(got)} is the expected text")
     values = numeric.value(got), numeric.value(want)
     rounded = False
@@ -45,7 +46,9 @@ def verify(answer: str, expected: str) -> Verdict:
         rounded = ("." in got or "." in want) and numeric.close(*values, _ROUNDED)
         if equal is False and not rounded:
             return Verdict("incorrect", f"{shorten(got)} is not the value {shorten(want)}")
-    if _is_word(got) and (values[1] is not None or _is_word(want) and sorted(got) != sorted(want)):
+    if _is_word(got) and (
+        values[1] is not None or (_is_word(want) and sorted(got) != sorted(want))
+    ):
         return Verdict("incorrect", f"{shorten(got)} is not {shorten(want)}")
     algebra = symbolic.compare(_raw(answer), _raw(expected))
     return _judge(f"{shorten(got)} against {shorten(want)}", algebra, rounded)
@@ -54,14 +57,16 @@ def verify(answer: str, expected: str) -> Verdict:
 def normalise(text: str) -> str:
     """One spelling for what is surely the same: no spacing, delimiters, sizes, thousands commas.
 
-    >>> normalise(r"$\\left( \\dfrac{1}{2},\\, 3 \\right)$."), normalise("1,000 "), normalise("x^{2}")
-    ('(\\\\frac{1}{2},3)', '1000', 'x^2')
+    >>> normalise(r"$\\left( \\dfrac{1}{2},\\, 3 \\right)$."), normalise("1,000 x^{2}")
+    ('(\\\\frac{1}{2},3)', '1000 x^2')
     """
     text = _inside(text)
     text = _SIZES.sub("", text)
     text = _THOUSANDS.sub(_plain_number, text)
     text = _SPACES.sub(" ", text).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
-    text = _SCRIPT.sub(r"\1\2", _WRAPPERS.sub(r"\1", text)).replace("\\%", "%").replace("−", "-")
+    text = (
+        _SCRIPT.sub(r"\1\2", _WRAPPERS.sub(r"\1", text)).replace("\\%", "%").replace("\u2212", "-")
+    )
     text = re.sub(r"\s*([^\w\s\\])\s*", r"\1", text).strip()
     return text.rstrip(".") if text.rstrip(".") else text
 
@@ -72,7 +77,7 @@ def _final(text: str) -> str:
 
 def _raw(text: str) -> str:
     content = boxed.last(text)
-    return _inside(text if content is None else content)
+    return _EULER.sub("e", _inside(text if content is None else content))
 
 
 def _inside(text: str) -> str:

@@ -21,10 +21,11 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d{1,3}(?:,\d{3})+(?![\d,])(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
     r"|(?P<constant>\\pi|π|\\mathrm\{e\}|\\text\{e\}|e(?![a-zA-Z]))"
     r"|(?P<frac>\\frac)|(?P<sqrt>\\sqrt|√|sqrt)"
-    r"|(?P<operator>\\cdot|\\times|\\div|\*\*|[-+*/^!×÷−·])"
+    r"|(?P<operator>\\cdot|\\times|\\div|\*\*|[-+*/^!\u00d7\u00f7\u2212\u00b7])"
     r"|(?P<open>[({\[])|(?P<close>[)}\]]))"
 )
-_ALIASES = {"\\cdot": "*", "\\times": "*", "×": "*", "·": "*", "\\div": "/", "÷": "/", "−": "-"}
+_ALIASES = {"\\cdot": "*", "\\times": "*", "\u00d7": "*", "\u00b7": "*", "\\div": "/"}
+_ALIASES |= {"\u00f7": "/", "\u2212": "-"}
 _PAIRS = {"(": ")", "{": "}", "[": "]"}
 
 
@@ -52,7 +53,7 @@ def same(left: Value, right: Value) -> bool | None:
     """
     if isinstance(left, Fraction) and isinstance(right, Fraction):
         return left == right
-    import mpmath
+    import mpmath  # type: ignore[import-untyped]
 
     with mpmath.workdps(_DIGITS):
         a, b = _inexact(left), _inexact(right)

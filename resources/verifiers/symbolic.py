@@ -73,7 +73,9 @@ class _Worker:
         if self._process is None or self._owner != os.getpid():
             self._connection, theirs = socket.socketpair()
             fd = theirs.fileno()
-            boot = f"import sys; sys.path.append({str(_ROOT)!r}); from {__name__} import main; main({fd})"
+            boot = (
+                f"import sys; sys.path.append({str(_ROOT)!r})\nimport {__name__} as s; s.main({fd})"
+            )
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", boot],
                 pass_fds=[fd],
@@ -178,7 +180,7 @@ def _whole(text: str, found: list[Any]) -> bool:
 
 def _sampled(left: Any, right: Any, symbols: list[Any]) -> bool | None:
     """Whether two expressions agree at fixed points; None when they have no values there."""
-    import sympy
+    import sympy  # type: ignore[import-untyped]
 
     if not (isinstance(left, sympy.Expr) and isinstance(right, sympy.Expr)):
         return None

@@ -82,9 +82,8 @@ def same(left: Any, right: Any) -> bool:
         return len(left) == len(right) and all(map(same, left, right))
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
-    return type(left) in (int, float) and type(right) in (int, float) and left == right or (
-        type(left) is type(right) and left == right
-    )
+    numbers = isinstance(left, (int, float)) and isinstance(right, (int, float))
+    return (numbers or type(left) is type(right)) and bool(left == right)
 
 
 def _calls(text: str) -> list[dict[str, Any]]:
@@ -116,9 +115,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _schema_problem(
-    calls: list[dict[str, Any]], schema: Sequence[Mapping[str, Any]]
-) -> str | None:
+def _schema_problem(calls: list[dict[str, Any]], schema: Sequence[Mapping[str, Any]]) -> str | None:
     offered = {tool["name"]: tool.get("parameters", {}) for tool in schema}
     for index, call in enumerate(calls):
         if call["name"] not in offered:

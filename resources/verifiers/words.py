@@ -7,24 +7,38 @@ time. Known difference: Punkt's learned abbreviations are a fixed list here.
 import re
 
 _ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof rev gen col capt lt sgt sen rep gov hon st jr sr mt vs etc inc ltd co corp "
-    "dept est approx fig no vol pp ed al e.g i.e cf a.m p.m u.s u.k u.n d.c ph.d b.a m.a jan feb "
-    "mar apr jun jul aug sep sept oct nov dec".split()
+    re.findall(
+        r"\S+",
+        """mr mrs ms dr prof rev gen col capt lt sgt sen rep gov hon st jr sr mt vs etc inc ltd co
+        corp dept est approx fig no vol pp ed al e.g i.e cf a.m p.m u.s u.k u.n d.c ph.d b.a m.a
+        jan feb mar apr jun jul aug sep sept oct nov dec""",
+    )
 )
-_END = re.compile(r"(?:\.{2,}|[.?!]+|…)[\"')\]}»”’*]*(?=\s|$)")
+_STARTERS = frozenset(  # in capitals after an abbreviation, these begin a sentence
+    re.findall(
+        r"\S+",
+        """the a an and but or so if in on at as he she it they we you i this that these those there
+        then however what when where why how who my our your his her its their""",
+    )
+)
+_ELLIPSIS = "\u2026"
+_CLOSERS = "\"')]}*\u00bb\u201d\u2019"
+_OPENERS = "\"'([{*\u00ab\u201c\u2018"
+_CLOSING = f"[{re.escape(_CLOSERS)}]*"
+_END = re.compile(rf"(?:\.{{2,}}|[.?!]+|{_ELLIPSIS}){_CLOSING}(?=\s|$)")
+_FINAL_STOP = re.compile(rf"(?<=[^.\s])\.(?={_CLOSING[:-2]}\s]*$)")
 _WORD_BEFORE = re.compile(r"[\w.'-]*$")
 _NEAR = 64  # characters looked at on either side of a full stop
-_CLOSERS = "\"')]}»”’*"
 _SPLITS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"[“”]|\"|''|``", ' " '),
+        (r"[\u201c\u201d]|\"|''|``", ' " '),
         (r"([:,])(?=\D|$)", r" \1 "),
-        (r"\.{2,}|…", " ... "),
+        (rf"\.{{2,}}|{_ELLIPSIS}", " ... "),
         (r"[;@#$%&?!\[\](){}<>]", r" \g<0> "),
         (r"--", " -- "),
         (r"(?<=\w)(n't)\b|(?<=\w)(N'T)\b", r" \g<0>"),
-        (r"(?<=\w)['’](?:s|m|d|ll|re|ve|S|M|D|LL|RE|VE)\b", r" \g<0>"),
+        (r"(?<=\w)['\u2019](?:s|m|d|ll|re|ve|S|M|D|LL|RE|VE)\b", r" \g<0>"),
         (r"(?<=\w)'(?=\s|$)", " '"),
     )
 )
@@ -33,8 +47,9 @@ _SPLITS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 def sentences(text: str) -> list[str]:
     """The sentences of `text`, stripped; a line break alone ends none.
 
-    A sentence ends at `.`, `?`, `!` or an ellipsis before white space, unless the full stop belongs
-    to an abbreviation or an initial, or the next word starts in lower case after a full stop.
+    A sentence ends at `.`, `?`, `!` or an ellipsis before white space, unless a full stop belongs to
+    an abbreviation or an initial, or the next word starts in lower case. As in Punkt, the number of
+    a list item ("1.") is a sentence.
 
     >>> sentences("Dr. Who left at 3.5 km. Why? No idea!")
     ['Dr. Who left at 3.5 km.', 'Why?', 'No idea!']
@@ -50,9 +65,9 @@ def sentences(text: str) -> list[str]:
 
 def _breaks(text: str, end: re.Match[str]) -> bool:
     mark = end.group().rstrip(_CLOSERS)
-    if mark not in (".", "...", "…") and not set(mark) == {"."}:
+    if mark != _ELLIPSIS and set(mark) != {"."}:
         return True
-    following = text[end.end() : end.end() + _NEAR].lstrip().lstrip("\"'([{«“‘*")
+    following = text[end.end() : end.end() + _NEAR].lstrip().lstrip(_OPENERS)
     if following[:1].islower() or following[:1] in (",", ";", ":"):
         return False
     if mark != ".":
@@ -60,11 +75,10 @@ def _breaks(text: str, end: re.Match[str]) -> bool:
     near = text[max(0, end.start() - _NEAR) : end.start()]
     before = _WORD_BEFORE.search(near)
     word = before.group() if before else ""
-    line = near[: len(near) - len(word)].rpartition("\n")[2]
-    if word.isdigit() and not line.strip():
-        return False  # the number of a list item: "1. First"
-    single_capital = len(word) == 1 and word.isupper() and word != "I"
-    return not (word.lower() in _ABBREVIATIONS or single_capital)
+    initial = len(word) == 1 and word.isupper() and word != "I"
+    if not initial and word.lower() not in _ABBREVIATIONS:
+        return True
+    return following.split(None, 1)[0].lower() in _STARTERS if following.strip() else True
 
 
 def tokens(text: str) -> list[str]:
@@ -79,6 +93,6 @@ def tokens(text: str) -> list[str]:
         spaced = sentence
         for pattern, replacement in _SPLITS:
             spaced = pattern.sub(replacement, spaced)
-        spaced = re.sub(r"(?<=[^.\s])\.(?=[\s\"')\]}>»”’]*$)", " .", spaced)
+        spaced = _FINAL_STOP.sub(" .", spaced)
         found += spaced.split()
     return found

@@ -36,7 +36,9 @@ def test_plain_lines() -> None:
     display.start("a")
     display.finish("a", "built", 1234, "loss 0.5")
     display.close()
-    assert out.getvalue() == "[1/2] a built · 0.0 s · 1,234 rows · loss 0.5 · about 1 min 30 s left\n"
+    assert (
+        out.getvalue() == "[1/2] a built · 0.0 s · 1,234 rows · loss 0.5 · about 1 min 30 s left\n"
+    )
 
 
 def test_live_table_shows_the_running_asset_of_many() -> None:

@@ -17,7 +17,6 @@ import pytest
 
 from definitions import build_defs
 from jobs.cli import CommandError
-from jobs.display import Display
 from jobs.driver import Changed, alone, drive
 from jobs.plan import Plan
 from jobs.runs import fail_orphans
@@ -29,18 +28,13 @@ from warehouse.store import Store
 KEYS = ["toy/numbers", "toy/doubled", "toy/total", "toy/listing"]
 
 
-def assemble(plan: Plan, display: Display) -> dg.Definitions:
-    specs = [asset.spec for asset in plan.assets]
-    return build_defs(recipe=plan.recipe, specs=specs, progress=display.progress)
-
-
 def run(home: Home, folder: Path, **options: Any) -> str:
     out = io.StringIO()
 
     def replan() -> Plan:
         return toy.plan(home, folder, **options)
 
-    drive(home, replan(), KEYS, replan, assemble, out, home.logs / "run.log")
+    drive(home, replan(), KEYS, replan, out, home.logs / "run.log")
     return out.getvalue()
 
 
@@ -124,7 +118,7 @@ def test_moved_recipe_under_a_running_driver(home: Home, folder: Path) -> None:
         return toy.plan(home, folder, factor=7)
 
     with pytest.raises(Changed):
-        drive(home, plans[0], KEYS, replan, assemble, io.StringIO(), home.logs / "log")
+        drive(home, plans[0], KEYS, replan, io.StringIO(), home.logs / "log")
     assert Store(home.path).current("toy/doubled") is None
 
 
@@ -140,13 +134,11 @@ def test_orphaned_runs_are_failed_and_live_ones_kept(home: Home, folder: Path) -
         assert kept is not None and not kept.is_finished
 
 
-def test_two_drivers_do_not_work_on_one_home(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_drivers_do_not_work_on_one_home(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.driver.LOCK_SECONDS", 0.1)
-    with alone(home), pytest.raises(CommandError, match="another `heirloom run` works on"):
-        with alone(home):
-            pass
+    refused = pytest.raises(CommandError, match="another `heirloom run` works on")
+    with alone(home), refused, alone(home):
+        pass
 
 
 SCRIPT = """
@@ -156,12 +148,12 @@ from jobs import driver
 from jobs.driver import alone, captured, drive
 from resources.store.home import Home
 from tests.jobs import toy
-from tests.jobs.test_driver import KEYS, assemble
+from tests.jobs.test_driver import KEYS
 home, folder, pause = Home(Path(sys.argv[1])).prepare(), Path(sys.argv[2]), float(sys.argv[3])
 plan = lambda: toy.plan(home, folder, pause=pause)
 with alone(home), captured(home) as (terminal, log):
     print("for the log only", flush=True)
-    drive(home, plan(), KEYS, plan, assemble, terminal, log)
+    drive(home, plan(), KEYS, plan, terminal, log)
 """
 
 

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
 
 from jobs.plan import Plan, plan_of
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 from resources.store.home import Home
 from resources.store.spec import Spec
-from warehouse.store import Artifact, CheckResult, Output
 
-HERE = "tests.jobs.toy"
-PICTURE = bytes.fromhex(
-    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c63"
-    "6060606000000005000156a2d3540000000049454e44ae426082"
-)
+BUILDS = "tests.jobs.toy_builds"
 
 
 def recipe() -> Recipe:
@@ -40,7 +29,7 @@ def specs(
         Spec(
             "toy/numbers",
             "problems",
-            f"{HERE}:numbers",
+            f"{BUILDS}:numbers",
             recipe={"folder": str(folder), **slow},
             observe=(str(folder),),
             kinds=("parquet",),
@@ -50,27 +39,27 @@ def specs(
         Spec(
             "toy/doubled",
             "sft_data",
-            f"{HERE}:doubled",
+            f"{BUILDS}:doubled",
             inputs={"numbers": "toy/numbers"},
             recipe={"factor": factor},
-            checks=(f"{HERE}:enough",),
+            checks=(f"{BUILDS}:enough",),
             pool="gpu",
             predicted=cost,
         ),
         Spec(
             "toy/total",
             "rl",
-            f"{HERE}:total",
+            f"{BUILDS}:total",
             inputs={"numbers": "toy/doubled"},
             recipe={"wanted": wanted},
-            checks=(f"{HERE}:as_wanted",),
+            checks=(f"{BUILDS}:as_wanted",),
             model="toy",
             predicted=cost,
         ),
         Spec(
             "toy/listing",
             "evaluation",
-            f"{HERE}:listing",
+            f"{BUILDS}:listing",
             inputs={"numbers": "toy/numbers"},
             predicted=cost,
         ),
@@ -80,55 +69,3 @@ def specs(
 def plan(home: Home, folder: Path, **options: Any) -> Plan:
     """The plan of the toy family."""
     return plan_of(home, recipe(), specs(folder, **options))
-
-
-def numbers(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
-) -> Output:
-    """All numbers of the folder's JSON files, sorted; counts its calls beside the folder."""
-    folder = Path(recipe["folder"])
-    with (folder.parent / "calls").open("a") as file:
-        file.write(f"{os.getpid()}\n")
-    if execution.get("progress"):
-        execution["progress"]("reading", 0.5)
-    time.sleep(recipe.get("pause", 0.0))
-    found = sorted(n for path in folder.glob("*.json") for n in json.loads(path.read_text()))
-    return Output({"numbers": pa.table({"n": pa.array(found, pa.int64())})}, images={"dot": PICTURE})
-
-
-def doubled(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
-) -> Output:
-    """Every even number times the factor: odd numbers make no difference."""
-    print("library chatter")
-    kept = [n for n in inputs["numbers"].table("numbers")["n"].to_pylist() if n % 2 == 0]
-    values = pa.array([n * recipe["factor"] for n in kept], pa.int64())
-    return Output({"doubled": pa.table({"n": values})}, metrics={"mean": sum(kept) / len(kept)})
-
-
-def total(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
-) -> Output:
-    """The sum as a file."""
-    values = inputs["numbers"].table("doubled")["n"].to_pylist()
-    (workdir / "sum.json").write_text(json.dumps(sum(values)))
-    return Output(files={"sum.json": workdir / "sum.json"}, metrics={"sum": float(sum(values))})
-
-
-def listing(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
-) -> Output:
-    """The numbers once more."""
-    return Output({"listing": inputs["numbers"].table("numbers")})
-
-
-def enough(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
-    """There is at least one number."""
-    return CheckResult("enough", artifact.rows > 0, f"{artifact.rows} rows", {"rows": artifact.rows})
-
-
-def as_wanted(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
-    """The sum is what the recipe wants, if it wants one."""
-    wanted = artifact.manifest["recipe"]["wanted"]
-    passed = not wanted or artifact.metrics["sum"] == wanted
-    return CheckResult("as_wanted", passed, f"{artifact.metrics['sum']:g}, wanted {wanted}")

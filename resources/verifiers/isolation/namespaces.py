@@ -144,7 +144,9 @@ def mount_proc(target: str) -> bool:
     return True
 
 
-def enter_program(connection: socket.socket, output: int, proc: int, limits: dict[str, Any]) -> None:
+def enter_program(
+    connection: socket.socket, output: int, proc: int, limits: dict[str, Any]
+) -> None:
     """Shut the calling process (process 1 of its namespace) in for good, as one program.
 
     Afterwards open files are 0 (/dev/null), 1 and 2 (`output`) and `connection`; `proc`, a handle

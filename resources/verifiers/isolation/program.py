@@ -4,6 +4,7 @@ Forked from a process that has never held a test; all it ever gets is its own so
 and the arguments of calls.
 """
 
+import io
 import os
 import random
 import signal
@@ -41,7 +42,9 @@ def run(connection: socket.socket, output: int, proc: int) -> None:
 def _serve(peer: Peer, order: dict[str, Any]) -> None:
     os.environ.clear()
     sys.argv[:] = [MODULE]
-    sys.stdout = sys.stderr = open(1, "w", closefd=False, errors="replace", buffering=1)
+    sys.stdout = sys.stderr = io.TextIOWrapper(
+        io.FileIO(1, "w", closefd=False), errors="replace", line_buffering=True
+    )
     random.seed(0)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)

@@ -23,8 +23,24 @@ from resources.verifiers.isolation.values import Remote, Stop, Unsupported
 
 # Modules that a test may use because the program imported them: the tester imports its own copy.
 _SHARED_MODULES = frozenset(
-    "math cmath typing collections itertools functools string re random copy heapq bisect datetime "
-    "fractions decimal statistics".split()
+    [
+        "math",
+        "cmath",
+        "typing",
+        "collections",
+        "itertools",
+        "functools",
+        "string",
+        "re",
+        "random",
+        "copy",
+        "heapq",
+        "bisect",
+        "datetime",
+        "fractions",
+        "decimal",
+        "statistics",
+    ]
 )
 _TESTS = "<tests>"
 
@@ -49,8 +65,8 @@ def judge(peer: Peer, job: dict[str, Any], program_pid: int, output: int) -> dic
             return _result("unknown", "not isolated") | {"refused": str(isolated.get("refused"))}
         ready = peer.receive()
         if "raise" in ready:
-            error = peer.exception(ready["raise"])
-            return _result("incorrect", f"the program raised {_describe(error)}" + _printed(output))
+            raised = _describe(peer.exception(ready["raise"]))
+            return _result("incorrect", f"the program raised {raised}{_printed(output)}")
         given = ready["names"]
         found = {name: peer.decode(given[name]) for name in names if name in given}
         for name, value in found.items():
@@ -77,7 +93,9 @@ def judge(peer: Peer, job: dict[str, Any], program_pid: int, output: int) -> dic
     return _result("correct", f"all tests passed, {peer.calls} calls")
 
 
-def _take(found: dict[str, Any], program: str, names: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _take(
+    found: dict[str, Any], program: str, names: list[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the tests see: shared standard modules, and what is the program's own.
 
     A name of a builtin counts as the program's only when the tests use no other function of the
@@ -161,7 +179,8 @@ def _result(verdict: str, evidence: str) -> dict[str, Any]:
 def run(job: dict[str, Any], peer: Peer, program_pid: int, output: int) -> dict[str, Any]:
     """`judge`, with the tester's own failures reported as unknown."""
     try:
-        sys.stdout = sys.stderr = open(os.devnull, "w")
-        return judge(peer, job, program_pid, output)
+        with open(os.devnull, "w") as nowhere:
+            sys.stdout = sys.stderr = nowhere
+            return judge(peer, job, program_pid, output)
     except BaseException as error:
         return _result("unknown", f"the tester failed: {_describe(error)}")

@@ -20,12 +20,7 @@ _PLAIN_TYPES: dict[str, type] = {
     kind.__name__: kind
     for kind in (int, float, str, bool, bytes, list, tuple, dict, set, frozenset, complex, object)
 }
-_SEQUENCES: dict[str, Callable[[list[Any]], Any]] = {
-    "tuple": tuple,
-    "set": set,
-    "frozenset": frozenset,
-    "deque": deque,
-}
+_SEQUENCES: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset, "deque": deque}
 _JSON_INT = 1 << 62
 
 
@@ -146,14 +141,12 @@ class Coder:
             return str.__str__(value)
         if isinstance(value, float):
             return float.__float__(value)
-        if isinstance(value, tuple):
-            return {"t": "tuple", "v": [self.encode(item) for item in tuple.__iter__(value)]}
         if isinstance(value, dict):
             items = dict.items(value)
             return {"t": "dict", "v": [[self.encode(key), self.encode(v)] for key, v in items]}
-        for base in (set, frozenset, deque):
+        for name, base in _SEQUENCES.items():
             if isinstance(value, base):
-                return {"t": base.__name__, "v": [self.encode(x) for x in base.__iter__(value)]}
+                return {"t": name, "v": [self.encode(item) for item in base.__iter__(value)]}
         if kind in (bytes, bytearray):
             return {"t": kind.__name__, "v": value.hex()}
         if kind is complex:

@@ -275,3 +275,13 @@ def test_a_time_limited_answer_is_labelled() -> None:
         return
     assert found.proven or found.gap > 0
     assert found.objective >= proven.objective - 1e-9
+
+
+def test_cbc_stands_in_where_highs_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = search(TINY, {"mem": 30, "rt": 21})
+    matches(found, ORACLE["cases"]["mem<=30 and rt<=21"])
+    assert found.solver == "CBC"
+    with pytest.raises(InfeasibleError) as caught:
+        search(TINY, {"mem": -1})
+    assert caught.value.tightest == {"mem": 0}

@@ -76,7 +76,9 @@ def test_any_pool_is_allotted_exactly(
     assert sorted(made["problem_id"].to_pylist()) == sorted(table["problem_id"].to_pylist())
     sizes = np.bincount(made["step"].to_numpy())
     assert (sizes[:-1] == batch).all() and 0 < sizes[-1] <= batch
-    rate_of = dict(zip(table["problem_id"].to_pylist(), table["pass_rate"].to_pylist(), strict=True))
+    rate_of = dict(
+        zip(table["problem_id"].to_pylist(), table["pass_rate"].to_pylist(), strict=True)
+    )
     assert [rate_of[key] for key in made["problem_id"].to_pylist()] == made["pass_rate"].to_pylist()
 
 

@@ -169,7 +169,8 @@ def solve(x):
         ("def f(g, x): return g(x)", "assert f(str, 4) == '4'"),
         ("class E(ValueError): pass\ndef f(): raise E('a')",
          "try:\n    f()\n    assert False\nexcept E as e:\n    assert str(e) == 'a'"),
-        ("def f(x): return int(x)", "try:\n    f('a')\nexcept ValueError: pass\nelse: assert False"),
+        ("def f(x): return int(x)",
+         "try:\n    f('a')\nexcept ValueError: pass\nelse: assert False"),
         ("class S:\n    def __init__(self): self.x = []\n    def push(self, v): self.x.append(v)\n"
          "    def __len__(self): return len(self.x)",
          "s = S()\ns.push(3)\nassert len(s) == 1 and s.x == [3] and isinstance(s, S)"),
@@ -178,7 +179,8 @@ def solve(x):
         ("import math\ndef f(x): return math.pi * x", "assert math.isclose(f(2), 2 * math.pi)"),
         ("def f(): return {1: (2, {3}), 'a': 10**40, None: 1.5j, b'x': frozenset([1])}",
          "assert f() == {1: (2, {3}), 'a': 10**40, None: 1.5j, b'x': frozenset([1])}"),
-        ("from collections import Counter\ndef f(s): return Counter(s)", "assert f('aa') == {'a': 2}"),
+        ("from collections import Counter\ndef f(s): return Counter(s)",
+         "assert f('aa') == {'a': 2}"),
         ("X = [1, 2]", "assert X == [1, 2]"),
     ],
 )  # fmt: skip
@@ -201,8 +203,9 @@ def test_a_machine_without_isolation_is_refused(monkeypatch: pytest.MonkeyPatch)
         Sandbox()
 
 
-def test_a_probe_that_gets_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    escaped = "def probe(*args): return {'network': ['eth0']}"
+def test_a_probe_that_gets_out_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    escaped = tmp_path / "escape.py"
+    escaped.write_text("def escapes(*args): return {'network': ['eth0']}")
     monkeypatch.setattr(sandbox, "_PROBE", escaped)
     with pytest.raises(SandboxUnavailable, match="eth0"):
         Sandbox()

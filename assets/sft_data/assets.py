@@ -1,0 +1,86 @@
+"""The SFT data assets: generations, verdicts and samples of each domain."""
+
+from __future__ import annotations
+
+from resources.recipe.budget import predict
+from resources.recipe.schema import Recipe
+from resources.store.spec import Spec
+
+STAGE = "sft_data"
+TEACHER = "parents/teacher"
+HELD_OUT = "problems/held_out"
+
+
+def specs(recipe: Recipe) -> list[Spec]:
+    """`sft_data/<domain>_generations`, `_verdicts` and `sft_data/<domain>`, domain by domain."""
+    family = recipe.family
+    total = sum(d.prompts * (d.samples_on + d.samples_off) for d in family.sft_data.values())
+    planned = predict(recipe)[STAGE].model_dump()
+    off = (
+        {} if family.off_generator == "teacher" else {"instruct": f"{family.off_generator}/parent"}
+    )
+    made: list[Spec] = []
+    for domain, data in family.sft_data.items():
+        problems, dataset = f"problems/{domain}", f"{STAGE}/{domain}"
+        modes = {"samples_on": data.samples_on, "samples_off": data.samples_off}
+        share = data.prompts * (data.samples_on + data.samples_off) / total
+        made += [
+            Spec(
+                key=f"{dataset}_generations",
+                stage=STAGE,
+                fn="assets.sft_data.generate:generate",
+                inputs={
+                    "problems": problems,
+                    **({"teacher": TEACHER} if data.samples_on or not off else {}),
+                    **(off if data.samples_off else {}),
+                },
+                recipe={
+                    "domain": domain,
+                    "prompts": data.prompts,
+                    **modes,
+                    "generation": family.generation_for(domain).model_dump(mode="json"),
+                },
+                seed=family.seed,
+                checks=("assets.sft_data.checks:every_prompt_answered",),
+                kinds=("torch", "parquet"),
+                pool="gpu",
+                description=f"Answers to {domain} problems, with thinking on and off.",
+                predicted={name: round(value * share) for name, value in planned.items()},
+            ),
+            Spec(
+                key=f"{dataset}_verdicts",
+                stage=STAGE,
+                fn="assets.sft_data.verify:verify",
+                inputs={"problems": problems, "generations": f"{dataset}_generations"},
+                recipe={"domain": domain},
+                seed=family.seed,
+                checks=(
+                    "assets.sft_data.checks:every_generation_judged",
+                    "assets.sft_data.checks:few_unknown",
+                ),
+                kinds=("parquet",),
+                description=f"A verdict with evidence on each {domain} answer.",
+            ),
+            Spec(
+                key=dataset,
+                stage=STAGE,
+                fn="assets.sft_data.select:select",
+                inputs={
+                    "problems": problems,
+                    "generations": f"{dataset}_generations",
+                    "verdicts": f"{dataset}_verdicts",
+                    "held_out": HELD_OUT,
+                },
+                recipe={"domain": domain, **modes},
+                seed=family.seed,
+                checks=(
+                    "assets.sft_data.checks:no_empty_domain",
+                    "assets.sft_data.checks:toggle_obeyed",
+                    "assets.sft_data.checks:no_held_out_overlap",
+                    "assets.sft_data.checks:nothing_lost",
+                ),
+                kinds=("parquet",),
+                description=f"Verified {domain} samples, and every drop with its reason.",
+            ),
+        ]
+    return made

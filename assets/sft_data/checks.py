@@ -1,0 +1,123 @@
+"""Checks of the SFT data: complete, non-empty, obedient, and apart from what is held out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from assets.sft_data.decontaminate import matches
+from resources.verifiers.reasoning import follows_toggle
+from warehouse.store import Artifact, CheckResult
+
+MOST_UNKNOWN = 0.1  # of verdicts: more says that a verifier fails, not that answers are wrong
+
+
+def every_prompt_answered(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """Each problem asked has the recipe's number of responses in each mode, none of them empty."""
+    recipe = artifact.manifest["recipe"]
+    table = artifact.table("generations", ["problem_id", "reasoning"])
+    pairs = Counter(_pairs(table, "problem_id", "reasoning"))
+    wrong = [pair for pair, count in pairs.items() if count != recipe[f"samples_{pair[1]}"]]
+    modes = {mode for mode in ("on", "off") if recipe[f"samples_{mode}"]}
+    asked = {mode: sum(1 for pair in pairs if pair[1] == mode) for mode in modes}
+    passed = not wrong and bool(asked) and len(set(asked.values())) == 1 and all(asked.values())
+    return CheckResult(
+        name="every_prompt_answered",
+        passed=passed,
+        description=f"{table.num_rows} responses; prompts by mode: {asked}; {len(wrong)} uneven",
+        metadata={f"prompts_{mode}": count for mode, count in sorted(asked.items())},
+    )
+
+
+def every_generation_judged(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """There is exactly one verdict for each generation."""
+    judged = artifact.table("verdicts", ["generation_id"])["generation_id"].to_pylist()
+    made = inputs["generations"].table("generations", ["row_id"])["row_id"].to_pylist()
+    missing, extra = set(made) - set(judged), len(judged) - len(set(judged))
+    return CheckResult(
+        name="every_generation_judged",
+        passed=bool(judged) and not missing and not extra and len(judged) == len(made),
+        description=f"{len(judged)} verdicts on {len(made)} generations; {len(missing)} missing",
+    )
+
+
+def few_unknown(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """The verifier could judge nearly all. Not blocking: unknown is never used as correct."""
+    counts = Counter(artifact.table("verdicts", ["verdict"])["verdict"].to_pylist())
+    share = counts["unknown"] / max(counts.total(), 1)
+    return CheckResult(
+        name="few_unknown",
+        passed=share <= MOST_UNKNOWN,
+        description=f"{share:.1%} of verdicts are unknown; at most {MOST_UNKNOWN:.0%} expected",
+        metadata=dict(counts),
+        blocking=False,
+    )
+
+
+def no_empty_domain(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """There are samples of each mode that the recipe asks for."""
+    recipe = artifact.manifest["recipe"]
+    counts = Counter(artifact.table("sft_samples", ["reasoning"])["reasoning"].to_pylist())
+    empty = [m for m in ("on", "off") if recipe[f"samples_{m}"] and not counts[m]]
+    return CheckResult(
+        name="no_empty_domain",
+        passed=not empty,
+        description=f"samples by mode: {dict(counts)}; empty: {', '.join(empty) or 'none'}",
+        metadata=dict(counts),
+    )
+
+
+def toggle_obeyed(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """Every sample thinks exactly if its system prompt says so."""
+    table = artifact.table("sft_samples", ["output", "reasoning", "system_prompt"])
+    wrong = sum(
+        not follows_toggle(text, mode) or system != f"detailed thinking {mode}"
+        for text, mode, system in _pairs(table, "output", "reasoning", "system_prompt")
+    )
+    return CheckResult(
+        name="toggle_obeyed",
+        passed=not wrong,
+        description=f"{wrong} of {table.num_rows} samples disobey the toggle",
+    )
+
+
+def no_held_out_overlap(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """No sample asks a held-out question, by row id or by text."""
+    import pyarrow as pa
+
+    table = artifact.table("sft_samples", ["row_id", "input", "parents"])
+    held_out = inputs["held_out"].table("problems", ["row_id", "question"])
+    ids = set(held_out["row_id"].to_pylist())
+    by_id = sum(
+        any(parent["row_id"] in ids for parent in parents)
+        for parents in table["parents"].to_pylist()
+    )
+    asked = pa.table(
+        {
+            "row_id": table["row_id"],
+            "question": ["\n".join(m["content"] for m in i) for i in table["input"].to_pylist()],
+        }
+    )
+    by_text = matches(asked, held_out, ("exact",)).num_rows
+    return CheckResult(
+        name="no_held_out_overlap",
+        passed=not by_id and not by_text,
+        description=f"{by_id} by row id, {by_text} by text, of {len(ids)} held-out problems",
+    )
+
+
+def nothing_lost(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """Every generation is a sample or a dropped row."""
+    samples = artifact.table("sft_samples", ["row_id"]).num_rows
+    dropped = artifact.table("dropped", ["row_id"]).num_rows
+    made = inputs["generations"].table("generations", ["row_id"]).num_rows
+    return CheckResult(
+        name="nothing_lost",
+        passed=samples + dropped == made,
+        description=f"{made} generations = {samples} samples + {dropped} dropped",
+    )
+
+
+def _pairs(table: Any, *names: str) -> Any:
+    return zip(*(table[name].to_pylist() for name in names), strict=True)

@@ -1,0 +1,278 @@
+"""Chooses the SFT samples of a domain: right, obedient to the toggle, new, and not held out.
+
+Every response that is not used becomes a row of `dropped` with the reason and the evidence. The
+filters that look at one row stand in `filters.py`; here are those that compare rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assets.sft_data import decontaminate
+from assets.sft_data.filters import FILTERS
+from warehouse.store import Artifact, Output
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+VERSION = "v1"  # of the published rows, as in the published data set
+PROBLEM_COLUMNS = (
+    "domain",
+    "source",
+    "question",
+    "license",
+    "prompt_messages",
+    "composition",
+    "difficulty",
+)
+
+
+def select(
+    workdir: Path,
+    inputs: Mapping[str, Artifact],
+    recipe: Mapping[str, Any],
+    execution: Mapping[str, Any],
+) -> Output:
+    """The tables `sft_samples` and `dropped` of one domain.
+
+    `inputs`: `generations`, `verdicts`, `problems`, `held_out`. `recipe`: `samples_on` (0: there
+    are no reasoning-on samples that reasoning-off ones could be paired with).
+    """
+    table = _candidates(inputs)
+    total = table.num_rows
+    dropped: list[pa.Table] = []
+
+    def drop(reason: str, evidence: pa.Array, matched: pa.Array | None = None) -> None:
+        nonlocal table
+        table = _split(table, reason, evidence, matched, dropped)
+
+    held_out = inputs["held_out"].table("problems")
+    drop("contaminated", *contaminated(table, held_out))
+    for reason, evidence_of in FILTERS.items():
+        drop(reason, evidence_of(table))
+    drop("duplicate", *duplicated(table))
+    if recipe["samples_on"]:
+        drop("unpaired", unpaired(table))
+    samples = _samples(table, inputs, recipe["asset_key"])
+    lost = _dropped(dropped, inputs["problems"].key)
+    return Output(
+        tables={"sft_samples": samples, "dropped": lost},
+        metrics=_metrics(samples, lost, total),
+    )
+
+
+def contaminated(table: pa.Table, held_out: pa.Table) -> tuple[pa.Array, pa.Array]:
+    """Evidence and held-out row id where a held-out problem is the same, or is put together alike.
+
+    Procedural questions share their wording by design, so for them the text and, above depth 1, the
+    composition decide; n-grams are for questions that people wrote.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    asked = _first_of_each(table)
+    written, benchmark = (
+        t.filter(pc.not_equal(t["source"], "procedural")) for t in (asked, held_out)
+    )
+    found = [
+        decontaminate.matches(asked, held_out, ("exact",)),
+        decontaminate.matches(written, benchmark, ("ngram_13", "ngram_8")),
+    ]
+    reasons: dict[bytes, tuple[str, bytes]] = {}
+    for row in (row for matches in found for row in matches.to_pylist()):
+        text = f"{row['method']}, score {row['score']:.2f}: {row['evidence']}"
+        reasons.setdefault(row["row_id"], (text[:300], row["matched_row_id"]))
+    for problem_id, match, composition in _same_composition(asked, held_out):
+        reasons.setdefault(problem_id, (f"composition {composition}", match))
+    nothing = (None, None)
+    pairs = [reasons.get(one, nothing) for one in table["problem_id"].to_pylist()]
+    return (
+        pa.array([text for text, _ in pairs], pa.string()),
+        pa.array([match for _, match in pairs], pa.binary(16)),
+    )
+
+
+def duplicated(table: pa.Table) -> tuple[pa.Array, pa.Array]:
+    """Evidence and row id of the first response where a later sample repeats it word for word.
+
+    >>> import pyarrow as pa
+    >>> rows = {"row_id": [b"a", b"b", b"c"], "problem_id": [b"p"] * 3, "reasoning": ["on"] * 3,
+    ...         "sample_index": [1, 0, 2], "response": ["x", "x", "y"]}
+    >>> duplicated(pa.table(rows))[0].to_pylist()
+    ['sample 0 says the same', None, None]
+    """
+    import pyarrow as pa
+
+    names = ("problem_id", "reasoning", "response", "sample_index", "row_id")
+    rows = list(zip(*(table[name].to_pylist() for name in names), strict=True))
+    first: dict[tuple[Any, ...], tuple[int, bytes]] = {}
+    for *key, index, row_id in rows:
+        first[tuple(key)] = min(first.get(tuple(key), (index, row_id)), (index, row_id))
+    kept = [(first[tuple(key)], row_id) for *key, _, row_id in rows]
+    return (
+        pa.array(
+            [None if one[1] == own else f"sample {one[0]} says the same" for one, own in kept],
+            pa.string(),
+        ),
+        pa.array([None if one[1] == own else one[1] for one, own in kept], table["row_id"].type),
+    )
+
+
+def unpaired(table: pa.Table) -> pa.Array:
+    """Evidence where a reasoning-off response answers a prompt without a reasoning-on sample.
+
+    >>> import pyarrow as pa
+    >>> rows = {"problem_id": [b"p", b"p", b"q"], "reasoning": ["on", "off", "off"]}
+    >>> unpaired(pa.table(rows)).to_pylist()
+    [None, None, 'no reasoning-on sample of this prompt is left']
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    on = table.filter(pc.equal(table["reasoning"], "on"))["problem_id"]
+    alone = pc.invert(pc.is_in(table["problem_id"], on))
+    lost = pc.and_(pc.equal(table["reasoning"], "off"), alone)
+    text = pa.scalar("no reasoning-on sample of this prompt is left")
+    return pc.if_else(lost, text, pa.scalar(None, pa.string())).combine_chunks()
+
+
+def _candidates(inputs: Mapping[str, Artifact]) -> pa.Table:
+    """Generations with `verdict`, `evidence` and their problem's columns, in a fixed order."""
+    import pyarrow.compute as pc
+
+    table = inputs["generations"].table("generations")
+    table = table.sort_by([(n, "ascending") for n in ("problem_id", "reasoning", "sample_index")])
+    verdicts = inputs["verdicts"].table("verdicts")
+    problems = inputs["problems"].table("problems")
+    for name, other, own, their, columns in (
+        ("verdicts", verdicts, "row_id", "generation_id", ("verdict", "evidence")),
+        ("problems", problems, "problem_id", "row_id", PROBLEM_COLUMNS),
+    ):
+        place = pc.index_in(table[own], other[their])
+        if place.null_count:
+            raise ValueError(
+                f"{inputs['generations'].key}: {place.null_count} generations have no row in "
+                f"{inputs[name].key}; rebuild it"
+            )
+        for column in columns:
+            values = other[column].take(place)
+            table = (
+                table.set_column(table.column_names.index(column), column, values)
+                if column in table.column_names
+                else table.append_column(column, values)
+            )
+    return table
+
+
+def _first_of_each(table: pa.Table) -> pa.Table:
+    """One row a problem, its id as `row_id`."""
+    import pyarrow as pa
+
+    places: dict[bytes, int] = {}
+    for place, problem_id in enumerate(table["problem_id"].to_pylist()):
+        places.setdefault(problem_id, place)
+    rows = table.take(pa.array(list(places.values()), pa.int64()))
+    return rows.drop_columns(["row_id"]).rename_columns({"problem_id": "row_id"})
+
+
+def _same_composition(asked: pa.Table, held_out: pa.Table) -> list[tuple[bytes, bytes, str]]:
+    """(problem, held-out problem, composition) where both are put together alike, above depth 1."""
+    names = ("domain", "composition", "row_id", "difficulty")
+    known: dict[tuple[str, str], bytes] = {}
+    found = []
+    for table in (held_out, asked):
+        for domain, composition, row_id, depth in zip(
+            *(table[name].to_pylist() for name in names), strict=True
+        ):
+            if not composition or (depth or 1) <= 1:
+                continue
+            if table is held_out:
+                known.setdefault((domain, composition), row_id)
+            elif (domain, composition) in known:
+                found.append((row_id, known[domain, composition], composition))
+    return found
+
+
+def _split(
+    table: pa.Table,
+    reason: str,
+    evidence: pa.Array,
+    matched: pa.Array | None,
+    dropped: list[pa.Table],
+) -> pa.Table:
+    """The rows without evidence; the others go to `dropped`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kept = pc.is_null(evidence)
+    if matched is None:
+        matched = pa.nulls(table.num_rows, pa.binary(16))
+    rows = pa.table(
+        {
+            "row_id": table["row_id"],
+            "reason": pa.repeat(reason, table.num_rows),
+            "evidence": evidence,
+            "matched_row_id": matched,
+            "problem_id": table["problem_id"],
+            "reasoning": table["reasoning"],
+        }
+    )
+    dropped.append(rows.filter(pc.invert(kept)))
+    return table.filter(kept)
+
+
+def _samples(table: pa.Table, inputs: Mapping[str, Artifact], asset_key: str) -> pa.Table:
+    import pyarrow as pa
+
+    from resources.models.template import SYSTEM
+    from warehouse.rows import parents_of, with_ids
+    from warehouse.schemas import SCHEMAS
+
+    schema = SCHEMAS["sft_samples"]
+    questions, given = table["question"].to_pylist(), table["prompt_messages"].to_pylist()
+    messages = [
+        json.loads(turns) if turns else [{"role": "user", "content": question}]
+        for question, turns in zip(questions, given, strict=True)
+    ]
+    modes = table["reasoning"].to_pylist()
+    columns = {
+        "domain": table["domain"],
+        "input": pa.array(messages, schema.field("input").type),
+        "output": table["response"],
+        "category": table["domain"],
+        "license": table["license"],
+        "reasoning": table["reasoning"],
+        "generator": table["model"],
+        "version": pa.repeat(VERSION, table.num_rows),
+        "system_prompt": pa.array([SYSTEM[mode] for mode in modes], pa.string()),
+        "tokens": table["completion_tokens"],
+        "problem_id": table["problem_id"],
+    }
+    ids = zip(table["row_id"].to_pylist(), table["problem_id"].to_pylist(), strict=True)
+    keys = [inputs["generations"].key, inputs["problems"].key]
+    parents = parents_of([list(pair) for pair in ids], [keys] * table.num_rows)
+    return with_ids(pa.table(columns), asset_key, ["output", "reasoning"], parents)
+
+
+def _dropped(parts: list[pa.Table], problems_key: str) -> pa.Table:
+    """Dropped rows keep the id of their generation; their parent is the problem."""
+    import pyarrow as pa
+
+    from warehouse.rows import PARENTS, parents_of
+
+    table = pa.concat_tables(parts)
+    ids = table["problem_id"].to_pylist()
+    parents = parents_of([[one] for one in ids], [[problems_key]] * len(ids))
+    return table.drop_columns(["problem_id"]).append_column(pa.field("parents", PARENTS), parents)
+
+
+def _metrics(samples: pa.Table, dropped: pa.Table, total: int) -> dict[str, float]:
+    modes = Counter(samples["reasoning"].to_pylist())
+    reasons = Counter(dropped["reason"].to_pylist())
+    metrics = {"samples": float(samples.num_rows), "kept": samples.num_rows / max(total, 1)}
+    metrics |= {f"samples_{mode}": float(count) for mode, count in sorted(modes.items())}
+    return metrics | {f"dropped_{why}": float(count) for why, count in sorted(reasons.items())}
