@@ -13,7 +13,7 @@ run: $(STAMP)
 	$(BIN)/heirloom run --recipe $(RECIPE)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 ui: $(STAMP)
 	$(BIN)/heirloom ui

@@ -22,7 +22,7 @@ def main(arguments: argparse.Namespace) -> int:
     home = homes.find(arguments.home).prepare()
     recipe = load(homes.recipe_name(home, arguments.recipe))
     artifact = open_artifact(home, recipe, arguments.model)
-    if not (artifact.path() / "config.json").is_file():
+    if "config.json" not in artifact.manifest["files"]:
         raise CommandError(
             f"{artifact.key} is not a checkpoint; name one that `heirloom status` lists"
         )

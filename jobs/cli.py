@@ -81,6 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parser().parse_args(argv)
     except SystemExit as stop:
         return int(stop.code or 0)
+    if arguments.home:
+        os.environ["HEIRLOOM_HOME"] = arguments.home  # the recipe's watched folder lies there
     try:
         return int(importlib.import_module(f"jobs.{arguments.room}").main(arguments))
     except KeyboardInterrupt:

@@ -5,7 +5,6 @@ Knows names, states and seconds; asks nobody and decides nothing.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+PRIOR_SECONDS = 60.0
 DONE = ("built", "restored", "spared")
 STYLES = {"running": "bold cyan", "built": "green", "restored": "green", "failed": "bold red"}
 
@@ -48,8 +48,9 @@ class Display(Protocol):
 class Board:
     """The lines of one run and the remaining time; both displays read it.
 
-    Remaining seconds are the predicted ones of what is not done yet, scaled by the median of
-    observed / predicted over what was built in this run, so that a slow machine shows honestly.
+    Remaining seconds are the predicted ones of what is not done yet, scaled by observed / predicted
+    over what was built in this run, so that a slow machine shows honestly. The prediction counts
+    like a minute that was observed, so that the first, short builds do not swing it.
     """
 
     def __init__(self, lines: Sequence[Line]) -> None:
@@ -83,8 +84,9 @@ class Board:
 
     def remaining(self) -> float:
         """Seconds that the rest is expected to take."""
-        built = [line for line in self.lines.values() if line.state == "built" and line.predicted]
-        pace = statistics.median(line.seconds / line.predicted for line in built) if built else 1.0
+        built = [line for line in self.lines.values() if line.state == "built"]
+        observed = PRIOR_SECONDS + sum(line.seconds for line in built)
+        pace = observed / (PRIOR_SECONDS + sum(line.predicted for line in built))
         total = 0.0
         for line in self.lines.values():
             if line.state == "waiting":

@@ -204,15 +204,12 @@ def _plain(message: str) -> str:
 
 def show_costs(todo: Sequence[Asset]) -> None:
     """What would run, why, and what that is predicted to cost."""
-    from rich.console import Console
-    from rich.table import Table
+    from jobs.console import open_console, plain_table
 
     if not todo:
         print("nothing to do")
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("asset", no_wrap=True)
-    table.add_column("state", no_wrap=True)
+    table = plain_table("asset", "state")
     for name in ("seconds", "tokens", "bytes"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("why")
@@ -225,7 +222,7 @@ def show_costs(todo: Sequence[Asset]) -> None:
         table.add_row(asset.key, asset.state, *(f"{cost:,.0f}" for cost in costs), asset.why)
     table.add_section()
     table.add_row(f"{len(todo)} assets", "", *(f"{total:,.0f}" for total in totals), "")
-    Console().print(table)
+    open_console().print(table)
 
 
 @contextmanager

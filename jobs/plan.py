@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from resources.store.building import states_of
 from resources.store.spec import Spec
 from warehouse.planner import Node, State
 from warehouse.store import Store
+
+LEAST_SECONDS = 1.0  # of any build: its checks, its publication, its Dagster run
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,9 @@ class Asset:
         """What making it is expected to take: as long as its last build here, else as predicted."""
         if self.found.restorable:
             return 0.0
-        if self.manifest is not None and not self._differs_much:
+        if self.manifest is not None and "recipe:" not in self.why:
             return float(self.manifest["observations"]["seconds"])
-        return float(self.spec.predicted.get("seconds", 0.0))
-
-    @property
-    def _differs_much(self) -> bool:
-        return "recipe:" in self.why or not self.manifest
+        return max(float(self.spec.predicted.get("seconds", 0.0)), LEAST_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -142,6 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--home", required=True)
     parser.add_argument("--recipe", required=True)
     arguments = parser.parse_args(argv)
+    os.environ["HEIRLOOM_HOME"] = arguments.home
     try:
         plan = make_plan(homes.Home(Path(arguments.home)), arguments.recipe)
     except Exception as error:

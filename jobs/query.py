@@ -41,11 +41,11 @@ def sql(arguments: argparse.Namespace, home: homes.Home) -> int:
 
 
 def _table(names: list[str], rows: list[tuple[Any, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
+    from jobs.console import open_console, plain_table
+
+    table = plain_table()
     numeric = [
         bool(rows) and all(isinstance(r[i], int | float) or r[i] is None for r in rows)
         for i in range(len(names))
@@ -54,9 +54,9 @@ def _table(names: list[str], rows: list[tuple[Any, ...]]) -> None:
         table.add_column(name, justify="right" if right else "left")
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
-    console = Console()
+    console = open_console()
     console.print(table)
-    console.print(f"{len(rows):,} rows", style="dim", highlight=False)
+    console.print(f"{len(rows):,} rows", style="dim")
 
 
 def _cell(value: Any) -> str:
@@ -67,15 +67,14 @@ def _cell(value: Any) -> str:
 
 def lineage(arguments: argparse.Namespace, home: homes.Home) -> int:
     """Print the tree of an asset (down to one of its rows) or of a row."""
-    from rich.console import Console
-
+    from jobs.console import open_console
     from jobs.keys import resolve_key
     from jobs.trees import asset_branches, row_branches
     from resources.recipe.loading import load
     from warehouse.lineage import asset_tree, example_row, is_row_id, row_tree
     from warehouse.store import Store
 
-    store, console = Store(home.path), Console(highlight=False, soft_wrap=True)
+    store, console = Store(home.path), open_console()
     target = arguments.target
     if is_row_id(target):
         console.print(row_branches(row_tree(store, target, down=arguments.down)))

@@ -6,6 +6,7 @@ Knows the syntax only through Dagster, which is imported only when a selection i
 from __future__ import annotations
 
 import re
+import warnings
 
 from jobs.cli import CommandError
 from jobs.plan import Plan
@@ -25,7 +26,9 @@ def select(plan: Plan, text: str | None) -> list[str]:
 
     graph = [asset_definition(a.spec, Code(a.node.code_version)) for a in plan.assets]
     try:
-        found = dg.AssetSelection.from_string(_quoted(plan, text)).resolve(graph)
+        with warnings.catch_warnings():  # Dagster's own use of its own beta parameter
+            warnings.simplefilter("ignore")
+            found = dg.AssetSelection.from_string(_quoted(plan, text)).resolve(graph)
     except Exception as error:
         problem = " ".join(str(error).split())
         raise CommandError(f"--select {text}: {problem}") from error

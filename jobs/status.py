@@ -6,10 +6,9 @@ import argparse
 import json
 from collections import Counter
 
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from jobs.console import open_console, plain_table
 from jobs.plan import Plan, make_plan
 from resources.store import home as homes
 
@@ -46,13 +45,10 @@ def records(plan: Plan) -> list[dict[str, object]]:
 
 
 def show(plan: Plan, home: homes.Home) -> None:
-    """The same for people, with a line of totals."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("asset", "state", "version"):
-        table.add_column(name, no_wrap=True)
+    """The same for people: a table, why things are stale, and a line of totals."""
+    table = plain_table("asset", "state", "version")
     table.add_column("rows", justify="right", no_wrap=True)
     table.add_column("when", no_wrap=True)
-    table.add_column("why")
     for record in records(plan):
         when, rows = str(record["materialized_at"] or ""), record["rows"]
         table.add_row(
@@ -61,10 +57,12 @@ def show(plan: Plan, home: homes.Home) -> None:
             str(record["data_version"] or "")[:12],
             "" if rows is None else f"{rows:,}",
             when[:16].replace("T", " "),
-            Text(str(record["why"])),
         )
-    console = Console()
+    console = open_console()
     console.print(table)
+    for asset in plan.assets:
+        if asset.state == "stale" or (asset.state == "missing" and asset.manifest is not None):
+            console.print(Text(f"{asset.key} is {asset.state}: {asset.why}"))
     counts = Counter(asset.state for asset in plan.assets)
     totals = ", ".join(f"{counts[state]} {state}" for state in STYLES if counts[state])
-    console.print(f"{totals} · recipe {plan.recipe.name} · home {home.path}", highlight=False)
+    console.print(f"{totals} · recipe {plan.recipe.name} · home {home.path}")

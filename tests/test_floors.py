@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -75,3 +76,18 @@ def test_planning_imports_neither_dagster_nor_anything_heavy() -> None:
 def test_packages_import_nothing() -> None:
     for path in [ROOT / "assets" / "__init__.py", *(ROOT / "assets").glob("*/__init__.py")]:
         assert not list(imported(path)), f"{path} imports something"
+
+
+def test_no_machine_of_ours_is_named() -> None:
+    """Text in the repo holds for every machine: no absolute path of a home or a work tree."""
+    names = "|".join(["root", "home/[a-z]", "work", "Users"])
+    pattern = re.compile(rf"(?<![\w.:/>}}-])/({names})/")
+    suffixes = {".py", ".md", ".yaml", ".toml", ".json", ""}
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\n")
+    for name in filter(None, listed):
+        path = ROOT / name
+        if path.suffix in suffixes and path.is_file() and path.stat().st_size < 500_000:
+            found = pattern.search(path.read_text(errors="replace"))
+            assert not found, f"{name} holds the path {found and found.group()}"

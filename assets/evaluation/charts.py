@@ -128,7 +128,7 @@ def stacked(rows: Mapping[str, Sequence[tuple[str, str, float]]], unit: str) -> 
             x += size
         total = sum(piece[2] for piece in pieces)
         parts.append(label(f"{total:,.0f}", x + 8, y + 15, "number", "start"))
-    return drawing(width, len(rows) * step + 4, "chart", *parts)
+    return drawing(width, len(rows) * step + 4, "chart wide", *parts)
 
 
 def histogram(values: Mapping[str, float], marked: Sequence[str], x_label: str) -> str:

@@ -6,6 +6,7 @@ Knows layers and nodes as plain values; colours are CSS classes of `style.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from assets.evaluation.charts import label, title
 from assets.evaluation.facts import Layer
@@ -13,7 +14,7 @@ from assets.evaluation.lineage import Node
 from assets.evaluation.svg import drawing, element, text
 
 CELL, GAP, TALL, LEFT = 22, 4, 34, 74  # of a strip, in pixels
-WIDE, HIGH, ACROSS, DOWN = 182, 38, 44, 12  # of a graph node and the space around it
+WIDE, HIGH, ACROSS, DOWN, ABREAST = 158, 38, 12, 34, 6  # graph nodes, spaces, nodes a row
 FUSED = 1.001
 
 
@@ -57,36 +58,34 @@ def _cell(x: float, y: float, kept: float, kind: str, about: str) -> str:
 
 
 def graph(nodes: Sequence[Node]) -> str:
-    """Lineage from the sources at the left to the final asset at the right."""
-    columns = _columns(nodes)
-    most = max(map(len, columns))
-    height = most * (HIGH + DOWN) + 8
-    width = len(columns) * (WIDE + ACROSS) - ACROSS + 8
-    place = {
-        node.key: (
-            4.0 + x * (WIDE + ACROSS),
-            4 + (height - 8 - len(members) * (HIGH + DOWN) + DOWN) / 2 + y * (HIGH + DOWN),
-        )
-        for x, members in enumerate(columns)
-        for y, node in enumerate(members)
-    }
+    """Lineage from the sources at the top to the final asset at the bottom."""
+    rows = _rows(nodes)
+    width = ABREAST * (WIDE + ACROSS) - ACROSS + 4
+    height = len(rows) * (HIGH + DOWN) - DOWN + 4
+    place = {}
+    for row, members in enumerate(rows):
+        start = 2 + (width - 4 - len(members) * (WIDE + ACROSS) + ACROSS) / 2
+        for index, node in enumerate(members):
+            place[node.key] = (start + index * (WIDE + ACROSS), 2.0 + row * (HIGH + DOWN))
     edges, boxes = [], []
     for node in nodes:
         x, y = place[node.key]
         for source in node.inputs:
-            start, above = place[source][0] + WIDE, place[source][1] + HIGH / 2
-            bend = max(ACROSS, (x - start) / 2)
+            start, above = place[source][0] + WIDE / 2, place[source][1] + HIGH
+            bend = max(DOWN * 0.7, (y - above) / 3)
             edges.append(
-                f"M{start:.0f} {above:.1f} C{start + bend:.0f} {above:.1f} "
-                f"{x - bend:.0f} {y + HIGH / 2:.1f} {x:.0f} {y + HIGH / 2:.1f}"
+                f"M{start:.0f} {above:.0f} C{start:.0f} {above + bend:.0f} "
+                f"{x + WIDE / 2:.0f} {y - bend:.0f} {x + WIDE / 2:.0f} {y:.0f}"
             )
+        owner, _, name = node.key.rpartition("/")
+        owner = f"{owner} · {node.version}"
         boxes.append(
             element(
                 "g",
                 title(f"{node.key} @ {node.version} ({node.stage})"),
                 element("rect", x=x, y=y, width=WIDE, height=HIGH, rx=9),
-                element("text", text(_short(node.key)), x=x + 12, y=y + 16),
-                element("text", text(node.version), class_="version", x=x + 12, y=y + 29),
+                element("text", text(_short(name)), x=x + 11, y=y + 16),
+                element("text", text(owner), class_="version", x=x + 11, y=y + 29),
                 class_=f"node {node.stage}" + (" final" if node.column == 0 else ""),
             )
         )
@@ -94,28 +93,31 @@ def graph(nodes: Sequence[Node]) -> str:
     return drawing(width, height, "graph", *paths, *boxes)
 
 
-def _columns(nodes: Sequence[Node]) -> list[list[Node]]:
-    """Nodes by column, sources first, each column ordered by where its readers stand."""
-    last = max(node.column for node in nodes)
-    columns: list[list[Node]] = [[] for _ in range(last + 1)]
-    for node in nodes:
-        columns[last - node.column].append(node)
+def _rows(nodes: Sequence[Node]) -> list[list[Node]]:
+    """Nodes by distance to the final one, sources first, at most `ABREAST` in a row.
+
+    A row is ordered by where the readers of its nodes stand, so that lines cross less.
+    """
     readers: dict[str, list[str]] = {}
     for node in nodes:
         for source in node.inputs:
             readers.setdefault(source, []).append(node.key)
-    place = {node.key: float(i) for members in columns for i, node in enumerate(members)}
+    place: dict[str, float] = {}
 
     def wish(node: Node) -> tuple[float, str]:
         heights = [place[key] for key in readers.get(node.key, [])]
         return (sum(heights) / len(heights) if heights else 0.0), node.key
 
-    for members in reversed(columns):
-        members.sort(key=wish)
+    rows: list[list[Node]] = []
+    for column in sorted({node.column for node in nodes}):
+        members = sorted((node for node in nodes if node.column == column), key=wish)
         middle = (len(members) - 1) / 2
         place.update({node.key: index - middle for index, node in enumerate(members)})
-    return columns
+        count = -(-len(members) // ABREAST)
+        bounds = [len(members) * part // count for part in range(count + 1)]
+        rows += [members[a:b] for a, b in pairwise(bounds)]
+    return rows[::-1]
 
 
-def _short(key: str, limit: int = 27) -> str:
+def _short(key: str, limit: int = 20) -> str:
     return key if len(key) <= limit else key[: limit - 1] + "…"

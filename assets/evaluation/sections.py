@@ -25,7 +25,7 @@ def overview(facts: Facts) -> str:
         size = millions(last.parameters)
         if last.parameters != first.parameters:
             kept = last.parameters / first.parameters
-            size = f"{millions(first.parameters)} → {size} ({kept:.0%})"
+            size = f"{millions(first.parameters)} → {size} <small>{kept:.0%}</small>"
         rows = {
             "Thinking off": f"{percent(off['accuracy'])} % <small>{interval(off)}</small>",
             "Parent, better mode": f"{percent(before)} %",
@@ -43,7 +43,7 @@ def overview(facts: Facts) -> str:
                     class_="name",
                 ),
                 f'<div class="big">{percent(on["accuracy"])}<small> % thinking on</small></div>',
-                f'<div class="soft">95 % interval {interval(on)}, {on["problems"]} problems</div>',
+                f'<div class="soft">{interval(on)} (95 %), {on["problems"]} problems</div>',
                 element(
                     "dl", *(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows.items())
                 ),

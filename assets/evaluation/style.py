@@ -58,7 +58,9 @@ th { text-align: left; color: var(--soft); font-weight: 550; font-size: 12px;
 td { padding: 8px 14px 8px 0; border-bottom: 1px solid var(--faint); white-space: nowrap;
   vertical-align: middle; }
 tr:last-child td { border-bottom: 0; } td.n, th.n { text-align: right; }
-td.stage { font-weight: 600; } td .range { color: var(--soft); font-size: 12px; margin-left: 6px; }
+td.stage {
+  font-weight: 600; min-width: 118px;
+} td .range { color: var(--soft); font-size: 12px; margin-left: 6px; }
 .up { color: var(--good); } .down { color: var(--bad); } .level { color: var(--soft); }
 .flag { display: inline-block; border-radius: 99px; padding: 1px 9px; font-size: 11.5px;
   font-weight: 600; border: 1px solid; }
@@ -78,7 +80,8 @@ section > .card { margin-top: 18px; }
 footer { margin-top: 72px; padding-top: 20px; border-top: 1px solid var(--faint);
   color: var(--soft); font-size: 13px; }
 svg { display: block; max-width: none; } svg text { fill: var(--ink); font-size: 11.5px; }
-svg.chart { width: 100%; height: auto; } svg.bar { display: inline-block; vertical-align: -3px; }
+svg.chart { width: 100%; height: auto; }
+svg.wide { max-width: 720px; } svg.bar { display: inline-block; vertical-align: -3px; }
 svg .tick, svg .axis { fill: var(--soft); font-size: 10.5px; } svg .label { font-size: 13px; }
 svg .number { fill: var(--soft); font-size: 11.5px; }
 .grid { stroke: var(--faint); }

@@ -32,7 +32,10 @@ def importance_finite(artifact: Artifact, inputs: Inputs) -> CheckResult:
 
 
 def library_trained(artifact: Artifact, inputs: Inputs) -> CheckResult:
-    """Every child's loss is finite, and training lowered the mean loss on tokens not trained on."""
+    """Every child's loss is finite, and training lowered the mean loss on tokens not trained on.
+
+    Only a loss that is not finite stops the line: a short training that did not help is told.
+    """
     table = artifact.table("block_library")
     before, after = (
         np.asarray(table[name], dtype=np.float64) for name in ("loss_before", "loss_after")
@@ -46,6 +49,7 @@ def library_trained(artifact: Artifact, inputs: Inputs) -> CheckResult:
         description=f"mean normalised error {means[0]:.3g} before, {means[1]:.3g} after; "
         f"{better:.0%} of {len(after)} children improved",
         metadata={"improved": better, "before": means[0], "after": means[1]},
+        blocking=not finite,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from resources.recipe.budget import predict
-from resources.recipe.reinforcement import PolicyGradient, Preference
+from resources.recipe.reinforcement import PolicyGradient, PreferenceGrpo, Rpo
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
@@ -45,7 +45,7 @@ def _verified(section: PolicyGradient) -> dict[str, Any]:
     return section.model_dump(mode="json", exclude={"curriculum", "batch_size"})
 
 
-def _preference(recipe: Recipe, name: str, section: Preference) -> Spec:
+def _preference(recipe: Recipe, name: str, section: Rpo | PreferenceGrpo) -> Spec:
     inputs = {"prompts": "rl_data/preference_prompts"}
     values = section.model_dump(mode="json", exclude={"name"})
     if section.method == "rpo_offline":

@@ -54,8 +54,9 @@ def train_policy_gradient(
     tokenizer = loading.load_tokenizer(start.path())
     plan = plan_slots(inputs, recipe)
     updates = int(recipe["updates_per_rollout"])
+    model = loading.load(start.path())
     trainer = Trainer(
-        loading.load(start.path()),
+        model,
         OptimizerConfig.from_recipe(recipe),
         len(plan) * updates,
         workdir / "trainer",
@@ -81,7 +82,7 @@ def train_policy_gradient(
     for step in range(experience.resume(trainer.step // updates), len(plan)):
         version = f"{start.data_version[:16]}+{trainer.step}"
         engine = TransformersEngine(
-            trainer.model,
+            model,
             tokenizer,
             version,
             batch_size=int(execution.get("generation_batch") or 128),
@@ -97,7 +98,7 @@ def train_policy_gradient(
             progress(f"step {step + 1}/{len(plan)}", (step + 1) / len(plan))
     trainer.close()
     folder = workdir / "checkpoint"
-    loading.save(trainer.model, folder, start.path())
+    loading.save(model, folder, start.path())
     return experience.output(folder)
 
 
@@ -233,10 +234,10 @@ def policy_loss(
     return Loss(loss.loss, {**loss.metrics, "engine_error": error})
 
 
-def check_engine(trainer: Tensor, engine: Tensor) -> None:
-    """Compare the log-probabilities of the same tokens; raise EngineMismatchError when they differ.
+def check_engine(trainer: Tensor, engine: Tensor) -> float:
+    """Mean absolute difference of the same tokens' log-probabilities, in nats a token.
 
-    The measure is the mean absolute difference, in nats a token.
+    Raises EngineMismatchError when it is above `LARGEST_ENGINE_ERROR`.
     """
     error = float((trainer - engine).abs().mean())
     if not error <= LARGEST_ENGINE_ERROR:
@@ -245,3 +246,4 @@ def check_engine(trainer: Tensor, engine: Tensor) -> None:
             f"{LARGEST_ENGINE_ERROR}: the engine does not run the weights that are being trained, "
             "or computes another distribution"
         )
+    return error

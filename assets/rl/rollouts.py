@@ -127,12 +127,21 @@ def collect(
 
 
 def with_advantages(rollouts: Sequence[Rollout], method: str) -> list[Rollout]:
-    """Advantages within groups, over rewarded responses; 0 where fewer than two have a reward."""
+    """Advantages within groups, over rewarded responses.
+
+    Exactly 0 in a group whose rewards are all equal (or has fewer than two): rounding in the mean
+    must not leave a trace that is then divided by a vanishing deviation.
+    """
     members: dict[int, list[int]] = {}
     for index, one in enumerate(rollouts):
         if one.reward is not None:
             members.setdefault(one.group, []).append(index)
-    chosen = [index for group in members.values() if len(group) > 1 for index in group]
+    chosen = [
+        index
+        for group in members.values()
+        if len({rollouts[index].reward for index in group}) > 1
+        for index in group
+    ]
     made = [replace(one, advantage=0.0) for one in rollouts]
     if chosen:
         values = advantages(

@@ -81,8 +81,9 @@ def _train_round(
     pairs = _pairs(inputs, number, reference, rows)
     seed = [recipe["seed"], number]
     plan = list(passes(pairs, recipe["steps"], min(recipe["batch_size"], len(pairs)), seed))
+    model = loading.load(source)
     trainer = Trainer(
-        loading.load(source),
+        model,
         OptimizerConfig.from_recipe(recipe),
         recipe["steps"],
         folder / "trainer",
@@ -96,7 +97,7 @@ def _train_round(
         stage=f"{recipe['stage']}_round_{number + 1}",
     )
     trainer.close()
-    return trainer.model, history
+    return model, history
 
 
 def _pairs(

@@ -12,7 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from assets.rl import rollouts
+from assets.rl.batches import response_logprobs
 from assets.rl.experience import Experience
 from assets.rl.grpo import check_engine
 from assets.rl.rollouts import Rollout
@@ -69,8 +72,9 @@ class Iteration:
         self.tokenizer = loading.load_tokenizer(source)
         self.reference = loading.load(source, device=device).requires_grad_(False)
         self.rewarder = rollouts.model_reward(inputs["reward_model"].path(), self.tokenizer, device)
+        self.model = loading.load(source)
         self.trainer = Trainer(
-            loading.load(source),
+            self.model,
             OptimizerConfig.from_recipe(recipe),
             int(recipe["steps"]),
             folder / "trainer",
@@ -90,8 +94,12 @@ class Iteration:
         progress = self.execution.get("progress")
         for step in range(begin, len(plan)):
             version = f"{self.version}+{self.first + step}"
-            made, pairs = self._sample(plan[step], version)
-            metrics = {**rollouts.summary(made), "pairs": float(len(pairs))}
+            made, pairs, error = self._sample(plan[step], version)
+            metrics = {
+                **rollouts.summary(made),
+                "pairs": float(len(pairs)),
+                "engine_error": error,
+            }
             metrics |= self.trainer.update(
                 micro_batches(pairs, self.rows), functools.partial(rpo_loss, recipe=self.recipe)
             )
@@ -102,13 +110,13 @@ class Iteration:
                 total = len(self.recipe["rounds"]) * len(plan)
                 progress(f"step {done}/{total}", done / total)
         self.trainer.close()
-        return self.trainer.model
+        return self.model
 
     def _sample(
         self, slots: Sequence[Slot], version: str
-    ) -> tuple[list[Rollout], list[TrainingPair]]:
+    ) -> tuple[list[Rollout], list[TrainingPair], float]:
         engine = TransformersEngine(
-            self.trainer.model,
+            self.model,
             self.tokenizer,
             version,
             batch_size=int(self.execution.get("generation_batch") or 128),
@@ -126,22 +134,19 @@ class Iteration:
         extremes = best_and_worst(made)
         # With every score tied the step holds one tied pair, whose target is a margin of 0.
         extremes = extremes or [(0, 1)]
-        self._check(made[extremes[0][0]])
-        return made, with_reference(
+        error = self._engine_error(made[extremes[0][0]])
+        pairs = with_reference(
             self.reference,
             [(made[best].tokens, made[worst].tokens) for best, worst in extremes],
             [(_reward(made[best]), _reward(made[worst])) for best, worst in extremes],
             self.rows,
         )
+        return made, pairs, error
 
-    def _check(self, one: Rollout) -> None:
+    def _engine_error(self, one: Rollout) -> float:
         """Compare trainer and engine on one response of the step."""
-        import torch
-
-        from assets.rl.batches import response_logprobs
-
-        trainer = response_logprobs(self.trainer.model, [one.tokens], 1)[0]
-        check_engine(trainer, torch.tensor(one.engine_logprobs))
+        trainer = response_logprobs(self.model, [one.tokens], 1)[0]
+        return check_engine(trainer, torch.tensor(one.engine_logprobs))
 
 
 def _reward(one: Rollout) -> float:

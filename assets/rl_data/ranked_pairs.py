@@ -58,9 +58,9 @@ def ranked_pairs(attempts: Sequence["Attempt"], encode: Callable[[str], list[int
     """Pairs within each problem, in order of first appearance; `encode` turns text into tokens.
 
     `correctness`: the i-th correct response of a mode against the i-th incorrect one. `toggle`: a
-    response that obeys its mode (a correct one if there is any) against one that breaks it: a
-    response sampled in the other mode where there is one, else the same response with its
-    thinking removed (on) or wrapped in think tags (off).
+    response that obeys its mode (a correct one, else a finished one, where there is one) against
+    one that breaks it: a response sampled in the other mode where there is one, else the same
+    response with its thinking removed (on) or wrapped in think tags (off).
     """
     groups: dict[bytes, list[Attempt]] = {}
     for attempt in attempts:
@@ -75,7 +75,9 @@ def _of_problem(group: list["Attempt"], encode: Callable[[str], list[int]]) -> I
         incorrect = [a for a in asked if a.verdict.verdict == "incorrect"]
         for better, worse in zip(correct, incorrect, strict=False):
             yield Pair(better.prompt, sampled(better), sampled(worse), "correctness")
-        obeying = correct or [a for a in asked if a.follows_toggle and not a.truncated]
+        obeying = correct or sorted(
+            (a for a in asked if a.follows_toggle), key=lambda a: a.truncated
+        )
         if not obeying:
             continue
         best = obeying[0]

@@ -114,4 +114,7 @@ def _answer(
     if "startend:end_checker" in constraints:
         parts.append(str(constraints["startend:end_checker"]["end_phrase"]))
     text = "\n".join(parts)
-    return f'"{text}"' if "startend:quotation" in constraints else text
+    if "startend:quotation" not in constraints:
+        return text
+    # A bullet opens its line, so a quotation mark may not stand before it.
+    return f'"\n{text}"' if text.startswith("*") else f'"{text}"'

@@ -15,7 +15,14 @@ _SPACES = re.compile(r"\\[,;:! ]|~|\\(?:quad|qquad)(?![a-zA-Z])|\s+")
 _SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits)(?![a-zA-Z])")
 _WRAPPERS = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox|operatorname)\{([^{}]*)\}")
 _SCRIPT = re.compile(r"([\^_])\{(\w)\}")
-_THOUSANDS = re.compile(r"(?<![\d,.])[+-]?\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?")
+_THOUSANDS = re.compile(
+    r"(?<![\d,.(\[{])[+-]?[1-9]\d{0,2}(?:(?:\s?,\s?|\s?\{\s?,\s?\}|\s)\d{3})+(?:\.\d+)?(?![\d,)\]}])"
+)
+_PERCENT = re.compile(r"(?<=\d)\$?\s*(?:percent(?:age)?|pct)\b")
+_SPAN = re.compile(r"\$\$(.+?)\$\$|(?<!\\)\$(.+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_SAID = re.compile(
+    r"\b(?:answer|result|solution)\s*(?:is|:|=)\s*(\S.*)$", re.IGNORECASE | re.DOTALL
+)
 _EULER = re.compile(r"\\(?:mathrm|text)\{e\}")
 _DELIMITERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
 
@@ -23,7 +30,8 @@ _DELIMITERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
 def verify(answer: str, expected: str) -> Verdict:
     """Whether `answer` is mathematically equal to `expected`; strings of LaTeX or plain text.
 
-    The last `\\boxed{}` of each counts, or all of it where there is none.
+    The last `\\boxed{}` of each counts; without one, what follows "the answer is", else the last
+    formula in `$` or `\\(`, else all of it.
 
     >>> verify(r"so it is \\boxed{\\frac{1}{2}}", "0.5").verdict
     'correct'
@@ -77,7 +85,13 @@ def _final(text: str) -> str:
 
 def _raw(text: str) -> str:
     content = boxed.last(text)
-    return _EULER.sub("e", _inside(text if content is None else content))
+    if content is None:
+        said = _SAID.search(text)
+        content = said.group(1) if said else text
+        spans = [next(filter(None, groups)) for groups in _SPAN.findall(content)]
+        if spans and not _PERCENT.search(content):
+            content = spans[-1]
+    return _EULER.sub("e", _PERCENT.sub(r"\\%", _inside(content)))
 
 
 def _inside(text: str) -> str:
@@ -91,7 +105,7 @@ def _inside(text: str) -> str:
 
 
 def _plain_number(match: re.Match[str]) -> str:
-    return match.group().replace("{,}", "").replace(",", "")
+    return re.sub(r"[{},\s]", "", match.group())
 
 
 def _is_word(text: str) -> bool:

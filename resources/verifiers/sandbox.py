@@ -3,6 +3,9 @@
 `isolation/` is the inside. This file starts the server, proves that it is isolated by running a
 program that tries to get out, hands it jobs and collects verdicts. Where isolation is missing it
 raises SandboxUnavailable: nothing ever runs un-isolated.
+
+Not covered: memory is limited by process, not by program (a program's processes, open memory files
+and shared memory add up), system calls are not filtered, and a kernel bug may let anything out.
 """
 
 import atexit
@@ -43,10 +46,10 @@ class Limits:
 
     cpu_seconds: int = 4
     wall_seconds: float = 10.0
-    memory_bytes: int = 512 * 2**20
-    processes: int = 16
-    file_bytes: int = 16 * 2**20
-    open_files: int = 64
+    memory_bytes: int = 256 * 2**20  # address space of each of its processes
+    processes: int = 8
+    file_bytes: int = 8 * 2**20  # of each file, and of its scratch folder
+    open_files: int = 32
 
 
 class Sandbox:
@@ -89,8 +92,15 @@ class Sandbox:
         """Call one function of a program with plain values: {"verdict", "evidence", "value"}."""
         return self._run([{"program": program, "call": [name, list(args)]}], limits)[0]
 
+    @property
+    def usable(self) -> bool:
+        """Whether the server runs and is this process's own, not one inherited by a fork."""
+        return self.owner == os.getpid() and self._process.poll() is None
+
     def close(self) -> None:
-        """End the server and everything in it."""
+        """End the server and everything in it. Closing again does nothing."""
+        if self._control.fileno() < 0:
+            return
         self._control.close()
         if self.owner == os.getpid():
             try:
@@ -184,7 +194,7 @@ def shared() -> Sandbox:
     """The sandbox of this process, started at first use and ended with the process."""
     global _shared
     with _shared_lock:
-        if _shared is None or _shared.owner != os.getpid():
+        if _shared is None or not _shared.usable:
             _shared = Sandbox()
             atexit.register(_shared.close)
         return _shared

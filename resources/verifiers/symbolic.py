@@ -23,7 +23,7 @@ _START_SECONDS = 120.0
 _OWN_LIMIT = 4  # seconds, math-verify's
 _MEMORY = 3 << 30  # bytes
 _POINTS = ((0.7391, 1.8127), (2.3457, 0.4143), (1.2093, 3.1871), (0.3139, 0.9231))
-_ASIDE = re.compile(r"\\(?:text|mbox)\{[^{}]*\}|\\[a-zA-Z]+")
+_ASIDE = re.compile(r"\\(?:text|textbf|mbox)\{[^{}]*\}|\\[a-zA-Z]+")
 _CLOSE = 1e-9  # relative, at 30 digits
 
 

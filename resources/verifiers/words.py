@@ -18,7 +18,7 @@ _STARTERS = frozenset(  # in capitals after an abbreviation, these begin a sente
     re.findall(
         r"\S+",
         """the a an and but or so if in on at as he she it they we you i this that these those there
-        then however what when where why how who my our your his her its their""",
+        then however what when where my our your his her its their""",
     )
 )
 _ELLIPSIS = "\u2026"
@@ -47,9 +47,9 @@ _SPLITS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 def sentences(text: str) -> list[str]:
     """The sentences of `text`, stripped; a line break alone ends none.
 
-    A sentence ends at `.`, `?`, `!` or an ellipsis before white space, unless a full stop belongs to
-    an abbreviation or an initial, or the next word starts in lower case. As in Punkt, the number of
-    a list item ("1.") is a sentence.
+    A sentence ends at `.`, `?`, `!` or an ellipsis before white space, unless a full stop belongs
+    to an abbreviation or an initial, or the next word starts in lower case. As in Punkt, the number
+    of a list item ("1.") is a sentence.
 
     >>> sentences("Dr. Who left at 3.5 km. Why? No idea!")
     ['Dr. Who left at 3.5 km.', 'Why?', 'No idea!']

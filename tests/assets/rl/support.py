@@ -25,9 +25,9 @@ SAMPLING: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 
 SEED = 7
 
 
-def publish(store: Store, key: str, output: Output) -> Artifact:
-    """An artifact that holds `output`."""
-    return build(store, key, lambda work, inputs, recipe, execution: output, {}, {})
+def publish(store: Store, key: str, output: Output, **about: Any) -> Artifact:
+    """An artifact that holds `output`; `about` tells apart versions of the same key."""
+    return build(store, key, lambda work, inputs, recipe, execution: output, {}, about)
 
 
 def build(
@@ -50,7 +50,8 @@ def problems(store: Store, domain: str, count: int, *, held_out: bool = False) -
     depths = {1: 1.0, 7: 1.0} if held_out else {1: 1.0, 2: 1.0}
     key = "problems/held_out" if held_out else f"problems/{domain}"
     table = generate(domain, count, depths=depths, seed=1, held_out=held_out)
-    return publish(store, key, Output(tables={"problems": with_ids(table, key, ["question"])}))
+    output = Output(tables={"problems": with_ids(table, key, ["question"])})
+    return publish(store, key, output, domain=domain, count=count)
 
 
 def prompts(store: Store, domains: Mapping[str, int]) -> Artifact:

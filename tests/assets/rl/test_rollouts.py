@@ -44,6 +44,8 @@ def test_undecided_responses_leave_their_group() -> None:
     rewards = [(0, 1.0), (0, 0.0), (0, None), (1, 1.0), (1, None), (2, 1.0), (2, 1.0)]
     made = with_advantages([rollout(g, r, r) for g, r in rewards], "rloo")
     assert [one.advantage for one in made] == pytest.approx([1.0, -1.0, 0, 0, 0, 0, 0])
+    equal = with_advantages([rollout(0, 0.0, 0.2)] * 7, "grpo")
+    assert [one.advantage for one in equal] == [0.0] * 7
     grpo = with_advantages([rollout(g, r, r) for g, r in rewards], "grpo")
     assert grpo[0].advantage == pytest.approx(0.7071, abs=1e-3)
 

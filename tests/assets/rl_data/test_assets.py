@@ -23,7 +23,7 @@ def test_specs_of_every_recipe(name: str) -> None:
     assert made["rl_data/pass_rates"].inputs["model"] == "super/sft"
     assert made["nano/preference_pairs"].inputs["model"] == "nano/sft_chat"
     for spec in made.values():
-        assert spec.stage == "rl_data" and spec.checks or name == "paper"
+        assert (spec.stage == "rl_data" and spec.checks) or name == "paper"
 
 
 def test_a_model_without_preference_stage_needs_no_reward_model() -> None:

@@ -69,7 +69,7 @@ def test_scores_do_not_depend_on_padding_or_batch(tiny_llama: Path, tmp_path: Pa
     sequences = [[1, 2, 3], [4, 5, 6, 7, 8, 9], [10, 11]]
     together = reward.score(model, sequences)
     alone = [reward.score(model, [one])[0] for one in sequences]
-    assert together == pytest.approx(alone, abs=1e-5)
+    assert together == pytest.approx(alone, abs=1e-3)
     reward.save(model, tmp_path / "saved", tiny_llama)
     assert reward.score(reward.load(tmp_path / "saved"), sequences) == pytest.approx(together)
     with pytest.raises(loading.CheckpointError, match="no reward model"):

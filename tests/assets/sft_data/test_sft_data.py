@@ -37,7 +37,7 @@ def problems(store: Store, key: str, found: list[tasks.Problem], split: str) -> 
 
 
 def drawn(domain: str, count: int, *, held_out: bool = False) -> list[tasks.Problem]:
-    depths = {1: 1.0, 2: 1.0, 3: 1.0}
+    depths = {1: 1.0} if domain == "instructions" else {1: 1.0, 2: 1.0, 3: 1.0}
     made = tasks.stream(domain, depths=depths, seed=1, held_out=held_out)
     return tasks.distinct(made, count, seen=set())
 

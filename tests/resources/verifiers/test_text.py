@@ -12,9 +12,8 @@ from resources.verifiers import boxed, choice, dispatch, sandbox, tools
 from resources.verifiers.reasoning import follows_toggle, split
 from resources.verifiers.verdict import Verdict
 
-MODULES = (
-    "verdict reasoning boxed choice tools instructions words numeric math code dispatch".split()
-)
+MODULES = ("verdict", "reasoning", "boxed", "choice", "tools", "instructions", "words", "numeric",
+           "math", "code", "dispatch")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -65,8 +64,11 @@ def test_the_last_closed_box_counts() -> None:
     assert boxed.last("\\boxed{" * 5000) is None
 
 
-@pytest.mark.parametrize("text", ["B", "b", "(B)", r"\boxed{B}", r"\boxed{\text{B}}", "$B$",
-                                  r"A is wrong, so \boxed{B. the cat}", r"\boxed{(B) x}"])  # fmt: skip
+CHOSEN = ("B", "b", "(B)", r"\boxed{B}", r"\boxed{\text{B}}", "$B$",
+          r"A is wrong, so \boxed{B. the cat}", r"\boxed{(B) x}")  # fmt: skip
+
+
+@pytest.mark.parametrize("text", CHOSEN)
 def test_a_chosen_letter(text: str) -> None:
     assert choice.verify(text, "B").correct
     assert choice.verify(text, "C").verdict == "incorrect"

@@ -1,0 +1,23 @@
+"""The console that tables are printed on: as wide as the terminal, and unwrapped elsewhere."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+UNWRAPPED = 400  # columns, where nobody looks at a screen
+
+
+def open_console() -> Console:
+    """A console on standard output; lines are not folded in pipes and files."""
+    return Console(width=None if sys.stdout.isatty() else UNWRAPPED, highlight=False)
+
+
+def plain_table(*left: str) -> Table:
+    """A table without lines, with the given left-aligned columns."""
+    table = Table(box=None, pad_edge=False)
+    for name in left:
+        table.add_column(name, no_wrap=True)
+    return table

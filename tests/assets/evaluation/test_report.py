@@ -1,0 +1,164 @@
+"""The report: facts read from real artifacts, one page without outside resources, lineage."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from assets.evaluation import checks
+from assets.evaluation.assets import specs
+from assets.evaluation.benchmark import build_benchmarks
+from assets.evaluation.facts import Stage, gather, layers, parameters
+from assets.evaluation.lineage import ancestry, reduced
+from assets.evaluation.report import build_report
+from resources.models import loading
+from resources.recipe.loading import load as load_recipe
+from tests.assets.evaluation.test_benchmark import RECIPE
+from tests.assets.rl import support
+from warehouse.store import Artifact, Store
+
+VOID = {"meta", "rect", "line", "path", "circle", "polygon", "polyline", "i"}
+
+
+class Page(HTMLParser):
+    """Collects tags and complains about ones that are never closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.append(tag)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def family(
+    tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path
+) -> tuple[Store, dict[str, Artifact]]:
+    """A line of two checkpoints with benchmarks, the second made from the first."""
+    store = Store(tmp_path_factory.mktemp("home"))
+    parent = support.checkpoint(store, "super/parent", tiny_llama)
+    held_out = support.problems(store, "math", 6, held_out=True)
+
+    def trained(work: Path, inputs: object, recipe: object, execution: object) -> object:
+        from warehouse.store import Output
+
+        model = loading.load(tiny_llama)
+        model.lm_head.weight.data.mul_(0.5)
+        loading.save(model, work / "made", tiny_llama)
+        return Output(files={"": work / "made"})
+
+    sft = support.build(store, "super/sft", trained, {"model": parent}, {})
+    artifacts = {"parent": parent, "sft": sft}
+    for name, checkpoint in list(artifacts.items()):
+        artifacts[f"{name}_benchmarks"] = support.build(
+            store,
+            f"super/{name}_benchmarks",
+            build_benchmarks,
+            {"model": checkpoint, "held_out": held_out},
+            {**RECIPE, "stage": name, "domains": ["math"], "samples": 1},
+        )
+    return store, artifacts
+
+
+REPORT = {
+    "family": "test",
+    "roles": {"super": "Llama-3.3-70B & more"},
+    "line": [["super", "super/parent", "parent"], ["super", "super/sft", "sft"]],
+    "teacher": None,
+    "discard_at": 0.75,
+}
+
+
+def test_report_is_one_whole_page(family: tuple[Store, dict[str, Artifact]]) -> None:
+    store, artifacts = family
+    made = support.build(store, "evaluation/report", build_report, artifacts, REPORT)
+    assert checks.report_self_contained(made, artifacts).passed
+    text = made.path("report.html").read_text()
+    page = Page()
+    page.feed(text)
+    assert not page.open
+    assert page.tags.count("svg") > 6
+    assert "Llama-3.3-70B &amp; more" in text
+    for words in ("Along the line", "serial depth k", "Everything that <b>super/sft</b>"):
+        assert words in text
+    assert "super_accuracy_on" in made.metrics
+
+
+def test_facts_compare_on_the_same_problems(family: tuple[Store, dict[str, Artifact]]) -> None:
+    facts = gather(family[1], REPORT)
+    parent, sft = facts.lines["super"]
+    assert parent.change is None and sft.change is not None
+    assert sft.parameters == parent.parameters == parameters(family[1]["parent"].path())
+    assert sft.depths() == [1, 7] or set(sft.depths()) <= {1, 7}
+
+
+@pytest.mark.parametrize(
+    ("change", "word"), [(-0.2, "worse"), (-0.05, "lower"), (0.0, ""), (0.2, "")]
+)
+def test_a_stage_that_made_the_model_worse_is_marked(change: float, word: str) -> None:
+    stage = Stage("m", "m/x", "x", 1, [], [], {"on": (change, 0.1)})
+    assert stage.worse("on") == word
+
+
+def test_layers_are_shares_of_the_parent(tmp_path: Path) -> None:
+    parent, child = tmp_path / "parent", tmp_path / "child"
+    whole = {"num_hidden_layers": 2, "num_key_value_heads": 4, "intermediate_size": 100}
+    blocks = [
+        {
+            "attention": {"kind": "full", "num_key_value_heads": 1},
+            "ffn": {"kind": "full", "intermediate_size": 50},
+        },
+        {"attention": {"kind": "noop"}, "ffn": {"kind": "full", "intermediate_size": 300}},
+        {"attention": {"kind": "linear"}, "ffn": {"kind": "noop"}},
+    ]
+    for folder, config in ((parent, whole), (child, {**whole, "block_configs": blocks})):
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(config))
+    assert [(one.attention, one.ffn) for one in layers(parent, parent)] == [(1.0, 1.0)] * 2
+    found = [(one.attention, one.ffn) for one in layers(child, parent)]
+    assert found == [(0.25, 0.5), (0.0, 3.0), (0.15, 0.0)]
+
+
+def test_lineage_follows_manifests_down_to_the_sources(
+    family: tuple[Store, dict[str, Artifact]],
+) -> None:
+    store, artifacts = family
+    nodes = ancestry(
+        artifacts["sft_benchmarks"].manifest, lambda key: getattr(store.memo(key), "manifest", None)
+    )
+    assert [(node.key, node.column) for node in nodes] == [
+        ("super/sft_benchmarks", 0),
+        ("problems/held_out", 1),
+        ("super/sft", 1),
+        ("super/parent", 2),
+    ]
+    unknown = ancestry(artifacts["sft"].manifest, lambda key: None)
+    assert [node.key for node in unknown] == ["super/sft", "super/parent"]
+
+
+def test_an_input_behind_another_is_not_drawn() -> None:
+    inputs = {"c": ("a", "b"), "b": ("a",), "a": ()}
+    assert reduced("c", inputs) == ("b",)
+
+
+@pytest.mark.parametrize("name", ["tiny", "smoke", "paper"])
+def test_specs_benchmark_every_checkpoint_and_report_them(name: str) -> None:
+    recipe = load_recipe(name, check_paths=False)
+    made = specs(recipe)
+    benchmarked = [spec.inputs["model"] for spec in made[:-1]]
+    expected = [f"{m}/{a}" for m, model in recipe.models.items() for a in model.artifacts()]
+    assert benchmarked == [*expected, "parents/teacher"]
+    assert set(made[-1].inputs.values()) >= {spec.key for spec in made[:-1]}
