@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import dagster as dg
 
 from resources.recipe.schema import Recipe
-from resources.store.building import code_of
+from resources.store.building import codes_of
 from resources.store.dagster import Builder, asset_definition
 from resources.store.home import Home
 from resources.store.spec import Spec
@@ -20,7 +20,8 @@ FAMILY = "family"
 
 def family_assets(specs: Sequence[Spec]) -> list[dg.AssetsDefinition]:
     """One Dagster asset a spec, with the code version that stands on disk now."""
-    return [asset_definition(spec, code_of(spec)) for spec in specs]
+    codes = codes_of(specs)
+    return [asset_definition(spec, codes[spec.key]) for spec in specs]
 
 
 def family_jobs(specs: Sequence[Spec]) -> list[dg.UnresolvedAssetJobDefinition]:

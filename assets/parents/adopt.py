@@ -44,6 +44,4 @@ def adopt_tokenizer(
     from resources.models.loading import load_tokenizer, locate
 
     folder = locate(execution["source"])
-    return Output(
-        files={"": folder}, metrics={"vocabulary": float(len(load_tokenizer(folder)))}
-    )
+    return Output(files={"": folder}, metrics={"vocabulary": float(len(load_tokenizer(folder)))})

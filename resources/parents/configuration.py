@@ -10,14 +10,27 @@ BUNDLED = Path(__file__).resolve().parent.parent / "models" / "bundled"
 
 
 @dataclass(frozen=True)
+class Phase:
+    """One stretch of training: how many tokens, and of what (weights by domain, style, depth)."""
+
+    tokens: int
+    domains: dict[str, float]
+    styles: dict[str, float]
+    depths: dict[str, dict[int, float]]
+
+
+@dataclass(frozen=True)
 class ParentModel:
-    """Shape (Llama configuration keys), token budget and diet of one bundled model."""
+    """Shape (Llama configuration keys) and training phases of one bundled model."""
 
     name: str
     shape: dict[str, int]
-    tokens: int
-    styles: dict[str, float]
-    depths: dict[str, dict[int, float]]
+    phases: tuple[Phase, ...]
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the model learns the reasoning toggle."""
+        return any("thinking" in phase.styles for phase in self.phases)
 
 
 @dataclass(frozen=True)
@@ -27,7 +40,6 @@ class Parents:
     seed: int
     vocabulary: int
     tokenizer_documents: int
-    domains: dict[str, float]
     optimizer: dict[str, float]
     models: dict[str, ParentModel]
 
@@ -39,7 +51,11 @@ def load() -> Parents:
         seed=raw["seed"],
         vocabulary=raw["tokenizer"]["vocabulary"],
         tokenizer_documents=raw["tokenizer"]["documents"],
-        domains=raw["domains"],
         optimizer=raw["optimizer"],
-        models={name: ParentModel(name=name, **model) for name, model in raw["models"].items()},
+        models={
+            name: ParentModel(
+                name, model["shape"], tuple(Phase(**phase) for phase in model["phases"])
+            )
+            for name, model in raw["models"].items()
+        },
     )

@@ -124,6 +124,4 @@ def encode(
             [begin, *head_part, *tail_part, end],
             [False] * (len(head_part) + 1) + [True] * (len(tail_part) + 1),
         )
-    return [
-        Document(*encoded[row], style, problem) for row, (style, problem) in enumerate(drawn)
-    ]
+    return [Document(*encoded[row], style, problem) for row, (style, problem) in enumerate(drawn)]

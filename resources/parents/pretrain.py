@@ -24,23 +24,24 @@ SAVE_SECONDS = 30.0
 
 
 def batches(
-    parents: Parents, model: ParentModel, tokenizer: Any, start_chunk: int
+    parents: Parents, model: ParentModel, number: int, tokenizer: Any, start_chunk: int
 ) -> Iterator[tuple[int, bool, list[Document]]]:
-    """Batches of about `batch_tokens` from chunk `start_chunk` on, as (chunk, is last, documents).
+    """Batches of phase `number` from chunk `start_chunk` on, as (chunk, is last, documents).
 
     A chunk depends on its number alone, so training resumes at a chunk's start.
     """
+    phase = model.phases[number]
     budget = int(parents.optimizer["batch_tokens"])
     chunk = start_chunk
     while True:
-        seed = f"{parents.seed}/{model.name}/{chunk}"
-        drawn = problems(model.styles, parents.domains, model.depths, seed=seed)
+        seed = f"{parents.seed}/{model.name}/{chunk}" + (f"/phase {number}" if number else "")
+        drawn = problems(phase.styles, phase.domains, phase.depths, seed=seed)
         rng = Random(seed)
         documents = encode(
             tokenizer,
             [next(drawn) for _ in range(CHUNK)],
             rng=rng,
-            thinks="thinking" in model.styles,
+            thinks=model.thinks,
         )
         documents.sort(key=lambda document: len(document.ids))
         cut: list[list[Document]] = [[]]
@@ -49,8 +50,8 @@ def batches(
                 cut.append([])
             cut[-1].append(document)
         rng.shuffle(cut)
-        for number, batch in enumerate(cut):
-            yield chunk, number == len(cut) - 1, batch
+        for index, batch in enumerate(cut):
+            yield chunk, index == len(cut) - 1, batch
         chunk += 1
 
 
@@ -99,20 +100,23 @@ def train(parents: Parents, model: ParentModel, work: Path, threads: int) -> Pat
         torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
     ]
     work.mkdir(parents=True, exist_ok=True)
-    state = {"chunk": 0, "step": 0, "tokens": 0, "seconds": 0.0}
+    state = {"phase": 0, "chunk": 0, "step": 0, "tokens": 0, "seconds": 0.0}
     saved = work / "state.pt"
     if saved.exists():
         loaded = torch.load(saved, weights_only=True)
         network.load_state_dict(loaded["network"])
         for optimizer, values in zip(optimizers, loaded["optimizers"], strict=True):
             optimizer.load_state_dict(values)
-        state = loaded["state"]
+        state = {**state, **loaded["state"]}
     begun, written = time.monotonic() - state["seconds"], time.monotonic()
-    while state["tokens"] < model.tokens:
-        for chunk, last, documents in batches(parents, model, tokenizer, state["chunk"]):
+    while state["phase"] < len(model.phases):
+        tokens = model.phases[state["phase"]].tokens
+        for chunk, last, documents in batches(
+            parents, model, state["phase"], tokenizer, state["chunk"]
+        ):
             ids, labels = tensors(documents, tokenizer.pad_token_id)
             warm = min(1.0, (state["step"] + 1) / parents.optimizer["warmup_steps"])
-            left = max(0.0, 1.0 - state["tokens"] / model.tokens)
+            left = max(0.0, 1.0 - state["tokens"] / tokens)
             for optimizer in optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = rate * warm * min(1.0, left / 0.6 + 0.02)
@@ -133,14 +137,17 @@ def train(parents: Parents, model: ParentModel, work: Path, threads: int) -> Pat
                 print(json.dumps(line), flush=True)
                 with (work / "log.jsonl").open("a") as log:
                     log.write(json.dumps(line) + "\n")
-            if state["tokens"] >= model.tokens:
-                break
-            if last:
+            done = state["tokens"] >= tokens
+            if done:
+                state.update(phase=state["phase"] + 1, chunk=0, tokens=0, step=0)
+            elif last:
                 state["chunk"] = chunk + 1
-                if time.monotonic() - written > SAVE_SECONDS:
-                    state["seconds"] = time.monotonic() - begun
-                    _save(saved, network, optimizers, state)
-                    written = time.monotonic()
+            if done or (last and time.monotonic() - written > SAVE_SECONDS):
+                state["seconds"] = time.monotonic() - begun
+                _save(saved, network, optimizers, state)
+                written = time.monotonic()
+            if done:
+                break
     target = work / "model"
     network.to(torch.bfloat16).save_pretrained(target)
     tokenizer.save_pretrained(target)

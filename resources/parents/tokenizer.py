@@ -20,13 +20,17 @@ from resources.parents.documents import output_text, problems, worked_text
 
 PADDING = "<|finetune_right_pad_id|>"
 TAGS = ("<think>", "</think>", "<TOOLCALL>", "</TOOLCALL>")
-_PIECES = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_PIECES = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)| ?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 
 
 def texts(parents: Parents) -> Iterator[str]:
     """What the merges are learned from: problems, their work and their answers."""
+    domains = parents.models["nano"].phases[0].domains
     depths = {"worked": {k: 1.0 for k in range(1, 7)}}
-    drawn = problems({"worked": 1.0}, parents.domains, depths, seed=f"{parents.seed}/tokenizer")
+    drawn = problems({"worked": 1.0}, domains, depths, seed=f"{parents.seed}/tokenizer")
     yield from (*SYSTEM.values(), "system", "user", "assistant") * parents.tokenizer_documents
     for _ in range(parents.tokenizer_documents):
         _, problem = next(drawn)

@@ -35,7 +35,10 @@ class Reward(Section):
 
 class PolicyGradient(Optimizer):
     """RL with verifiable rewards: a step samples `prompts_per_step` x `samples` responses and
-    makes `updates_per_rollout` optimizer updates of `batch_size` responses each."""
+    makes `updates_per_rollout` optimizer updates of `batch_size` responses each.
+
+    `off_share` of the prompts are answered with thinking off; null divides them equally.
+    """
 
     steps: Count
     prompts_per_step: Count
@@ -48,6 +51,7 @@ class PolicyGradient(Optimizer):
     clip: list[Annotated[float, Field(gt=0)]] = Field(min_length=2, max_length=2)
     kl_beta: NonNegative
     reasoning: list[Reasoning] = Field(min_length=1)
+    off_share: PositiveShare | None = None
     reward: Reward
 
     @model_validator(mode="after")

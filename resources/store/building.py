@@ -41,6 +41,19 @@ def code_of(spec: Spec) -> Code:
     return code_version(spec.fn, CHECKOUT)
 
 
+def codes_of(specs: Sequence[Spec]) -> dict[str, Code]:
+    """`code_of` by asset key; specs of one module share its hash, one walk through its imports."""
+    walked: dict[str, Code] = {}
+    for spec in specs:
+        module = spec.fn.partition(":")[0]
+        if spec.version is None and module not in walked:
+            walked[module] = code_of(spec)
+    return {
+        spec.key: code_of(spec) if spec.version is not None else walked[spec.fn.partition(":")[0]]
+        for spec in specs
+    }
+
+
 def node_of(spec: Spec, code: Code | None = None, digests: Digests | None = None) -> Node:
     """What the planner needs to know of a spec, as it would be built now."""
     code = code or code_of(spec)
@@ -58,7 +71,8 @@ def node_of(spec: Spec, code: Code | None = None, digests: Digests | None = None
 def states_of(store: Store, specs: Sequence[Spec]) -> list[tuple[Node, State]]:
     """The planner's word on every spec, in the given order; nothing is built or imported."""
     digests = Digests(store.scratch / "digests.json")
-    nodes = [node_of(spec, None, digests) for spec in specs]
+    codes = codes_of(specs)
+    nodes = [node_of(spec, codes[spec.key], digests) for spec in specs]
     digests.save()
     currents = store.currents()
     found = plan(

@@ -39,11 +39,15 @@ def read(paths: Sequence[Path], domain: str) -> "pa.Table":
         for number, row in enumerate(read_json_lines(path), 1):
             named = row.get("domain", domain)
             if named not in DOMAINS:
-                raise LoadError(f"{path}:{number}: domain {named!r} is none of {', '.join(DOMAINS)}")
+                raise LoadError(
+                    f"{path}:{number}: domain {named!r} is none of {', '.join(DOMAINS)}"
+                )
             if named != domain:
                 continue
             if "question" not in row:
-                raise LoadError(f"{path}:{number}: no field 'question'; it has {json.dumps(row)[:80]}")
+                raise LoadError(
+                    f"{path}:{number}: no field 'question'; it has {json.dumps(row)[:80]}"
+                )
             fields = {name: name for name in FIELDS if name in row}
             problem = to_problem(row, fields, domain, f"incoming/{path.name}", number, "unknown")
             rows.append({**problem, "split": "train"})

@@ -50,7 +50,9 @@ def load(source: Mapping[str, Any], domain: str, *, base: Path | None = None) ->
     fields: Mapping[str, str] = source.get("fields") or {"question": "question"}
     unknown = sorted(set(fields) - set(FIELDS))
     if unknown:
-        raise LoadError(f"{name}: unknown field {unknown[0]!r} in `fields`; known: {', '.join(FIELDS)}")
+        raise LoadError(
+            f"{name}: unknown field {unknown[0]!r} in `fields`; known: {', '.join(FIELDS)}"
+        )
     if "question" not in fields:
         raise LoadError(f"{name}: `fields` must say which field is the question")
     limit = source.get("limit")
@@ -58,7 +60,9 @@ def load(source: Mapping[str, Any], domain: str, *, base: Path | None = None) ->
     for number, row in enumerate(rows, 1):
         if limit is not None and len(made) >= int(limit):
             break
-        made.append(to_problem(row, fields, domain, name, number, source.get("license") or "unknown"))
+        made.append(
+            to_problem(row, fields, domain, name, number, source.get("license") or "unknown")
+        )
     for row in made:
         row["split"] = "held_out" if is_held_out_row(row) else "train"
     return problem_table(made)
@@ -73,8 +77,8 @@ def _read(source: Mapping[str, Any], base: Path | None) -> list[dict[str, Any]]:
             found = load_dataset(name, source.get("config"), split=source.get("split") or "train")
         except Exception as error:
             raise LoadError(
-                f"hub data set {name}: cannot be had ({type(error).__name__}): check the id and the "
-                "network, or download it and give its path with format jsonl or parquet"
+                f"hub data set {name}: cannot be had ({type(error).__name__}): check the id and "
+                "the network, or download it and give its path with format jsonl or parquet"
             ) from error
         return [dict(row) for row in found]
     if form == "reasoning_gym":
@@ -184,6 +188,8 @@ def _choices(question: str, options: list[Any], answer: Any, where: str) -> tupl
     elif str(answer) in texts:
         letter = LETTERS[texts.index(str(answer))]
     else:
-        raise LoadError(f"{where}: answer {answer!r} is no letter, index or text of {len(texts)} choices")
+        raise LoadError(
+            f"{where}: answer {answer!r} is no letter, index or text of {len(texts)} choices"
+        )
     listed = " ".join(f"{name}={text}" for name, text in zip(LETTERS, texts, strict=False))
     return f"{question} {listed}", letter

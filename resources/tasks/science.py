@@ -4,6 +4,7 @@ Every entity has exactly one successor and all lie on one cycle, so neither the 
 nor a missing fact gives the answer away: it has to be followed hop by hop.
 """
 
+from itertools import pairwise
 from random import Random
 
 from resources.tasks.math import boxed
@@ -20,7 +21,19 @@ SUBJECTS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
         ),
         "regulation": (
             "activates",
-            ("gene", "cell", "lung", "skin", "bone", "root", "leaf", "seed", "hair", "vein", "claw"),
+            (
+                "gene",
+                "cell",
+                "lung",
+                "skin",
+                "bone",
+                "root",
+                "leaf",
+                "seed",
+                "hair",
+                "vein",
+                "claw",
+            ),
         ),
     },
     "chemistry": {
@@ -32,7 +45,19 @@ SUBJECTS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     "physics": {
         "energy": (
             "drives",
-            ("wind", "wave", "heat", "light", "spin", "gear", "belt", "pump", "coil", "lamp", "fan"),
+            (
+                "wind",
+                "wave",
+                "heat",
+                "light",
+                "spin",
+                "gear",
+                "belt",
+                "pump",
+                "coil",
+                "lamp",
+                "fan",
+            ),
         ),
     },
 }
@@ -56,7 +81,7 @@ def problem(rng: Random, kind: str, depth: int) -> Problem:
         f"x>y means x {relation} y: {';'.join(facts)}. "
         f"Where is start={path[0]} after {depth} {hops}? {listed}"
     )
-    hop_text = ";".join(f"{a}>{b}" for a, b in zip(path, path[1:], strict=False))
+    hop_text = ";".join(f"{a}>{b}" for a, b in pairwise(path))
     return Problem(
         domain="science",
         kind=kind,
