@@ -22,16 +22,15 @@ def adopt(
 
     Raises CheckpointError when it is missing, or of a family that is not supported.
     """
-    from resources.models.accounting import total_parameters
+    from resources.models.accounting import Shape, total_parameters
     from resources.models.loading import load_tokenizer, locate, read_config
 
     folder = locate(execution["source"])
     config = read_config(folder)
     load_tokenizer(folder)
-    return Output(
-        files={"": folder},
-        metrics={"parameters": float(total_parameters(config, config.block_configs))},
-    )
+    values = config.to_dict()
+    parameters = total_parameters(Shape.of(values), values["block_configs"])
+    return Output(files={"": folder}, metrics={"parameters": float(parameters)})
 
 
 def adopt_tokenizer(

@@ -15,7 +15,7 @@ import pyarrow as pa
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
-    from resources.models.accounting import HasShape
+    from resources.models.accounting import Shape
 
 DTYPES = {1: "float8", 2: "bfloat16", 4: "float32"}
 
@@ -89,7 +89,7 @@ COST_SCHEMA = pa.schema(
 
 
 def cost_rows(
-    shape: HasShape,
+    shape: Shape,
     layers: int,
     attention: Sequence[str],
     ffn: Sequence[str],
@@ -125,7 +125,7 @@ def cost_rows(
     return [{"layer": layer, **variant} for layer in range(layers) for variant in variants]
 
 
-def non_block_costs(shape: HasShape, recipe: Mapping[str, Any]) -> dict[str, int]:
+def non_block_costs(shape: Shape, recipe: Mapping[str, Any]) -> dict[str, int]:
     """What the model costs besides its blocks: embeddings, head, final norm, working memory.
 
     The working memory is that of the parent's largest block, an upper bound for any choice.

@@ -36,9 +36,10 @@ def make_blend(
     metrics = {"samples": float(recipe["samples"])}
     for domain, count in zip(wanted, shares, strict=True):
         pools = _pools(inputs[domain], domain, recipe["reasoning"][domain])
-        for mode, part in zip(
-            pools, apportion(count, [len(p) for p in pools.values()]), strict=True
-        ):
+        # A mode with few rows still gets one, so that a small blend misses none that is wanted.
+        sure = 1 if count >= len(pools) else 0
+        rest = apportion(count - sure * len(pools), [len(pool) for pool in pools.values()])
+        for mode, part in zip(pools, (sure + extra for extra in rest), strict=True):
             pool = pools[mode]
             metrics[f"{domain}_{mode}"] = float(part)
             metrics[f"{domain}_{mode}_passes"] = part / len(pool)

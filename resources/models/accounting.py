@@ -1,15 +1,14 @@
 """Parameters, bytes and floating-point operations of a heterogeneous Llama, in closed form.
 
 From sizes alone, without building a model, so that block costs, utilisation and dry runs can use
-it for any size. Wherever a shape is asked for, a model configuration or `Shape` fits. It does not
-know hardware or time.
+it for any size. It does not know hardware or time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any
 
 from resources.models.variants import (
     AttentionConfig,
@@ -18,20 +17,6 @@ from resources.models.variants import (
     parse_attention,
     parse_ffn,
 )
-
-
-class HasShape(Protocol):
-    """The sizes of a parent: `HeterogeneousLlamaConfig` has them all."""
-
-    hidden_size: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    head_dim: int
-    intermediate_size: int
-    vocab_size: int
-    tie_word_embeddings: bool
-    attention_bias: bool
-    mlp_bias: bool
 
 
 @dataclass(frozen=True)
@@ -65,7 +50,7 @@ class Shape:
         return cls(**values)
 
 
-def attention_parameters(shape: HasShape, attention: str | AttentionConfig) -> int:
+def attention_parameters(shape: Shape, attention: str | AttentionConfig) -> int:
     """Parameters of an attention sub-block with its norm (a no-op has neither)."""
     part = _attention(shape, attention)
     hidden = shape.hidden_size
@@ -79,7 +64,7 @@ def attention_parameters(shape: HasShape, attention: str | AttentionConfig) -> i
     return hidden + hidden * (2 * queries + 2 * keys) + bias
 
 
-def ffn_parameters(shape: HasShape, ffn: str | FfnConfig) -> int:
+def ffn_parameters(shape: Shape, ffn: str | FfnConfig) -> int:
     """Parameters of an FFN sub-block with its norm (a no-op has neither)."""
     part = _ffn(shape, ffn)
     hidden = shape.hidden_size
@@ -92,20 +77,18 @@ def ffn_parameters(shape: HasShape, ffn: str | FfnConfig) -> int:
     return hidden + 3 * hidden * size + bias
 
 
-def block_parameters(
-    shape: HasShape, attention: str | AttentionConfig, ffn: str | FfnConfig
-) -> int:
+def block_parameters(shape: Shape, attention: str | AttentionConfig, ffn: str | FfnConfig) -> int:
     """Parameters of one layer with the given variants (names, or entries of `block_configs`)."""
     return attention_parameters(shape, attention) + ffn_parameters(shape, ffn)
 
 
-def shared_parameters(shape: HasShape) -> int:
+def shared_parameters(shape: Shape) -> int:
     """Parameters outside the layers: embedding, output head unless tied, final norm."""
     matrices = 1 if shape.tie_word_embeddings else 2
     return matrices * shape.vocab_size * shape.hidden_size + shape.hidden_size
 
 
-def total_parameters(shape: HasShape, blocks: Sequence[Mapping[str, Any]]) -> int:
+def total_parameters(shape: Shape, blocks: Sequence[Mapping[str, Any]]) -> int:
     """Parameters of a model with these `block_configs`; equals the sum over its tensors."""
     return shared_parameters(shape) + sum(
         block_parameters(shape, block["attention"], block["ffn"]) for block in blocks
@@ -117,16 +100,14 @@ def weight_bytes(parameters: int, dtype_bytes: int = 2) -> int:
     return parameters * dtype_bytes
 
 
-def kv_bytes_per_token(
-    shape: HasShape, attention: str | AttentionConfig, dtype_bytes: int = 2
-) -> int:
+def kv_bytes_per_token(shape: Shape, attention: str | AttentionConfig, dtype_bytes: int = 2) -> int:
     """Bytes of keys and values that one layer keeps for one token of one sequence."""
     part = _attention(shape, attention)
     return 2 * _kv_size(shape, part) * dtype_bytes if part["kind"] == "full" else 0
 
 
 def activation_bytes(
-    shape: HasShape,
+    shape: Shape,
     attention: str | AttentionConfig,
     ffn: str | FfnConfig,
     tokens: int,
@@ -152,7 +133,7 @@ def activation_bytes(
 
 
 def attention_flops(
-    shape: HasShape, attention: str | AttentionConfig, tokens: int, context: int = 0
+    shape: Shape, attention: str | AttentionConfig, tokens: int, context: int = 0
 ) -> int:
     """Floating-point operations of a forward pass over `tokens` new tokens of one sequence.
 
@@ -171,7 +152,7 @@ def attention_flops(
     return projections + 4 * queries * attended
 
 
-def ffn_flops(shape: HasShape, ffn: str | FfnConfig, tokens: int) -> int:
+def ffn_flops(shape: Shape, ffn: str | FfnConfig, tokens: int) -> int:
     """Floating-point operations of an FFN forward pass over `tokens` tokens (matrices only)."""
     part = _ffn(shape, ffn)
     hidden = shape.hidden_size
@@ -183,7 +164,7 @@ def ffn_flops(shape: HasShape, ffn: str | FfnConfig, tokens: int) -> int:
 
 
 def block_flops(
-    shape: HasShape,
+    shape: Shape,
     attention: str | AttentionConfig,
     ffn: str | FfnConfig,
     tokens: int,
@@ -194,7 +175,7 @@ def block_flops(
 
 
 def forward_flops(
-    shape: HasShape, blocks: Sequence[Mapping[str, Any]], tokens: int, context: int = 0
+    shape: Shape, blocks: Sequence[Mapping[str, Any]], tokens: int, context: int = 0
 ) -> int:
     """Forward operations of a whole model, output head included; training costs three times it."""
     head = 2 * tokens * shape.hidden_size * shape.vocab_size
@@ -204,7 +185,7 @@ def forward_flops(
 
 
 def generation_flops(
-    shape: HasShape, blocks: Sequence[Mapping[str, Any]], prompt: int, new_tokens: int
+    shape: Shape, blocks: Sequence[Mapping[str, Any]], prompt: int, new_tokens: int
 ) -> int:
     """Forward operations to read `prompt` tokens and generate `new_tokens` with a cache.
 
@@ -215,7 +196,7 @@ def generation_flops(
     return head + sum(block_flops(shape, block["attention"], block["ffn"], fed) for block in blocks)
 
 
-def blocks_of(shape: HasShape, variants: Sequence[tuple[str, str]]) -> list[Mapping[str, Any]]:
+def blocks_of(shape: Shape, variants: Sequence[tuple[str, str]]) -> list[Mapping[str, Any]]:
     """`block_configs` of a list of (attention, ffn) variant names, a pair a layer."""
     return [
         block_config(
@@ -229,15 +210,15 @@ def blocks_of(shape: HasShape, variants: Sequence[tuple[str, str]]) -> list[Mapp
     ]
 
 
-def _attention(shape: HasShape, attention: str | AttentionConfig) -> AttentionConfig:
+def _attention(shape: Shape, attention: str | AttentionConfig) -> AttentionConfig:
     if isinstance(attention, str):
         return parse_attention(attention, shape.num_attention_heads, shape.num_key_value_heads)
     return attention
 
 
-def _ffn(shape: HasShape, ffn: str | FfnConfig) -> FfnConfig:
+def _ffn(shape: Shape, ffn: str | FfnConfig) -> FfnConfig:
     return parse_ffn(ffn, shape.intermediate_size) if isinstance(ffn, str) else ffn
 
 
-def _kv_size(shape: HasShape, part: AttentionConfig) -> int:
+def _kv_size(shape: Shape, part: AttentionConfig) -> int:
     return (part["num_key_value_heads"] or 0) * shape.head_dim

@@ -74,7 +74,7 @@ def encode_prompts(
     segmented = [_segments(messages, True) for messages in conversations]
     texts = list(dict.fromkeys(text for segments in segmented for _, text in segments if text))
     ids = dict(zip(texts, encode_texts(tokenizer, texts), strict=True))
-    special = {token: _special_id(tokenizer, token) for token in SPECIAL_TOKENS}
+    special = {token: special_id(tokenizer, token) for token in SPECIAL_TOKENS}
     prompts = []
     for segments in segmented:
         prompt: list[int] = []
@@ -102,7 +102,7 @@ def encode_examples(
     outputs: Sequence[str],
 ) -> list[tuple[list[int], list[bool]]]:
     """`encode_example` of many examples at once."""
-    end = _special_id(tokenizer, END_OF_TURN)
+    end = special_id(tokenizer, END_OF_TURN)
     prompts = encode_prompts(tokenizer, conversations)
     answers = encode_texts(tokenizer, outputs)
     return [
@@ -125,7 +125,7 @@ def encode_texts(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> li
 
 def stop_token(tokenizer: PreTrainedTokenizerFast) -> int:
     """The id of `<|eot_id|>`, with which every answer ends."""
-    return _special_id(tokenizer, END_OF_TURN)
+    return special_id(tokenizer, END_OF_TURN)
 
 
 def _segments(messages: Sequence[Message], add_generation_prompt: bool) -> list[tuple[str, str]]:
@@ -147,7 +147,8 @@ def _segments(messages: Sequence[Message], add_generation_prompt: bool) -> list[
     return segments
 
 
-def _special_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+def special_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    """The id of one of `SPECIAL_TOKENS`; ValueError where the tokenizer lacks it."""
     index = tokenizer.backend_tokenizer.token_to_id(token)
     if index is None:
         raise ValueError(

@@ -15,6 +15,7 @@ from resources.models.template import (
     encode_examples,
     encode_texts,
     prompt_messages,
+    special_id,
 )
 from resources.tasks.generate import stream
 from resources.tasks.problem import Problem
@@ -117,7 +118,7 @@ def encode(
     encoded: dict[int, tuple[list[int], list[bool]]] = dict(
         zip(chat_rows, encode_examples(tokenizer, chats, outputs), strict=True)
     )
-    begin, end = tokenizer.convert_tokens_to_ids([BEGIN_OF_TEXT, END_OF_TURN])
+    begin, end = (special_id(tokenizer, token) for token in (BEGIN_OF_TEXT, END_OF_TURN))
     head_ids, tail_ids = encode_texts(tokenizer, heads), encode_texts(tokenizer, tails)
     for row, head_part, tail_part in zip(text_rows, head_ids, tail_ids, strict=True):
         encoded[row] = (

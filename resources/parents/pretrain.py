@@ -14,13 +14,23 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypedDict
 
 from resources.parents.configuration import BUNDLED, ParentModel, Parents, load
 from resources.parents.documents import Document, encode, problems
 
 CHUNK = 2048  # documents drawn, sorted by length and cut into batches together
 SAVE_SECONDS = 30.0
+
+
+class State(TypedDict):
+    """How far training is: phase, chunk of the phase, and steps and tokens done in the phase."""
+
+    phase: int
+    chunk: int
+    step: int
+    tokens: int
+    seconds: float
 
 
 def batches(
@@ -78,6 +88,7 @@ def train(parents: Parents, model: ParentModel, work: Path, threads: int) -> Pat
     torch.set_num_threads(threads)
     torch.manual_seed(parents.seed)
     tokenizer = AutoTokenizer.from_pretrained(BUNDLED / "tokenizer")
+    shape: dict[str, Any] = {**model.shape}
     network = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
@@ -86,7 +97,7 @@ def train(parents: Parents, model: ParentModel, work: Path, threads: int) -> Pat
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
-            **model.shape,
+            **shape,
         )
     )
     matrices = [p for n, p in network.named_parameters() if p.ndim == 2 and "embed" not in n]
@@ -100,14 +111,14 @@ def train(parents: Parents, model: ParentModel, work: Path, threads: int) -> Pat
         torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
     ]
     work.mkdir(parents=True, exist_ok=True)
-    state = {"phase": 0, "chunk": 0, "step": 0, "tokens": 0, "seconds": 0.0}
+    state: State = {"phase": 0, "chunk": 0, "step": 0, "tokens": 0, "seconds": 0.0}
     saved = work / "state.pt"
     if saved.exists():
         loaded = torch.load(saved, weights_only=True)
         network.load_state_dict(loaded["network"])
         for optimizer, values in zip(optimizers, loaded["optimizers"], strict=True):
             optimizer.load_state_dict(values)
-        state = {**state, **loaded["state"]}
+        state.update(loaded["state"])
     begun, written = time.monotonic() - state["seconds"], time.monotonic()
     while state["phase"] < len(model.phases):
         tokens = model.phases[state["phase"]].tokens
@@ -139,7 +150,7 @@ def train(parents: Parents, model: ParentModel, work: Path, threads: int) -> Pat
                     log.write(json.dumps(line) + "\n")
             done = state["tokens"] >= tokens
             if done:
-                state.update(phase=state["phase"] + 1, chunk=0, tokens=0, step=0)
+                state.update({"phase": state["phase"] + 1, "chunk": 0, "tokens": 0, "step": 0})
             elif last:
                 state["chunk"] = chunk + 1
             if done or (last and time.monotonic() - written > SAVE_SECONDS):
@@ -149,12 +160,12 @@ def train(parents: Parents, model: ParentModel, work: Path, threads: int) -> Pat
             if done:
                 break
     target = work / "model"
-    network.to(torch.bfloat16).save_pretrained(target)
+    network.bfloat16().save_pretrained(target)
     tokenizer.save_pretrained(target)
     return target
 
 
-def _save(path: Path, network: Any, optimizers: list[Any], state: dict[str, Any]) -> None:
+def _save(path: Path, network: Any, optimizers: list[Any], state: State) -> None:
     import torch
 
     temporary = path.with_suffix(".tmp")

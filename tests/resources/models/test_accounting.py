@@ -38,7 +38,7 @@ def test_parameters_equal_the_model(tied: bool, bias: bool) -> None:
     assert accounting.total_parameters(shape, blocks) == sum(p.numel() for p in model.parameters())
     for layer, (pair, block) in enumerate(zip(PAIRS, blocks, strict=True)):
         expected = sum(p.numel() for p in model.model.layers[layer].parameters())
-        assert accounting.block_parameters(model.config, *pair) == expected
+        assert accounting.block_parameters(shape, *pair) == expected
         assert accounting.block_parameters(shape, block["attention"], block["ffn"]) == expected
 
 
