@@ -6,6 +6,7 @@ A version that a kept one was made from is kept too: lineage stays whole.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ from warehouse.manifest import stored
 from warehouse.store import Store
 
 WORK_DAYS = 7  # unfinished work folders untouched for longer are removed
+_MEMO_KEY = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass
@@ -107,8 +109,9 @@ def _collect(store: Store, dry_run: bool) -> Collected:
             store.files.delete(path)
         for unused in _idle(store, keep, trees):
             shutil.rmtree(unused)
-        for lock in (store.scratch / "locks").glob("[0-9a-f]*"):
-            lock.unlink()  # nobody holds one: a holder would share the lock that we hold alone
+        for lock in (store.scratch / "locks").iterdir():
+            if _MEMO_KEY.fullmatch(lock.name):  # others, as the driver's, are not ours to remove
+                lock.unlink()  # nobody holds one: a holder would share the lock we hold alone
     return found
 
 

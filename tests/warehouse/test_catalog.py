@@ -210,3 +210,13 @@ def test_collection_waits_for_builds(store: Store, build: Make) -> None:
         return Output()
 
     store.build("x/a", None, fn, {}, {}, 0, code_version="1")
+
+
+def test_collection_frees_the_locks_of_builds_and_no_others(store: Store, build: Make) -> None:
+    build(store)
+    locks = store.scratch / "locks"
+    assert len([name for name in os.listdir(locks) if len(name) == 64]) == 1
+    (locks / "driver").touch()
+    (locks / "processes").mkdir()
+    gc.collect(store)
+    assert sorted(os.listdir(locks)) == ["driver", "gc", "processes"]
