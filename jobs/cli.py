@@ -15,10 +15,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+RECIPE_HELP = (
+    "a recipe's name or folder (default: $HEIRLOOM_RECIPE, else tiny for `run` and the home's "
+    "last run for the other commands)"
+)
 
 
 class CommandError(RuntimeError):
     """A command cannot go on; the message is one line that says what to do."""
+
+
+class UsageError(CommandError):
+    """What was typed cannot be meant; the message gives an example of what can."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     )
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--home", help="where everything is kept (default: $HEIRLOOM_HOME)")
-    shared.add_argument("--recipe", help="a recipe's name or folder (default: the home's last run)")
+    shared.add_argument("--recipe", help=RECIPE_HELP)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, room: str, help: str) -> argparse.ArgumentParser:
@@ -95,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("HEIRLOOM_DEBUG"):
             raise
         print(f"heirloom: {one_line(error)}{_written_down(error, arguments)}", file=sys.stderr)
-        return FAILURE
+        return USAGE if isinstance(error, UsageError) else FAILURE
 
 
 def one_line(error: BaseException) -> str:

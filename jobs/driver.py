@@ -177,14 +177,14 @@ def _figures(artifact: Artifact | None) -> tuple[int | None, str]:
 
 
 def failure(result: dg.ExecuteInProcessResult) -> str:
-    """The innermost reason of a failed run on one line."""
+    """The reason of a failed run on one line: the first error of ours, else the innermost one."""
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
             if data.user_failure_data is not None and data.user_failure_data.description:
                 return " ".join(data.user_failure_data.description.split())
             error = data.error
-            while error is not None and error.cause is not None:
+            while error is not None and error.cause is not None and not _ours(error.message):
                 error = error.cause
             if error is not None:
                 return _plain(error.message)
@@ -197,9 +197,12 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
 def _plain(message: str) -> str:
     """An error's message; the class is left out where it is ours and its message says it all."""
     text = " ".join(message.split())
-    name, separator, rest = text.partition(": ")
-    ours = name.split(".")[0] in {"assets", "jobs", "resources", "warehouse"}
-    return rest if separator and ours else text
+    return text.partition(": ")[2] if _ours(text) else text
+
+
+def _ours(message: str) -> bool:
+    name, separator, _ = message.partition(": ")
+    return bool(separator) and name.split(".")[0] in {"assets", "jobs", "resources", "warehouse"}
 
 
 def show_costs(todo: Sequence[Asset]) -> None:

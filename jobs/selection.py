@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 import warnings
 
-from jobs.cli import CommandError
+from jobs.cli import UsageError
 from jobs.plan import Plan
+
+EXAMPLES = "'key:\"problems/*\"', 'group:problems' or '+super/sft'"
 
 
 def select(plan: Plan, text: str | None) -> list[str]:
     """The chosen keys in the plan's order; all of them where `text` is None.
 
-    Raises CommandError where the syntax is wrong or nothing is chosen.
+    Raises UsageError where the syntax is wrong or nothing is chosen.
     """
     if text is None:
         return [asset.key for asset in plan.assets]
@@ -29,14 +31,13 @@ def select(plan: Plan, text: str | None) -> list[str]:
         with warnings.catch_warnings():  # Dagster's own use of its own beta parameter
             warnings.simplefilter("ignore")
             found = dg.AssetSelection.from_string(_quoted(plan, text)).resolve(graph)
-    except Exception as error:
-        problem = " ".join(str(error).split())
-        raise CommandError(f"--select {text}: {problem}") from error
+    except dg.DagsterError:  # its messages name classes of Dagster's, not what to write
+        found = set()
     chosen = {key.to_user_string() for key in found}
     if not chosen:
-        raise CommandError(
-            f"--select {text} chooses nothing; write for example --select 'group:sft' or "
-            "--select '+key:\"super/sft\"' (`heirloom status` lists the keys)"
+        raise UsageError(
+            f"--select {text} chooses no asset; write it in Dagster's selection syntax, for "
+            f"example --select {EXAMPLES} (`heirloom status` lists the keys)"
         )
     return [asset.key for asset in plan.assets if asset.key in chosen]
 

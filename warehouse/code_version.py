@@ -97,12 +97,25 @@ def _read(path: Path, name: str) -> _Source:
 
 
 def tree_digest(tree: ast.AST) -> str:
-    """Hex SHA-256 of a syntax tree without docstrings and positions (comments are not in it)."""
+    """Hex SHA-256 of a syntax tree without docstrings and positions (comments are not in it).
+
+    Empty fields are left out, because each version of Python adds some: the digest is the same in
+    all.
+    """
     for node in ast.walk(tree):
         documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
             del node.body[0]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return hashlib.sha256(_written(tree).encode()).hexdigest()
+
+
+def _written(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    if not isinstance(value, ast.AST):
+        return repr(value)
+    fields = ((n, v) for n, v in ast.iter_fields(value) if v is not None and v != [])
+    return f"{type(value).__name__}({','.join(f'{n}={_written(v)}' for n, v in fields)})"
 
 
 def _imports(tree: ast.AST, name: str, is_package: bool) -> Iterator[tuple[str, tuple[str, ...]]]:

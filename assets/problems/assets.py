@@ -11,35 +11,18 @@ from resources.store.home import find
 from resources.store.spec import Spec
 from resources.tasks.incoming import files
 
+HELD_OUT = "problems/held_out"
+
 
 def specs(recipe: Recipe) -> list[Spec]:
-    """A problem set a domain, the held-out set over all of them, and the corpus."""
+    """The held-out set over all domains, a problem set a domain without it, and the corpus."""
     family = recipe.family
     folder = Path(family.watched_folder) if family.watched_folder else find().path / "incoming"
     sections = {name: section.model_dump(mode="json") for name, section in family.problems.items()}
+    local = [path for section in sections.values() for path in _local(recipe, section)]
     made = [
         Spec(
-            key=f"problems/{domain}",
-            stage="problems",
-            fn="assets.problems.make:make_problems",
-            recipe={"domain": domain, **section},
-            seed=family.seed,
-            checks=(
-                "assets.problems.checks:not_empty",
-                "assets.problems.checks:distinct_questions",
-                "assets.problems.checks:nothing_held_out",
-            ),
-            kinds=("parquet",),
-            description=f"Training problems of the domain {domain}, with ground truth.",
-            predicted={"seconds": 1.0},
-            observe=tuple(str(path) for path in (*files(folder, domain), *_local(recipe, section))),
-        )
-        for domain, section in sections.items()
-    ]
-    local = [path for section in sections.values() for path in _local(recipe, section)]
-    made.append(
-        Spec(
-            key="problems/held_out",
+            key=HELD_OUT,
             stage="problems",
             fn="assets.problems.make:make_held_out",
             recipe={
@@ -56,7 +39,27 @@ def specs(recipe: Recipe) -> list[Spec]:
             predicted={"seconds": 1.0},
             observe=tuple(str(path) for path in local),
         )
-    )
+    ]
+    made += [
+        Spec(
+            key=f"problems/{domain}",
+            stage="problems",
+            fn="assets.problems.make:make_problems",
+            inputs={"held_out": HELD_OUT},
+            recipe={"domain": domain, **section},
+            seed=family.seed,
+            checks=(
+                "assets.problems.checks:not_empty",
+                "assets.problems.checks:distinct_questions",
+                "assets.problems.checks:nothing_held_out",
+            ),
+            kinds=("parquet",),
+            description=f"Training problems of the domain {domain}, with ground truth.",
+            predicted={"seconds": 1.0},
+            observe=tuple(str(path) for path in (*files(folder, domain), *_local(recipe, section))),
+        )
+        for domain, section in sections.items()
+    ]
     made.append(
         Spec(
             key="problems/corpus",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from resources.tasks.problem import normalise
 from warehouse.store import Artifact, CheckResult
 
 
 def not_empty(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
-    """The table has rows."""
-    return CheckResult(
-        name="not_empty", passed=artifact.rows > 0, description=f"{artifact.rows} rows"
-    )
+    """The table has rows, those of `dropped` not counted."""
+    tables = artifact.manifest["tables"]
+    rows = sum(table["rows"] for name, table in tables.items() if name != "dropped")
+    return CheckResult(name="not_empty", passed=rows > 0, description=f"{rows} rows")
 
 
 def distinct_questions(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
@@ -24,18 +25,27 @@ def distinct_questions(artifact: Artifact, inputs: Mapping[str, Artifact]) -> Ch
 
 
 def nothing_held_out(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
-    """Every row is for training."""
-    return _split(artifact, "train", "nothing_held_out")
+    """Every row is for training, and no held-out problem asks the same question."""
+    mine = artifact.table("problems", ["split", "question"])
+    other = sum(split != "train" for split in mine["split"].to_pylist())
+    held_out = inputs["held_out"].table("problems", ["question"])["question"].to_pylist()
+    known = {normalise(question) for question in held_out}
+    shared = sum(normalise(question) in known for question in mine["question"].to_pylist())
+    return CheckResult(
+        name="nothing_held_out",
+        passed=not other and not shared,
+        description=f"of {mine.num_rows} rows {other} are not train and {shared} ask one of "
+        f"{len(known)} held-out questions",
+        metadata={"not_train": other, "held_out_questions": shared},
+    )
 
 
 def all_held_out(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
     """Every row is for measurement."""
-    return _split(artifact, "held_out", "all_held_out")
-
-
-def _split(artifact: Artifact, wanted: str, name: str) -> CheckResult:
     splits = artifact.table("problems", columns=["split"]).column("split").to_pylist()
-    other = sum(split != wanted for split in splits)
+    other = sum(split != "held_out" for split in splits)
     return CheckResult(
-        name=name, passed=other == 0, description=f"{other} of {len(splits)} rows are not {wanted}"
+        name="all_held_out",
+        passed=other == 0,
+        description=f"{other} of {len(splits)} rows are not held_out",
     )

@@ -20,7 +20,8 @@ def make_problems(
 ) -> Output:
     """The training problems of one domain; a question that comes twice is kept once, the first.
 
-    Loaded and dropped problems come after the generated ones, so that a new file moves none.
+    Loaded and dropped problems come after the generated ones, so that a new file moves none. A
+    question that `inputs["held_out"]` asks too becomes a row of `dropped`.
     """
     from resources.tasks import generate, incoming, loaders
 
@@ -41,7 +42,42 @@ def make_problems(
         tables.append(_split(table, "train"))
     tables.append(incoming.read([path for path in observed if str(path) not in sources], domain))
     table = _identified(tables, recipe["asset_key"])
-    return Output(tables={"problems": table}, metrics={"problems": float(table.num_rows)})
+    held_out = inputs["held_out"].table("problems", ["row_id", "question"])
+    table, lost = without_held_out(table, held_out)
+    return Output(
+        tables={"problems": table, "dropped": lost},
+        metrics={"problems": float(table.num_rows), "dropped_held_out": float(lost.num_rows)},
+    )
+
+
+def without_held_out(table: pa.Table, held_out: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """The problems whose question no held-out problem asks, and the others as rows of `dropped`.
+
+    Questions are compared as `normalise` writes them.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from resources.tasks.problem import normalise
+
+    known: dict[str, bytes] = {}
+    for row in held_out.to_pylist():
+        known.setdefault(normalise(row["question"]), row["row_id"])
+    texts = [normalise(question) for question in table["question"].to_pylist()]
+    matched = pa.array([known.get(text) for text in texts], pa.binary(16))
+    rows = pa.table(
+        {
+            "row_id": table["row_id"],
+            "reason": pa.repeat("held_out", table.num_rows),
+            "evidence": pa.array([f"the same question: {text[:200]}" for text in texts]),
+            "matched_row_id": matched,
+            "source": table["source"],
+            "question": table["question"],
+            "parents": table["parents"],
+        }
+    )
+    asked = pc.is_valid(matched)
+    return table.filter(pc.invert(asked)), rows.filter(asked)
 
 
 def make_held_out(
@@ -108,7 +144,7 @@ def _identified(tables: list[pa.Table], asset_key: str) -> pa.Table:
 
     from warehouse.rows import with_ids
 
-    table = pa.concat_tables([table for table in tables if table.num_rows])
+    table = pa.concat_tables(tables)
     seen: set[str] = set()
     first = []
     for row, question in enumerate(table.column("question").to_pylist()):

@@ -7,9 +7,10 @@ paraphrases: of 1,319 rephrased GSM8K questions, runs of 8 words find about one 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
+
+from resources.tasks.problem import normalise
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,15 +57,6 @@ def matches(
             "evidence": pa.array([found[q][3] for q in order], pa.string()),
         }
     )
-
-
-def normalise(question: str) -> str:
-    """The text that two equal questions share.
-
-    >>> normalise("  What is  3+4? "), normalise("what IS 3+4?")
-    ('what is 3+4?', 'what is 3+4?')
-    """
-    return " ".join(unicodedata.normalize("NFKC", question).casefold().split())
 
 
 def words(question: str) -> list[str]:

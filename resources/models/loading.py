@@ -48,7 +48,8 @@ def locate(name: str | Path) -> Path:
     except Exception as error:
         raise CheckpointError(
             f"{name}: no such folder, and the hub could not give it ({type(error).__name__}): "
-            "check the name and the network, or give the path of a downloaded copy"
+            "check the name, the network and the access that gated models ask for, or give the "
+            "path of a downloaded copy"
         ) from error
 
 

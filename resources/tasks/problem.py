@@ -4,6 +4,7 @@ Knows how a problem is split by composition and depth; does not know any domain'
 """
 
 import hashlib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -37,6 +38,15 @@ class Problem:
 
 def _bucket(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
+
+
+def normalise(question: str) -> str:
+    """The text that two equal questions share, whatever their case, spacing and width.
+
+    >>> normalise("  What is  3+4? "), normalise("what IS 3+4?")
+    ('what is 3+4?', 'what is 3+4?')
+    """
+    return " ".join(unicodedata.normalize("NFKC", question).casefold().split())
 
 
 def is_held_out(problem: Problem) -> bool:

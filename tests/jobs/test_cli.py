@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -131,10 +132,16 @@ def test_selection(family: Home, folder: Path) -> None:
     assert select(plan, '+key:"toy/total"') == everything
     assert select(plan, "+toy/total") == everything
     assert select(plan, "toy/numbers or (toy/total)") == ["toy/numbers", "toy/total"]
-    with pytest.raises(cli.CommandError, match="chooses nothing"):
-        select(plan, "group:nowhere")
-    with pytest.raises(cli.CommandError, match="--select"):
-        select(plan, "((")
+    assert select(plan, 'key:"toy/*"') == [asset.key for asset in plan.assets]
+
+
+@pytest.mark.parametrize("text", ["toy/*", "problems/*", "nowhere/at_all", "group:nowhere", "(("])
+def test_what_selects_nothing_is_wrong_usage(
+    family: Home, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    error = complaint(capsys, "run", "--select", text, code=2)
+    assert error.startswith(f"heirloom: --select {text} chooses no asset; ")
+    assert 'key:"problems/*"' in error and "group:problems" in error and "+super/sft" in error
 
 
 def test_wrong_usage_ends_with_two(capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,6 +184,22 @@ def test_unforeseen_errors_leave_a_traceback(
     error = complaint(capsys, "status")
     assert "ZeroDivisionError: a bug" in error
     assert "in broken" in (home.logs / "errors.log").read_text()
+
+
+def test_a_hub_id_without_network_is_one_line(home: Home, tmp_path: Path) -> None:
+    recipe = shutil.copytree(CHECKOUT / "resources" / "recipe" / "smoke", tmp_path / "smoke")
+    file = recipe / "nano.yaml"
+    file.write_text(file.read_text().replace("bundled/nano", "nobody/no-such-model"))
+    command = [sys.executable, "-m", "jobs.cli", "run", "--recipe", str(recipe)]
+    answer = subprocess.run(
+        [*command, "--select", "nano/parent"], cwd=CHECKOUT, capture_output=True, text=True
+    )
+    assert answer.returncode == 1
+    assert answer.stderr.startswith(
+        "heirloom: nano/parent failed: nobody/no-such-model: no such folder, and the hub could not"
+    )
+    assert "give the path of a downloaded copy (log: " in answer.stderr
+    assert answer.stderr.count("\n") == 1
 
 
 def test_closed_pipe_is_no_error() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
 
-from warehouse.code_version import code_version
+from warehouse.code_version import code_version, tree_digest
 from warehouse.errors import WarehouseError
 
 
@@ -105,3 +106,8 @@ def test_errors_name_the_module(checkout: Path) -> None:
     edit(checkout, "assets/stage/deeper.py", "VALUE = 1", "VALUE =")
     with pytest.raises(WarehouseError, match=r"deeper\.py is not valid Python"):
         version(checkout)
+
+
+def test_the_digest_is_the_same_in_every_version_of_python() -> None:
+    tree = ast.parse('async def f(x, *, y=None): return f"{x!r:>4}", [None]')
+    assert tree_digest(tree) == "5015318681276f234ca74cd98ed734e5d5e14261375d4f700b3534866be94d63"
