@@ -27,7 +27,7 @@ def make_problems(
 
     domain = str(recipe["domain"])
     observed = [Path(path) for path in execution.get("observe", ())]
-    sources = {_source_path(source, observed) for source in recipe["extra_sources"]}
+    sources = {source["path"]: _file(source, observed) for source in recipe["extra_sources"]}
     tables = [
         generate.generate(
             domain,
@@ -38,9 +38,10 @@ def make_problems(
         )
     ]
     for source in recipe["extra_sources"]:
-        table = loaders.load(_located(source, observed), domain)
+        table = loaders.load(source, domain, file=sources[source["path"]])
         tables.append(_split(table, "train"))
-    tables.append(incoming.read([path for path in observed if str(path) not in sources], domain))
+    dropped = [path for path in observed if path not in sources.values()]
+    tables.append(incoming.read(dropped, domain))
     table = _identified(tables, recipe["asset_key"])
     held_out = inputs["held_out"].table("problems", ["row_id", "question"])
     table, lost = without_held_out(table, held_out)
@@ -107,7 +108,8 @@ def make_held_out(
                 )
             )
         for source in section["extra_sources"]:
-            tables.append(_split(loaders.load(_located(source, observed), domain), "held_out"))
+            table = loaders.load(source, domain, file=_file(source, observed))
+            tables.append(_split(table, "held_out"))
     table = _identified(tables, recipe["asset_key"])
     return Output(tables={"problems": table}, metrics={"problems": float(table.num_rows)})
 
@@ -116,21 +118,14 @@ def _depths(weights: Mapping[str, float]) -> dict[int, float]:
     return {int(depth): weight for depth, weight in weights.items()}
 
 
-def _source_path(source: Mapping[str, Any], observed: list[Path]) -> str:
-    return str(_located(source, observed)["path"])
-
-
-def _located(source: Mapping[str, Any], observed: list[Path]) -> dict[str, Any]:
-    """The source with its path where the file lies now; the recipe's own path is relative."""
+def _file(source: Mapping[str, Any], observed: list[Path]) -> Path | None:
+    """Where the source's file lies now; the recipe's own path is relative."""
     if source["format"] not in ("jsonl", "parquet"):
-        return dict(source)
+        return None
     ending = Path(source["path"]).expanduser().parts
     while ending and ending[0] in ("..", "."):
         ending = ending[1:]
-    for path in observed:
-        if path.parts[-len(ending) :] == ending:
-            return {**source, "path": str(path)}
-    return dict(source)
+    return next((path for path in observed if path.parts[-len(ending) :] == ending), None)
 
 
 def _split(table: pa.Table, split: str) -> pa.Table:

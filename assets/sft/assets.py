@@ -10,7 +10,7 @@ from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
 VERSION = "1"
-BLEND_KEYS = ("name", "domains", "reasoning", "samples", "start_from")
+BLEND_KEYS = ("name", "domains", "reasoning", "off_share", "samples", "start_from")
 HELD_OUT = "problems/held_out"
 
 
@@ -39,6 +39,7 @@ def specs(recipe: Recipe) -> list[Spec]:
                         "name": stage.name,
                         "domains": {d: weight for d, weight in stage.domains.items() if d in modes},
                         "reasoning": modes,
+                        "off_share": stage.off_share,
                         "samples": stage.samples,
                     },
                     seed=recipe.family.seed,

@@ -25,8 +25,8 @@ def make_blend(
     """Draw `samples` rows from one `sft_samples` artifact a domain.
 
     `recipe`: `name` (the SFT stage), `domains` (weight of each), `reasoning` (wanted modes of each
-    domain) and `samples`. A domain's share is divided between its modes in proportion to the rows
-    there are. Rows are used once before any is used twice; how often is in the metrics. Raises
+    domain), `off_share` and `samples`. A domain's share is divided between its modes by `off_share`
+    or, where that is null, in proportion to the rows there are. Rows are used once before any is used twice; how often is in the metrics. Raises
     ValueError when a wanted domain and mode has no row.
     """
     rng = np.random.default_rng(recipe["seed"])
@@ -38,7 +38,7 @@ def make_blend(
         pools = _pools(inputs[domain], domain, recipe["reasoning"][domain])
         # A mode with few rows still gets one, so that a small blend misses none that is wanted.
         sure = 1 if count >= len(pools) else 0
-        rest = apportion(count - sure * len(pools), [len(pool) for pool in pools.values()])
+        rest = apportion(count - sure * len(pools), _weights(pools, recipe.get("off_share")))
         for mode, part in zip(pools, (sure + extra for extra in rest), strict=True):
             pool = pools[mode]
             metrics[f"{domain}_{mode}"] = float(part)
@@ -73,6 +73,12 @@ def apportion(total: int, weights: Sequence[float]) -> list[int]:
     for index in np.argsort(-(exact - shares), kind="stable")[: total - int(shares.sum())]:
         shares[index] += 1
     return shares.tolist()
+
+
+def _weights(pools: Mapping[str, Sequence[bytes]], off_share: float | None) -> list[float]:
+    if off_share is None or len(pools) < 2:
+        return [float(len(pool)) for pool in pools.values()]
+    return [off_share if mode == "off" else 1 - off_share for mode in pools]
 
 
 def _pools(artifact: Artifact, domain: str, modes: Sequence[str]) -> dict[str, list[bytes]]:

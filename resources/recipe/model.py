@@ -15,6 +15,7 @@ from resources.recipe.base import (
     Name,
     NonNegative,
     Positive,
+    PositiveShare,
     Reasoning,
     Section,
     Text,
@@ -37,11 +38,16 @@ class Distillation(Training):
 
 class Sft(Training):
     """One SFT stage; its `name` is the artifact's. Starts from the checkpoint before it, or the
-    artifact `start_from` names. `samples` rows are drawn by the domain weights."""
+    artifact `start_from` names. `samples` rows are drawn by the domain weights.
+
+    Where a domain has both modes, `off_share` of its rows have thinking off; null draws both in
+    proportion to the rows there are.
+    """
 
     name: Name
     domains: dict[Domain, NonNegative] = Field(min_length=1)
     reasoning: list[Reasoning] = Field(min_length=1)
+    off_share: PositiveShare | None = None
     samples: Count
     packed: bool
     start_from: Name | None = None

@@ -34,18 +34,25 @@ class LoadError(ValueError):
     """A source cannot be read as declared: which source, row and field, and what would be right."""
 
 
-def load(source: Mapping[str, Any], domain: str, *, base: Path | None = None) -> "pa.Table":
+def load(
+    source: Mapping[str, Any],
+    domain: str,
+    *,
+    base: Path | None = None,
+    file: Path | None = None,
+) -> "pa.Table":
     """Rows of the `problems` view, without ids, read from one declared source.
 
     `source` has `format` (jsonl, parquet, hub or reasoning_gym), `path` (a file, a hub id or a
     generator's name), optional `config` (a generator's seed), `split`, `limit`, `license`, and
     `fields`: our field -> theirs. Of multiple-choice data
     `choices` names their list of options and `expected_answer` a letter, an index or an option's
-    text. A `####` mark in an expected answer is cut as GSM8K writes it.
+    text. A `####` mark in an expected answer is cut as GSM8K writes it. `file` is where a local
+    source lies now; rows bear its declared `path` all the same.
 
     Raises LoadError when the file is missing, a row is not as declared, or the hub cannot be had.
     """
-    rows = _read(source, base)
+    rows = _read(source, base, file)
     name = str(source["path"])
     fields: Mapping[str, str] = source.get("fields") or {"question": "question"}
     unknown = sorted(set(fields) - set(FIELDS))
@@ -68,7 +75,7 @@ def load(source: Mapping[str, Any], domain: str, *, base: Path | None = None) ->
     return problem_table(made)
 
 
-def _read(source: Mapping[str, Any], base: Path | None) -> list[dict[str, Any]]:
+def _read(source: Mapping[str, Any], base: Path | None, file: Path | None) -> list[dict[str, Any]]:
     form, name = source.get("format"), str(source["path"])
     if form == "hub":
         from datasets import load_dataset
@@ -83,7 +90,7 @@ def _read(source: Mapping[str, Any], base: Path | None) -> list[dict[str, Any]]:
         return [dict(row) for row in found]
     if form == "reasoning_gym":
         return _reasoning_gym(name, source)
-    path = Path(name).expanduser()
+    path = file or Path(name).expanduser()
     if base is not None and not path.is_absolute():
         path = base / path
     if not path.is_file():

@@ -37,5 +37,5 @@ def test_one_function_has_one_version(monkeypatch: pytest.MonkeyPatch) -> None:
     first = next(s for s in all_specs(load("tiny", check_paths=False)) if s.version)
     other = replace(first, key="toy/other", version="other")
     monkeypatch.setattr(code_versions, "all_specs", lambda recipe: [first, other])
-    with pytest.raises(ValueError, match="toy/other: .* has version other here"):
+    with pytest.raises(ValueError, match=r"toy/other: .* has version other here"):
         code_versions.versions()

@@ -123,5 +123,5 @@ def test_locating_a_checkpoint(tmp_path: Path) -> None:
     assert locate(tmp_path) == tmp_path
     with pytest.raises(CheckpointError, match="no checkpoint folder"):
         locate(str(tmp_path / "absent" / "model"))
-    with pytest.raises(CheckpointError, match="check the name and the network"):
+    with pytest.raises(CheckpointError, match="check the name, the network and the access"):
         locate("nobody/no-such-model")

@@ -136,11 +136,11 @@ def test_a_fourth_model_is_a_new_file_only(edit: Edit) -> None:
         # names
         ("nano.yaml", "{math: 1, code: 1, science: 1}", "{math: 1, codes: 1}",
          "nano.yaml: sft[0].domains.codes: no domain 'codes'", "did you mean 'code'?"),
-        ("family.yaml", "  tools: {prompts: 8, samples_on: 1, samples_off: 1}\n", "",
+        ("family.yaml", "  tools: {prompts: 16, samples_on: 1, samples_off: 1}\n", "",
          "nano.yaml: sft[2].domains: no SFT data for domain 'tools'", "family.sft_data"),
         ("family.yaml", "kinds: {}", "kinds: {chains: 1}",
          "family.yaml: problems.math.kinds: no kind 'chains'", "did you mean 'chain'?"),
-        ("family.yaml", "depths: {1: 1, 2: 1, 3: 1}", "depths: {7: 1}",
+        ("family.yaml", "depths: {1: 3, 2: 1}", "depths: {7: 1}",
          "family.yaml: problems.math: depths: 7 is only held out", "training stops at 6"),
         ("family.yaml", "artifact: sft", "artifact: sftt",
          "family.yaml: pass_rates.artifact: super makes no 'sftt'", "did you mean 'sft'?"),
