@@ -26,8 +26,9 @@ def make_blend(
 
     `recipe`: `name` (the SFT stage), `domains` (weight of each), `reasoning` (wanted modes of each
     domain), `off_share` and `samples`. A domain's share is divided between its modes by `off_share`
-    or, where that is null, in proportion to the rows there are. Rows are used once before any is used twice; how often is in the metrics. Raises
-    ValueError when a wanted domain and mode has no row.
+    or, where that is null, in proportion to the rows there are. Rows are used once before any is
+    used twice; how often is in the metrics. Raises ValueError when a wanted domain and mode has no
+    row.
     """
     rng = np.random.default_rng(recipe["seed"])
     wanted = {domain: weight for domain, weight in recipe["domains"].items() if weight > 0}
