@@ -130,3 +130,16 @@ class Artifact:
 
     def __repr__(self) -> str:
         return f"Artifact({self.key}@{self.data_version[:12]})"
+
+
+def parts(inputs: Mapping[str, Artifact], name: str) -> list[Artifact]:
+    """The artifacts behind an input: all partitions of a partitioned asset in order, else the one.
+
+    A partition stands among the inputs as `name@partition`. KeyError where there is no such input.
+    """
+    if name in inputs:
+        return [inputs[name]]
+    found = [inputs[each] for each in sorted(inputs) if each.startswith(f"{name}@")]
+    if not found:
+        raise KeyError(f"no input {name!r}; there are {', '.join(inputs) or 'none'}")
+    return found

@@ -33,6 +33,18 @@ class Typical(Section):
     response_off: Count
 
 
+class Activations(Section):
+    """Where a block library takes its layers' inputs from.
+
+    `resident`: the parent stays in memory and feeds its layer group. `sweep`: layers are read one
+    at a time and two layer boundaries are kept on disk, at most `bytes` of them, so that the tokens
+    go through in chunks. Both give the same weights.
+    """
+
+    source: Literal["resident", "sweep"] = "resident"
+    bytes: Count = 4_000_000_000
+
+
 class Planned(Section):
     """What a stage is planned to cost: tokens processed and seconds on the stated machine."""
 
@@ -43,12 +55,16 @@ class Planned(Section):
 class Execution(Section):
     """How a run is executed. `micro_batch` in sequences, `approval_seconds` a predicted cost.
 
+    `workers` partitions of an asset are built side by side, each in its own process.
+
     Work predicted to take longer than `approval_seconds` waits for approval when a sensor asks for
     it. `budget` states the plan stage by stage (empty: not stated).
     """
 
     device: Literal["cpu", "cuda"] = "cpu"
     threads: Count = 2
+    workers: Count = 1
+    activations: Activations = Activations()
     micro_batch: Count = 32
     engine: Literal["transformers", "vllm"] = "transformers"
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 0

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
 from resources.recipe.base import (
     Count,
     CountOrZero,
-    NonNegative,
     Positive,
-    PositiveShare,
     Section,
+    Text,
     Training,
     impossible,
 )
 from resources.recipe.errors import nearest
+from resources.recipe.search import TIMED, Search
 
 ATTENTION = re.compile(r"^(full|kv_[1-9]\d*|linear|noop)$")
-FFN = re.compile(r"^(full|ratio_[1-9]\d?|linear|noop)$")
-COLUMNS = (
-    "parameters",
-    "weight_bytes",
-    "kv_bytes_per_token",
-    "activation_bytes",
-    "memory_bytes",
-    "prefill_seconds",
-    "decode_seconds",
-)
+FFN = re.compile(r"^(full|ratio_[1-9]\d?(\.\d+)?|linear|noop)$")
+Metric = Literal["kl", "kl_long", "lm_loss", "hidden_cosine", "hidden_mse", "top_k", "task"]
+MOST_GROUPS = 99  # Dagster shows partitions well up to a hundred
 
 
 class Importance(Section):
@@ -39,15 +32,31 @@ class Importance(Section):
     sequence_length: Count
 
 
-class Library(Training):
-    """Block library: variants a layer, trained block by block (decoupled) on `tokens` each.
+class Group(Section):
+    """A layer group of its own: first and last layer, and what differs from the library's."""
 
-    `groups` is the number of layer groups (partitions). Lists include the parent, `full`.
+    layers: Annotated[list[CountOrZero], Field(min_length=2, max_length=2)]
+    tokens: Count | None = None
+    learning_rate: Positive | None = None
+
+    @property
+    def name(self) -> str:
+        """The group's partition."""
+        return f"layers_{self.layers[0]}-{self.layers[1]}"
+
+
+class Library(Training):
+    """Block library: variants a layer, trained block by block on `tokens` each.
+
+    `groups` is the number of layer groups (partitions), or the groups themselves. Lists include
+    the parent, `full`. `coupling`: attention and FFN variants trained apart and composed, or every
+    pair trained as one block.
     """
 
     attention: list[str] = Field(min_length=1)
     ffn: list[str] = Field(min_length=1)
-    groups: Count
+    groups: Count | Annotated[list[Group], Field(min_length=1)]
+    coupling: Literal["decoupled", "coupled"] = "decoupled"
 
     @model_validator(mode="after")
     def _variants_exist(self) -> Self:
@@ -64,13 +73,101 @@ class Library(Training):
                 raise impossible(f"{kind} must include 'full', the parent's own block")
         return self
 
+    @model_validator(mode="after")
+    def _groups_are_in_order(self) -> Self:
+        count = self.groups if isinstance(self.groups, int) else len(self.groups)
+        if count > MOST_GROUPS:
+            raise impossible(f"groups: {count} are more than {MOST_GROUPS}; make them larger")
+        after = 0
+        for group in [] if isinstance(self.groups, int) else self.groups:
+            first, last = group.layers
+            if first != after or last < first:
+                raise impossible(
+                    f"groups: [{first}, {last}] does not go on from layer {after}; list every "
+                    "layer once, in order"
+                )
+            after = last + 1
+        return self
 
-class Scores(Section):
-    """Replace-1-block scores: mean KL divergence to the parent over `tokens`."""
+    def partitions(self) -> dict[str, dict[str, object]]:
+        """Partition name -> what its group adds to the library's own section."""
+        if isinstance(self.groups, int):
+            width = len(str(self.groups))
+            return {
+                f"group_{number + 1:0{width}d}": {"group": number} for number in range(self.groups)
+            }
+        return {
+            group.name: {
+                name: value
+                for name, value in group.model_dump(mode="json").items()
+                if value is not None
+            }
+            for group in self.groups
+        }
+
+
+class Prescreen(Section):
+    """Pairs of variants are scored by the sum of their halves' scores first, on `tokens`; the
+    `keep` best of every layer are scored exactly, the others keep the sum."""
+
+    tokens: Count
+    keep: Count
+
+
+class LongContext(Section):
+    """The long-context set of the metric `kl_long`."""
 
     tokens: Count
     sequence_length: Count
-    metric: Literal["kl"]
+
+
+class FusedRuns(Section):
+    """Runs scored as one fused block, so that fusion competes in the search: how many
+    attention-free layers, of which FFN variants (one for the whole run)."""
+
+    lengths: list[Annotated[int, Field(ge=2)]] = Field(min_length=1)
+    ffn: list[str] = Field(min_length=1)
+
+
+class Scores(Section):
+    """Replace-1-block scores over `tokens`: each of `metrics` is 0 for the parent, lower is better.
+
+    `kl` and `kl_long` nats a token to the parent, `lm_loss` nats a token above the parent's,
+    `hidden_cosine` 1 - cosine and `hidden_mse` the normalised error of the last hidden state,
+    `top_k` the share of tokens whose `k` most likely of the parent do not hold the child's first,
+    `task` the share of `task_problems` that the parent answers and the child does not, less the
+    reverse.
+    """
+
+    tokens: Count
+    sequence_length: Count
+    metrics: list[Metric] = Field(min_length=1)
+    k: Count = 1
+    task_problems: Count | None = None
+    long_context: LongContext | None = None
+    prescreen: Prescreen | None = None
+    fused_runs: FusedRuns | None = None
+
+    @model_validator(mode="after")
+    def _metrics_have_their_data(self) -> Self:
+        if "kl_long" in self.metrics and self.long_context is None:
+            raise impossible("metrics: kl_long needs the section long_context")
+        if "task" in self.metrics and self.task_problems is None:
+            raise impossible("metrics: task needs task_problems, a number of problems")
+        return self
+
+
+class Profile(Section):
+    """Measured seconds of blocks: from `file` (made elsewhere by `heirloom profile`), else measured
+    here, `repeats` times, as the difference of `blocks` and twice as many blocks, for prompts of
+    `prefill` tokens and the `decode`-th token after them."""
+
+    batches: list[Count] = Field(min_length=1)
+    prefill: Count
+    decode: Count
+    blocks: Count = 4
+    repeats: Count = 5
+    file: Text | None = None
 
 
 class Costs(Section):
@@ -82,82 +179,29 @@ class Costs(Section):
     dtype_bytes: Annotated[int, Field(ge=1, le=4)]
     batch: Count
     context: Count
+    profile: Profile | None = None
 
 
-class Bound(Section):
-    """An absolute limit in the column's own unit."""
+class Study(Section):
+    """What the search is worth: other ways to choose at equal cost, and `assemblies` random models
+    whose true KL on `tokens` is set against the sum of their scores; `random` of them keep the
+    limits and stand beside the search."""
 
-    max: NonNegative
-    min: NonNegative | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.min is not None and self.min > self.max:
-            raise impossible(f"min {self.min:g} is above max {self.max:g}; swap them")
-        return self
-
-
-def _limit_kind(value: Any) -> str:
-    return "bound" if isinstance(value, dict | Bound) else "share"
-
-
-Limit = Annotated[
-    Annotated[PositiveShare, Tag("share")] | Annotated[Bound, Tag("bound")],
-    Discriminator(_limit_kind),
-]
-
-
-class Rule(Section):
-    """Rows a rule speaks of: every candidate that matches all the given fields."""
-
-    layer: CountOrZero | None = None
-    attention: str | None = None
-    ffn: str | None = None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if self.attention is None and self.ffn is None:
-            raise impossible("name an attention or an ffn variant")
-        return self
-
-
-class Search(Section):
-    """Architecture search: `limits` by column, a share of the parent or an absolute bound."""
-
-    limits: dict[str, Limit] = Field(min_length=1)
-    objective: Literal["kl"]
-    fixed: list[Rule]
-    forbidden: list[Rule]
-    max_noops: CountOrZero | None
-    max_distinct: Count | None
-    time_limit: Positive = Field(description="solver seconds")
-
-    @model_validator(mode="after")
-    def _columns_and_rules(self) -> Self:
-        for column in self.limits:
-            if column not in COLUMNS:
-                raise impossible(
-                    f"limits: no column '{column}' in block costs; {nearest(column, COLUMNS)}"
-                )
-        for rule in self.fixed:
-            if rule.layer is None:
-                raise impossible("fixed: name the layer of each fixed block")
-            if rule.layer == 0 and rule.attention == "noop":
-                raise impossible(
-                    "fixed: layer 0 cannot have noop attention (serving needs a real attention "
-                    "before the first FFN); fix another variant"
-                )
-        return self
+    assemblies: Count
+    random: Count
+    tokens: Count
+    sequence_length: Count
 
 
 class Puzzle(Section):
-    """Puzzle NAS: importance, block library, scores, costs, search."""
+    """Puzzle NAS: importance, block library, scores, costs, search, and a study of the search."""
 
     importance: Importance
     library: Library
     scores: Scores
     costs: Costs
     search: Search
+    study: Study | None = None
 
     @model_validator(mode="after")
     def _rules_name_variants(self) -> Self:
@@ -172,6 +216,13 @@ class Puzzle(Section):
                             f"search.{where} names {kind} '{name}', which the library lacks; "
                             f"{nearest(name, known)}"
                         )
+        if self.search.objective not in self.scores.metrics:
+            raise impossible(
+                f"search.objective '{self.search.objective}' is not among scores.metrics; add it"
+            )
+        timed = sorted(set(self.search.limits) & set(TIMED))
+        if timed and self.costs.profile is None:
+            raise impossible(f"search.limits: {timed[0]} needs measured seconds; add costs.profile")
         banned = {
             rule.attention
             for rule in self.search.forbidden

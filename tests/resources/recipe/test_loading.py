@@ -158,7 +158,7 @@ def test_a_fourth_model_is_a_new_file_only(edit: Edit) -> None:
         ("super.yaml", "limits: {parameters: 0.8", "limits: {parameter: 0.8",
          "super.yaml: puzzle.search: limits: no column 'parameter'", "did you mean 'parameters'?"),
         ("super.yaml", "parameters: 0.8", "parameters: 1.8",
-         "super.yaml: puzzle.search.limits.parameters: must be less than or equal to 1", "1.8"),
+         "super.yaml: puzzle.search: limits: parameters 1.8 is above 1", "{max: 1.8}"),
         ("super.yaml", "parameters: 0.8", "parameters: {max: 5, min: 6}",
          "super.yaml: puzzle.search.limits.parameters: min 6 is above max 5", "swap"),
         ("super.yaml", "fixed: []", "fixed: [{layer: 0, attention: noop}]",
