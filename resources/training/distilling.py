@@ -1,0 +1,151 @@
+"""Distillation where logits do not fit: a chunk of tokens at a time, or from cached top-k logits.
+
+Built on the plain losses in `objectives`, with the same convention: sums of per-token terms over
+global totals. Knows hidden states, output heads and cached logits; knows no model and no data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from resources.training.objectives import Loss, distillation, hidden_cosine
+
+CHUNK = 1024  # tokens whose logits are held at once
+
+Head = Callable[[Tensor], Tensor]
+
+
+def chunked_distillation(
+    student: Tensor,
+    student_head: Head,
+    teacher: Tensor,
+    teacher_head: Head,
+    weights: Tensor,
+    total: float,
+    temperature: float = 1.0,
+    direction: str = "forward",
+    chunk: int = CHUNK,
+) -> Loss:
+    """`objectives.distillation` from the states before the heads; logits of `chunk` tokens at once.
+
+    A head maps `[N,H]` to logits `[N,V]`. States `[B,T,H]` (the teacher's may be wider), `weights
+    [B,T]`. Tokens of weight 0 cost nothing. The student's logits of a chunk are computed again in
+    the backward pass, so that peak memory is a few times `chunk`·V numbers instead of B·T·V.
+    """
+    if chunk < 1:
+        raise ValueError(f"chunk is {chunk} tokens; it must be at least 1")
+    kept = weights.flatten().nonzero().flatten()
+    flat = weights.flatten()[kept]
+    states = student.flatten(0, -2)[kept]
+    with torch.no_grad():
+        targets = teacher.flatten(0, -2)[kept]
+    names: list[str] = []
+
+    def part(state: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        with torch.no_grad():
+            logits = teacher_head(target)
+        loss = distillation(student_head(state), logits, weight, total, temperature, direction)
+        names[:] = loss.metrics
+        return torch.stack([loss.loss, *(value.to(loss.loss) for value in loss.metrics.values())])
+
+    sums = student.new_zeros((), dtype=torch.float32)
+    # No token carries weight: a loss of 0 that still reaches the student's parameters.
+    pieces = [range(start, min(start + chunk, len(kept))) for start in range(0, len(kept), chunk)]
+    for piece in pieces:
+        at = slice(piece.start, piece.stop)
+        sums = sums + checkpoint(
+            part, states[at], targets[at], flat[at], use_reentrant=False, preserve_rng_state=False
+        )
+    if not pieces:
+        return Loss(student.sum() * 0.0)
+    metrics = {name: sums[place + 1].detach() for place, name in enumerate(names)}
+    return Loss(sums[0], metrics)
+
+
+def top_k(logits: Tensor, k: int, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """What a cache keeps of a teacher: `(token ids [.., k], log-probabilities [.., k])`.
+
+    Log-probabilities are those of the whole vocabulary at `temperature`, so the mass outside is
+    1 - Σ exp.
+    """
+    scaled = logits.float() / temperature
+    values, indices = scaled.topk(k, dim=-1)
+    return indices, values - scaled.logsumexp(-1, keepdim=True)
+
+
+def top_k_distillation(
+    student_logits: Tensor,
+    indices: Tensor,
+    log_probabilities: Tensor,
+    weights: Tensor,
+    total: float,
+    temperature: float = 1.0,
+) -> Loss:
+    """Forward KL over the teacher's top k tokens and one bin for all the rest, times temperature².
+
+    KL = Σ_k p log(p/q) + p_rest log(p_rest/q_rest), with p_rest = 1 - Σ_k p and q_rest likewise:
+    merging outcomes never raises a divergence, so this bounds the full KL from below, and equals it
+    when k is the vocabulary. `student_logits [B,T,V]`; `indices` and `log_probabilities [B,T,k]`
+    as `top_k` gives them at the same temperature; `weights [B,T]`.
+    Metrics: `kl_forward`, `rest` (the teacher's mass outside its top k).
+    """
+    scaled = student_logits.float() / temperature
+    log_q = scaled.gather(-1, indices) - scaled.logsumexp(-1, keepdim=True)
+    p = log_probabilities.exp()
+    inside = (p * (log_probabilities - log_q)).sum(-1)
+    tiny = torch.finfo(torch.float32).eps
+    rest = (1 - p.sum(-1)).clamp_min(0.0)
+    other = (1 - log_q.exp().sum(-1)).clamp_min(tiny)
+    outside = torch.where(
+        rest > tiny, rest * (rest.clamp_min(tiny).log() - other.log()), torch.zeros_like(rest)
+    )
+    kl = ((inside + outside) * weights).sum() / total
+    metrics = {"kl_forward": kl.detach(), "rest": (rest * weights).sum() / total}
+    return Loss(kl * temperature**2, metrics)
+
+
+def layer_cosine(
+    student: Sequence[Tensor],
+    teacher: Sequence[Tensor],
+    depth: Sequence[int],
+    weights: Tensor,
+    total: float,
+) -> Loss:
+    """Mean over the student's layers of `objectives.hidden_cosine` to the teacher's (Puzzle §5).
+
+    `student[i]` and `teacher[j]` are the states `[B,T,H]` after layers i and j; `depth[i]` is the
+    teacher's layer whose output the student's layer i should give (see `depth_map`).
+    """
+    if len(depth) != len(student):
+        raise ValueError(f"{len(student)} student layers, but the depth map has {len(depth)}")
+    terms = [
+        hidden_cosine(state, teacher[layer], weights, total).loss
+        for state, layer in zip(student, depth, strict=True)
+    ]
+    loss = torch.stack(terms).mean()
+    return Loss(loss, {"layer_cosine_distance": loss.detach()})
+
+
+def depth_map(teacher_layers: int, fused_into: Sequence[int | None]) -> list[int]:
+    """For every layer of the student, the teacher's layer whose output it should give.
+
+    `fused_into[j]` is the student's layer that holds teacher layer j where layers were fused, None
+    where it stands alone (the `architectures` table). A fused layer answers for the last it holds.
+
+    >>> depth_map(5, [None, 1, 1, 1, None])
+    [0, 3, 4]
+    """
+    if len(fused_into) != teacher_layers:
+        raise ValueError(f"{teacher_layers} teacher layers, but {len(fused_into)} entries")
+    found: list[int] = []
+    for layer, into in enumerate(fused_into):
+        alone = into is None or layer == 0 or fused_into[layer - 1] != into
+        if alone:
+            found.append(layer)
+        else:
+            found[-1] = layer
+    return found
