@@ -35,7 +35,7 @@ def continue_pretraining(
     folder = workdir / "model"
     save(model, folder, inputs["model"].path())
     return Output(
-        tables={"training_metrics": fitted.table},
+        tables={"training_metrics": fitted.table, "training_events": fitted.events},
         files={"": folder},
         metrics=fitted.metrics,
         observations=fitted.observations,

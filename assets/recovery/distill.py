@@ -61,7 +61,7 @@ def distil(
     folder = workdir / "model"
     save(student, folder, inputs["student"].path())
     return Output(
-        tables={"training_metrics": fitted.table},
+        tables={"training_metrics": fitted.table, "training_events": fitted.events},
         files={"": folder},
         metrics=fitted.metrics,
         observations=fitted.observations,

@@ -47,7 +47,7 @@ def sft(
     folder = workdir / "model"
     save(model, folder, path)
     return Output(
-        tables={"training_metrics": fitted.table},
+        tables={"training_metrics": fitted.table, "training_events": fitted.events},
         files={"": folder},
         metrics={**fitted.metrics, "samples": float(len(training)), "too_long": float(too_long)},
         observations=fitted.observations,

@@ -116,6 +116,24 @@ class Optimizer(Section):
         return self
 
 
+class Divergence(Section):
+    """When a training run counts as diverged, and what then.
+
+    Suspicious is a gradient norm above `gradient_norm` times the median of the last `window` calm
+    steps, or a loss more than `loss` nats above theirs; `patience` such steps in a row, or one NaN,
+    are a divergence. The run then stops at its last good checkpoint, or goes on from it with fresh
+    optimizer states, `at_most` times.
+    """
+
+    gradient_norm: Positive = 20.0
+    loss: Positive = 2.0
+    window: Count = 32
+    patience: Count = 3
+    settle: Count = 8
+    action: Literal["stop", "reinitialize_optimizer"] = "stop"
+    at_most: Count = 1
+
+
 class Training(Optimizer):
     """Optimizer plus how much is trained: exactly one of `tokens` and `epochs`.
 
@@ -127,6 +145,7 @@ class Training(Optimizer):
     epochs: Count | None = Field(default=None, description="passes over the data")
     batch_tokens: Count = Field(description="tokens of one optimizer step")
     sequence_length: Count = Field(description="longest sequence, tokens")
+    divergence: Divergence | None = None
 
     @model_validator(mode="after")
     def _amount_and_batch(self) -> Self:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from resources.training.data import Batches, Examples, plan_steps, singles
+from resources.training.guard import GuardConfig
 from resources.training.loop import (
     SAVE_EVERY_SECONDS,
     Batch,
@@ -22,6 +23,7 @@ from resources.training.loop import (
     evaluate,
     train,
 )
+from resources.training.measuring import events_table
 from resources.training.objectives import Loss, cross_entropy
 from resources.training.optimizer import OptimizerConfig
 from resources.training.packing import pack
@@ -40,6 +42,7 @@ class Fitted:
     """What a run leaves beside the trained model: the parts of an artifact."""
 
     table: pa.Table
+    events: pa.Table
     metrics: dict[str, float]
     observations: dict[str, float]
     images: dict[str, bytes]
@@ -119,6 +122,7 @@ def fit(
         stage=stage,
         save_every_seconds=float(execution.get("save_every_seconds", SAVE_EVERY_SECONDS)),
         reset_optimizer_at=_resets(recipe, len(plan)),
+        guard=GuardConfig.from_recipe(recipe.get("divergence")),
         on_step=report,
     )
     trainer.close()
@@ -135,13 +139,17 @@ def fit(
         "steps": float(len(losses)),
         "tokens": float(tokens),
     }
+    happened = trainer.state.get("events", [])
+    if happened:
+        metrics["optimizer_resets"] = float(sum(e["event"] != "diverged" for e in happened))
     seconds = trainer.state["seconds"]
     observations = {"training_seconds": seconds, "tokens_per_second": tokens / seconds}
     panels = ("loss", "gradient_norm", "learning_rate")
     image = curve(
         list(range(1, len(losses) + 1)), {name: series(table, name) for name in panels}, title=stage
     )
-    return Fitted(table, metrics, observations, {"training_curve": image})
+    events = events_table(happened, stage)
+    return Fitted(table, events, metrics, observations, {"training_curve": image})
 
 
 def series(table: pa.Table, metric: str) -> list[float]:

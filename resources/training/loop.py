@@ -16,18 +16,29 @@ import torch
 from torch import Tensor, nn
 
 from resources.training import checkpoint, runtime
+from resources.training.guard import Diverged, GuardConfig
+from resources.training.measuring import Batch, Objective, evaluate, metrics_table, to_device
 from resources.training.objectives import Loss
 from resources.training.optimizer import OptimizerConfig
+from resources.training.watch import Watch
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Loss", "NonFiniteError", "OptimizerConfig", "Trainer", "train"]
+__all__ = [
+    "Batch",
+    "Diverged",
+    "Loss",
+    "NonFiniteError",
+    "Objective",
+    "OptimizerConfig",
+    "Trainer",
+    "evaluate",
+    "metrics_table",
+    "train",
+]
 
 SAVE_EVERY_SECONDS = 20.0
-
-Batch = dict[str, Any]
-Objective = Callable[[nn.Module, Batch], Loss]
 
 
 class NonFiniteError(RuntimeError):
@@ -38,14 +49,7 @@ class NonFiniteError(RuntimeError):
             f"{what} is {value} at optimizer step {step}: lower the learning rate, tighten "
             "gradient_clipping, or forget the optimizer's moments before that step"
         )
-        self.step = step
-
-
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The micro-batch with its tensors on `device`."""
-    if device.type == "cpu":
-        return batch
-    return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
+        self.step, self.what, self.value = step, what, value
 
 
 class Trainer:
@@ -77,25 +81,31 @@ class Trainer:
         self.device = torch.device(device)
         self.zero_stage = int(execution.get("zero_stage") or 0)
         self.root = Path(workdir) / "checkpoints"
-        deepspeed = runtime.bring_up(device, execution.get("threads"))
+        runtime.bring_up(device, execution.get("threads"))
         torch.manual_seed(seed)
         self.model = model.to(self.device).train()
-        self.optimizer = optimizer.build(self.model)
+        self.dtype = str(execution.get("dtype") or default_dtype)
+        self.folder = Path(workdir)
+        self._start()
+        self.world_size = torch.distributed.get_world_size()
+        self.rank = torch.distributed.get_rank()
+        self._resume()
+
+    def _start(self) -> None:
+        """A fresh optimizer and engine around the model as it is."""
+        import deepspeed
+
         self._norm = math.nan
+        self.optimizer = self.config.build(self.model)
         if self.zero_stage == 0:
             self.optimizer.register_step_pre_hook(self._clip)
         self.engine, *_ = deepspeed.initialize(
             model=self.model,
             optimizer=self.optimizer,
             config=runtime.engine_config(
-                self.zero_stage,
-                str(execution.get("dtype") or default_dtype),
-                optimizer.gradient_clipping,
+                self.zero_stage, self.dtype, self.config.gradient_clipping
             ),
         )
-        self.world_size = torch.distributed.get_world_size()
-        self.rank = torch.distributed.get_rank()
-        self._resume()
 
     def update(self, micro_batches: Sequence[Batch], objective: Objective) -> dict[str, float]:
         """One optimizer step over all micro-batches.
@@ -169,13 +179,28 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.model.eval()
 
-    def _resume(self) -> None:
+    def rewind(self) -> None:
+        """Back to the last checkpoint with fresh optimizer states, as LN-Ultra's SFT went on."""
+        self.engine.destroy()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._start()
+        self._resume(optimizer=False)
+
+    @property
+    def saved_step(self) -> int:
+        """Completed steps at the last checkpoint; -1 before the first."""
+        found = checkpoint.steps(self.root)
+        return int(found[-1].name.removeprefix("step_")) if found else -1
+
+    def _resume(self, optimizer: bool = True) -> None:
         found = checkpoint.steps(self.root)
         if not found:
             return
         folder = found[-1]
         if self.zero_stage:
-            _, client = self.engine.load_checkpoint(str(folder), tag="sharded")
+            _, client = self.engine.load_checkpoint(
+                str(folder), tag="sharded", load_optimizer_states=optimizer
+            )
             self.step, self.state = int(client["step"]), client["state"]
             self._restore_random(client["random"])
             return
@@ -186,7 +211,8 @@ class Trainer:
                 f"{self.total_steps}: give it its own workdir"
             )
         checkpoint.restore_model(self.model, tensors["model"], folder)
-        checkpoint.restore_optimizer(self.optimizer, tensors.get("optimizer", {}))
+        if optimizer:
+            checkpoint.restore_optimizer(self.optimizer, tensors.get("optimizer", {}))
         self._restore_random(tensors["random"])
         self.step, self.state = int(saved["step"]), saved["state"]
 
@@ -229,6 +255,7 @@ def train(
     stage: str = "",
     save_every_seconds: float = SAVE_EVERY_SECONDS,
     reset_optimizer_at: Collection[int] = (),
+    guard: GuardConfig | None = None,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
 ) -> pa.Table:
     """Run the remaining steps and return every step's metrics, those before a resume included.
@@ -236,7 +263,15 @@ def train(
     `batch_of(step)` gives the micro-batches of the update after `step` completed ones, and must
     depend on nothing else. `reset_optimizer_at` holds completed-step counts at which the moments
     are forgotten. Result columns: stage, step (from 1), tokens (so far), metric, value.
+
+    With a `guard`, a diverged run goes back to its last good checkpoint; there it goes on with
+    fresh optimizer states where the guard's `action` or an answer in the work folder says so
+    (`trainer.state["events"]` tells), and stops otherwise.
+
+    Raises Diverged when it stops, again at once as long as nobody answered; without a guard
+    NonFiniteError on NaN or infinity.
     """
+    watch = None if guard is None else Watch(trainer, guard)
     history: list[dict[str, float]] = trainer.state.setdefault("history", [])
     saved = time.monotonic()
     while trainer.step < trainer.total_steps:
@@ -245,47 +280,27 @@ def train(
         started = time.monotonic()
         batches = batch_of(trainer.step)
         tokens = sum(int(b["tokens"] if "tokens" in b else b["input_ids"].numel()) for b in batches)
-        metrics = trainer.update(batches, objective)
+        try:
+            metrics = trainer.update(batches, objective)
+        except NonFiniteError as error:
+            if watch is None:
+                raise
+            history = watch.diverged((error.what, error.value, math.inf), error.step)
+            continue
         tokens += int(history[-1]["tokens"]) if history else 0
         history.append({"step": trainer.step, "tokens": tokens, **metrics})
         elapsed = time.monotonic() - started
         trainer.state["seconds"] = trainer.state.get("seconds", 0.0) + elapsed
         if on_step is not None:
             on_step(trainer.step, metrics)
+        if watch is not None:
+            found = watch.guard.judge(metrics["loss"], metrics["gradient_norm"])
+            if found is not None:
+                history = watch.diverged(found, trainer.step)
+                continue
         done = trainer.step == trainer.total_steps
-        if done or time.monotonic() - saved >= save_every_seconds:
+        due = time.monotonic() - saved >= save_every_seconds
+        if done or (due and (watch is None or watch.guard.calm)):
             trainer.save()
             saved = time.monotonic()
     return metrics_table(history, stage)
-
-
-def metrics_table(history: Sequence[Mapping[str, float]], stage: str) -> pa.Table:
-    """Rows of `training_metrics` (one a step and metric) from a list of step records."""
-    import pyarrow as pa
-
-    rows = [
-        (stage, int(record["step"]), int(record["tokens"]), name, float(value))
-        for record in history
-        for name, value in record.items()
-        if name not in ("step", "tokens")
-    ]
-    columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[]] * 5
-    types = [pa.string(), pa.int64(), pa.int64(), pa.string(), pa.float64()]
-    names = ["stage", "step", "tokens", "metric", "value"]
-    return pa.table([pa.array(c, t) for c, t in zip(columns, types, strict=True)], names=names)
-
-
-@torch.no_grad()
-def evaluate(
-    model: nn.Module, micro_batches: Sequence[Batch], objective: Objective
-) -> dict[str, float]:
-    """`loss` and metrics of an objective over micro-batches that share one `total`."""
-    training, device = model.training, next(model.parameters()).device
-    model.eval()
-    sums: dict[str, float] = {}
-    for batch in micro_batches:
-        loss = objective(model, to_device(batch, device))
-        for name, value in {"loss": loss.loss, **loss.metrics}.items():
-            sums[name] = sums.get(name, 0.0) + float(value)
-    model.train(training)
-    return sums
