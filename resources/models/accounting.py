@@ -31,6 +31,7 @@ class Shape:
     vocab_size: int
     tie_word_embeddings: bool = False
     attention_bias: bool = False
+    qkv_bias: bool = False
     mlp_bias: bool = False
 
     @classmethod
@@ -60,7 +61,8 @@ def attention_parameters(shape: Shape, attention: str | AttentionConfig) -> int:
         return hidden + hidden * hidden
     queries = shape.num_attention_heads * shape.head_dim
     keys = _kv_size(shape, part)
-    bias = queries + 2 * keys + hidden if shape.attention_bias else 0
+    bias = queries + 2 * keys if shape.attention_bias or shape.qkv_bias else 0
+    bias += hidden if shape.attention_bias else 0
     return hidden + hidden * (2 * queries + 2 * keys) + bias
 
 

@@ -21,10 +21,12 @@ class HeterogeneousLlamaConfig(LlamaConfig):
     Each entry is `{"attention": {"kind", "num_key_value_heads"}, "ffn": {"kind",
     "intermediate_size"}}` with kind "full" (softmax attention, SwiGLU), "linear" (one matrix) or
     "noop" (nothing, its norm included). Left out, every layer is full with the global sizes.
-    The global `num_key_value_heads` and `intermediate_size` are the parent's.
+    The global `num_key_value_heads` and `intermediate_size` are the parent's. `attention_bias`
+    gives all four projections of attention a bias, `qkv_bias` (Qwen2) all but the output's.
     """
 
     model_type = "heterogeneous_llama"
+    qkv_bias: bool = False
     block_configs: list[Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Reading and writing checkpoints: plain Llama folders and our own, as safetensors only.
+"""Reading and writing checkpoints: folders of a supported family and our own, safetensors only.
 
 It never runs code from a checkpoint and never unpickles. It does not know assets or the store.
 """
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from resources.models.config import HeterogeneousLlamaConfig
     from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from resources.models.weights import Weights
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 
 
@@ -54,33 +54,22 @@ def locate(name: str | Path) -> Path:
 
 
 def read_config(path: str | Path) -> HeterogeneousLlamaConfig:
-    """The configuration of a checkpoint folder; a plain Llama becomes a homogeneous one of ours.
+    """The configuration of a checkpoint folder of one of `families.FAMILIES`, as one of ours.
 
-    Raises CheckpointError for other model families.
+    Raises CheckpointError, with the reason, for what is not supported.
     """
     from resources.models.config import HeterogeneousLlamaConfig
+    from resources.models.families import convert
 
     file = Path(path) / "config.json"
     try:
         values: dict[str, Any] = json.loads(file.read_text())
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no config.json, so this is no checkpoint folder") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise CheckpointError(f"{file}: not valid JSON ({error})") from error
-    family = values.get("model_type")
-    if family not in ("llama", HeterogeneousLlamaConfig.model_type):
-        raise CheckpointError(
-            f"{path}: model family {family!r} is not supported: only Llama checkpoints "
-            "(model_type 'llama') and Heirloom's own are, because blocks are taken apart"
-        )
-    if "quantization_config" in values:
-        raise CheckpointError(
-            f"{path}: quantized weights are not supported: give a bf16 checkpoint"
-        )
-    for key in ("architectures", "model_type", "transformers_version", "auto_map"):
-        values.pop(key, None)
     try:
-        return HeterogeneousLlamaConfig(**values)
+        return HeterogeneousLlamaConfig(**convert(values))
     except ValueError as error:
         raise CheckpointError(f"{file}: {error}") from error
 
@@ -88,58 +77,56 @@ def read_config(path: str | Path) -> HeterogeneousLlamaConfig:
 def load(
     path: str | Path, *, device: str = "cpu", dtype: str = "float32"
 ) -> HeterogeneousLlamaForCausalLM:
-    """Load a plain Llama 2/3 folder or one of ours, in evaluation mode.
+    """Load a folder of a supported family or one of ours, in evaluation mode.
 
-    Weights are read from `model.safetensors` or its shards. Raises CheckpointError when the
-    family is another, the weights are missing or of another format, or a tensor is missing, left
+    Tensors go from the files to the device one by one. Raises CheckpointError when the family is
+    another, a weight file is missing, truncated or of another format, or a tensor is missing, left
     over or misshapen.
     """
+    import torch
+    from transformers import GenerationConfig
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    from resources.models.weights import Weights
+
     folder = Path(path)
     config = read_config(folder)
-    if not any((folder / name).is_file() for name in WEIGHTS):
-        found = sorted(file.name for file in folder.glob("*.bin"))
-        raise CheckpointError(
-            f"{folder}: no model.safetensors"
-            + (f" ({found[0]} is a pickle, which is never opened: convert it)" if found else "")
-        )
-    model, report = _read_weights(folder, config, dtype)
-    for trouble in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        # Old Llama 2 checkpoints carry a buffer that is computed today.
-        keys = sorted(key for key in map(str, report[trouble]) if "rotary_emb.inv_freq" not in key)
-        if keys:
-            raise CheckpointError(
-                f"{folder}: {len(keys)} {trouble.replace('_', ' ')} in the weights, first {keys[0]}"
-            )
-    return model.to(device).eval()
+    weights = Weights(folder)
+    model = check_weights(weights, config)
+    names = [name for name in model.state_dict() if name not in aliases(config)]
+    tensors = weights.read(names, device=torch.device(device), dtype=getattr(torch, dtype))
+    model.load_state_dict(tensors, strict=False, assign=True)
+    model.tie_weights()
+    # Its buffers are no weights: they are computed, and the skeleton has none.
+    model.model.rotary_emb = LlamaRotaryEmbedding(config).to(device)
+    model.config.dtype = getattr(torch, dtype)
+    if (folder / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    return model.eval()
 
 
-def _read_weights(
-    folder: Path, config: HeterogeneousLlamaConfig, dtype: str
-) -> tuple[Any, dict[str, Any]]:
-    """The model and `transformers`' report of keys that did not match."""
+def check_weights(
+    weights: Weights, config: HeterogeneousLlamaConfig
+) -> HeterogeneousLlamaForCausalLM:
+    """The model of a configuration without its weights (on the meta device), which they fit.
+
+    Raises CheckpointError, naming the file, when they do not.
+    """
     import torch
-    from transformers.utils import logging
 
     from resources.models.modeling import HeterogeneousLlamaForCausalLM
 
-    bar = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        result: Any = HeterogeneousLlamaForCausalLM.from_pretrained(
-            folder,
-            config=config,
-            dtype=getattr(torch, dtype),
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    except (RuntimeError, OSError) as error:
-        raise CheckpointError(f"{folder}: weights do not fit the configuration: {error}") from error
-    finally:
-        if bar:
-            logging.enable_progress_bar()
-    model, report = result
-    return model, report
+    with torch.device("meta"):
+        model = HeterogeneousLlamaForCausalLM(config)
+    weights.check(model.state_dict(), aliases(config))
+    return model
+
+
+def aliases(config: HeterogeneousLlamaConfig) -> dict[str, str]:
+    """Names of tensors that stand for another: the output head where it is tied."""
+    from resources.models.families import EMBEDDING, HEAD
+
+    return {HEAD: EMBEDDING} if config.tie_word_embeddings else {}
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:

@@ -25,9 +25,9 @@ PAIRS = list(
 
 
 @pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("bias", [True, False])
-def test_parameters_equal_the_model(tied: bool, bias: bool) -> None:
-    extra = {"tie_word_embeddings": tied, "attention_bias": bias, "mlp_bias": bias}
+@pytest.mark.parametrize("biases", [(), ("attention_bias", "mlp_bias"), ("qkv_bias",)])
+def test_parameters_equal_the_model(tied: bool, biases: tuple[str, ...]) -> None:
+    extra = {"tie_word_embeddings": tied, **dict.fromkeys(biases, True)}
     shape = Shape.of({**SIZES, **extra})
     blocks = accounting.blocks_of(shape, PAIRS)
     model = HeterogeneousLlamaForCausalLM(
@@ -91,6 +91,13 @@ def test_variant_names_round_trip() -> None:
         assert variants.attention_name(variants.parse_attention(name, 4, 2), 2) == name
     for name in ("full", "ratio_50", "ratio_12.5", "ratio_250", "linear", "noop"):
         assert variants.ffn_name(variants.parse_ffn(name, 24), 24) == name
+    for name in ("ratio_87.5", "ratio_62.5", "ratio_0.78125", "ratio_137.5"):
+        part = variants.parse_ffn(name, 128)
+        assert variants.ffn_name(part, 128) == name
+        assert variants.parse_ffn(variants.ffn_name(part, 128), 128) == part
+    for width in range(1, 40_000, 13):  # Any width has a name, at a 70B parent's size too.
+        part = {"kind": "full", "intermediate_size": width}
+        assert variants.parse_ffn(variants.ffn_name(part, 28672), 28672) == part
     for wrong in ("kv_0", "kv_3", "kv_4", "ratio_50", "Full", ""):
         with pytest.raises(ValueError, match="attention variant"):
             variants.parse_attention(wrong, 4, 2)
