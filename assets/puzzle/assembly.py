@@ -7,10 +7,12 @@ the search.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from warehouse.artifact import parts
 from warehouse.store import Artifact, Output
 
 
@@ -22,10 +24,11 @@ def assemble(
 ) -> Output:
     """The assembled checkpoint as files, with the KL to the parent on held-out documents.
 
-    Inputs: parent, block_library, architecture, corpus. Recipe: tokens, sequence_length (of the KL
-    measurement).
+    Layers that the search chose as one fused run are fused. Inputs: parent, block_library (or its
+    partitions), architecture, corpus. Recipe: tokens, sequence_length (of the KL measurement).
     """
     from assets.puzzle.calibration import sequences
+    from assets.puzzle.fusion import fuse
     from assets.puzzle.halves import Library, compose
     from assets.puzzle.scores import intervals, model_kl
     from resources.models.loading import load, save
@@ -34,9 +37,12 @@ def assemble(
     parent = load(folder, device=execution.get("device", "cpu"))
     rows = inputs["architecture"].table("architectures").sort_by("layer").to_pylist()
     model = compose(
-        Library(parent, inputs["block_library"].path()),
+        Library(parent, [part.path() for part in parts(inputs, "block_library")]),
         [(row["attention"], row["ffn"]) for row in rows],
     )
+    runs = fused_runs([row["fused_into"] for row in rows])
+    if runs:
+        model = fuse(model, runs)
     data = sequences(
         inputs["corpus"].table("corpus", columns=["text_ids"]),
         "held_out",
@@ -57,5 +63,20 @@ def assemble(
             "parameters": size,
             "parameters_share": size / parent.num_parameters(),
             "held_out_tokens": float(data.tokens),
+            "fused_runs": float(len(runs)),
         },
     )
+
+
+def fused_runs(fused_into: Sequence[int | None]) -> list[list[int]]:
+    """The runs of layers to fuse: consecutive ones with one `fused_into`, two at least.
+
+    >>> fused_runs([None, 1, 1, 1, None, 3, 3, 4])
+    [[1, 2, 3], [5, 6]]
+    """
+    runs = [
+        [layer for layer, _ in run]
+        for target, run in groupby(enumerate(fused_into), key=lambda pair: pair[1])
+        if target is not None
+    ]
+    return [run for run in runs if len(run) > 1]

@@ -1,7 +1,7 @@
 """Calibration tokens: fixed-length sequences cut from the corpus, in shares that never meet.
 
 Training the block library, scoring blocks and judging a model use disjoint documents. Knows the
-corpus table's token lists; knows nothing of models.
+corpus table's token lists; of models only how they embed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 # Every tenth document judges models, every tenth scores blocks, the rest train.
 SHARES = {"train": tuple(range(8)), "score": (8,), "held_out": (9,)}
+ACTIVATION_BYTES = 4_000_000_000  # of states between layers on disk, where an execution names none
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,27 @@ class Sequences:
             yield self.select(slice(start, start + size))
 
     def context(self, model: Any) -> tuple[Any, Any]:
-        """(embedded inputs `[N, T, H]`, block context) on the model's device."""
+        """(embedded inputs `[N, T, H]`, block context) on the device of a model or layer source."""
+        return self.embedded(model), self.surroundings(model)
+
+    def embedded(self, model: Any) -> Any:
+        """The embedded inputs alone, `[N, T, H]`."""
         import torch
 
-        device = next(model.parameters()).device
+        ids = torch.from_numpy(self.input_ids).to(model.device)
+        # A layer source has no modules of its own; a model's embedding is one.
+        embed = model.embed if hasattr(model, "embed") else model.get_input_embeddings()
+        return embed(ids)
+
+    def surroundings(self, model: Any) -> Any:
+        """The block context alone: positions and documents."""
+        import torch
+
         ids, positions, documents = (
-            torch.from_numpy(array).to(device)
+            torch.from_numpy(array).to(model.device)
             for array in (self.input_ids, self.position_ids, self.document_ids)
         )
-        return model.get_input_embeddings()(ids), model.context(
-            ids, position_ids=positions, document_ids=documents
-        )
+        return model.context(ids, position_ids=positions, document_ids=documents)
 
 
 def sequences(

@@ -1,24 +1,25 @@
 """Blockwise local distillation (bypass): sub-blocks learn their parent block's output, one by one.
 
-Every child sees the parent's input to its layer and is compared with the parent block's output; a
-resident parent makes both, and no gradient leaves the layer (Puzzle, arXiv 2411.19146 §2). The form
-is decoupled: an attention child keeps the parent's FFN behind it, an FFN child the parent's
-attention before it. Knows tensors and sub-blocks; knows nothing of files or recipes.
+Every child sees the parent's input to its layer and is compared with the parent block's output, and
+no gradient leaves the layer (Puzzle, arXiv 2411.19146 §2). In the decoupled form an attention child
+keeps the parent's FFN behind it, an FFN child the parent's attention before it; in the coupled form
+a pair of variants is one child, a whole block. Knows tensors and sub-blocks; knows nothing of
+files, recipes or where activations come from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from assets.puzzle.calibration import Sequences
-from assets.puzzle.halves import ATTENTION, FFN, parent_half
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from assets.puzzle.halves import ATTENTION, FFN, PAIR, half_of
+from resources.models.blocks import Context
+from resources.models.config import HeterogeneousLlamaConfig
+from resources.training.checkpoint import flatten_optimizer, restore_optimizer
 from resources.training.optimizer import OptimizerConfig
 
 SMALLEST_NORM = 1e-12  # of a target, so that an all-zero one divides by something
@@ -40,89 +41,141 @@ class Child:
         return f"layer_{self.layer}/{self.kind}_{self.variant}"
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What the parent's block makes of a micro-batch, all `[n, T, H]`.
+
+    `hidden` enters the layer, `attended` lies between its halves, `target` leaves it; `ffn` is the
+    parent's FFN half.
+    """
+
+    hidden: torch.Tensor
+    attended: torch.Tensor
+    target: torch.Tensor
+    ffn: nn.Module
+    context: Context
+
+    @classmethod
+    def of(
+        cls,
+        config: HeterogeneousLlamaConfig,
+        block: nn.Module,
+        hidden: torch.Tensor,
+        context: Context,
+    ) -> Lesson:
+        """Runs the parent's block once, for all children of the layer."""
+        attention, ffn = (half_of(config, block, kind) for kind in (ATTENTION, FFN))
+        with torch.no_grad():
+            attended = attention(hidden, context)
+            return cls(hidden, attended, ffn(attended, context), ffn, context)
+
+    @property
+    def norm(self) -> torch.Tensor:
+        """‖target‖²."""
+        return self.target.square().sum()
+
+    def error(self, child: Child) -> torch.Tensor:
+        """‖output - target‖² of the layer with the child in it."""
+        if child.kind == PAIR:
+            output = child.module(self.hidden, self.context)
+        elif child.kind == ATTENTION:
+            output = self.ffn(child.module(self.hidden, self.context), self.context)
+        else:
+            output = child.module(self.attended, self.context)
+        return (output - self.target).square().sum()
+
+
 def normalised_mse(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """‖output - target‖² / ‖target‖² over the whole batch: 0 when equal, 1 for an output of 0."""
     return (output - target).square().sum() / target.square().sum().clamp_min(SMALLEST_NORM)
 
 
-def losses(
-    parent: HeterogeneousLlamaForCausalLM, children: Sequence[Child], batch: Sequences
-) -> Iterator[tuple[Child, torch.Tensor]]:
-    """Each child with its loss on a batch, layer by layer; the parent runs once for all of them.
-
-    Use one loss before asking for the next: its graph is the only one held.
-    """
-    by_layer: dict[int, list[Child]] = {}
-    for child in children:
-        by_layer.setdefault(child.layer, []).append(child)
-    with torch.no_grad():
-        hidden, context = batch.context(parent)
-    for layer in range(max(by_layer, default=-1) + 1):
-        attention, ffn = (parent_half(parent, layer, kind) for kind in (ATTENTION, FFN))
-        with torch.no_grad():
-            attended = attention(hidden, context)
-            target = ffn(attended, context)
-        for child in by_layer.get(layer, ()):
-            if child.kind == ATTENTION:
-                output = ffn(child.module(hidden, context), context)
-            else:
-                output = child.module(attended, context)
-            yield child, normalised_mse(output, target)
-        hidden = target
-
-
 @torch.no_grad()
-def evaluate(
-    parent: HeterogeneousLlamaForCausalLM, children: Sequence[Child], batch: Sequences
-) -> dict[str, float]:
-    """Each child's loss on a batch, by name (children of the same name must not meet)."""
-    return {child.name: float(loss) for child, loss in losses(parent, children, batch)}
+def errors(children: Sequence[Child], lesson: Lesson) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each child's ‖output - target‖² `[children]`, and ‖target‖²."""
+    return torch.stack([lesson.error(child) for child in children]), lesson.norm
 
 
-def train_children(
-    parent: HeterogeneousLlamaForCausalLM,
-    children: Sequence[Child],
-    batch_of: Callable[[int], Sequences],
-    steps: int,
-    optimizer: OptimizerConfig,
-    on_step: Callable[[int], Any] | None = None,
-) -> np.ndarray:
-    """Trains all children together, each as if alone, and returns losses `[steps, children]`.
+def normalised(parts: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> np.ndarray:
+    """Each child's normalised MSE over a batch, float64, from the `errors` of its micro-batches."""
+    total = torch.stack([error for error, _ in parts]).sum(0)
+    norm = torch.stack([norm for _, norm in parts]).sum().clamp_min(SMALLEST_NORM)
+    return np.array((total / norm).tolist())
+
+
+class LayerTraining:
+    """The children of one layer in training, together and each as if alone.
 
     One AdamW holds them all; since no loss depends on two children and gradients are clipped child
-    by child, each trains exactly as it would by itself.
-
-    Raises:
-        FloatingPointError: a loss became NaN or infinite; the message names the child.
+    by child, each trains exactly as it would by itself. `history` `[steps, children]` holds the
+    loss of each step, `step` counts those done.
     """
-    parent.requires_grad_(False)
-    modules = nn.ModuleList([child.module for child in children]).requires_grad_(True).train()
-    history = np.zeros((steps, len(children)))
-    if not children or not steps:
-        return history
-    adamw = optimizer.build(modules)
-    places = {id(child): place for place, child in enumerate(children)}
-    parameters = [list(child.module.parameters()) for child in children]
-    for step in range(steps):
-        for group in adamw.param_groups:
-            group["lr"] = optimizer.rate(step, steps)
-        adamw.zero_grad(set_to_none=True)
-        values: list[torch.Tensor | None] = [None] * len(children)
-        for child, loss in losses(parent, children, batch_of(step)):
-            loss.backward()
-            values[places[id(child)]] = loss.detach()
-        if optimizer.gradient_clipping:
-            for group_parameters in parameters:
-                nn.utils.clip_grad_norm_(group_parameters, optimizer.gradient_clipping)
-        adamw.step()
-        history[step] = torch.stack([value for value in values if value is not None]).tolist()
-        bad = np.flatnonzero(~np.isfinite(history[step]))
+
+    def __init__(self, children: Sequence[Child], optimizer: OptimizerConfig, steps: int) -> None:
+        """Children (at least one) with their initial weights."""
+        self.children = list(children)
+        self.optimizer = optimizer
+        self.steps = steps
+        self.step = 0
+        self.history = np.zeros((steps, len(self.children)))
+        modules = nn.ModuleList([child.module for child in self.children])
+        self._adamw = optimizer.build(modules.requires_grad_(True).train())
+        self._losses: list[torch.Tensor] = []
+        self._norms: list[torch.Tensor] = []
+
+    def learn(self, lesson: Lesson, *, first: bool = True, last: bool = True) -> None:
+        """Takes a micro-batch of a step; the last one ends with the optimizer's update.
+
+        The loss of a step is Σ‖output - target‖² / Σ‖target‖² over its micro-batches. Gradients are
+        taken with the first micro-batch's norm and put right at the end, when the sum is known.
+
+        Raises:
+            FloatingPointError: a loss became NaN or infinite; the message names the child.
+        """
+        if first:
+            self._adamw.zero_grad(set_to_none=True)
+            self._losses, self._norms = [], []
+        self._norms.append(lesson.norm)
+        scale = self._norms[0].clamp_min(SMALLEST_NORM)
+        parts = []
+        with torch.enable_grad():
+            for child in self.children:
+                # One graph is held at a time: backward frees it before the next is made.
+                loss = lesson.error(child) / scale
+                loss.backward()
+                parts.append(loss.detach())
+        self._losses.append(torch.stack(parts))
+        if last:
+            self._update(scale)
+
+    def _update(self, scale: torch.Tensor) -> None:
+        losses = torch.stack(self._losses).sum(0)
+        right = scale / torch.stack(self._norms).sum().clamp_min(SMALLEST_NORM)
+        for group in self._adamw.param_groups:
+            group["lr"] = self.optimizer.rate(self.step, self.steps)
+        for child in self.children:
+            parameters = list(child.module.parameters())
+            if len(self._norms) > 1:
+                for parameter in parameters:
+                    if parameter.grad is not None:
+                        parameter.grad *= right
+            if self.optimizer.gradient_clipping:
+                nn.utils.clip_grad_norm_(parameters, self.optimizer.gradient_clipping)
+        self._adamw.step()
+        self.history[self.step] = (losses * right).tolist()
+        bad = np.flatnonzero(~np.isfinite(self.history[self.step]))
         if bad.size:
             raise FloatingPointError(
-                f"{children[bad[0]].name}: loss is {history[step][bad[0]]} at step {step}; "
-                "lower the library's learning_rate"
+                f"{self.children[bad[0]].name}: loss is {self.history[self.step][bad[0]]} at step "
+                f"{self.step}; lower the library's learning_rate"
             )
-        if on_step is not None:
-            on_step(step)
-    modules.eval().requires_grad_(False)
-    return history
+        self.step += 1
+
+    def optimizer_state(self) -> dict[str, torch.Tensor]:
+        """AdamW's moments and step counts; with the weights, all that training goes on from."""
+        return flatten_optimizer(self._adamw)
+
+    def restore(self, step: int, history: np.ndarray, moments: Mapping[str, torch.Tensor]) -> None:
+        """Goes on after `step` steps; the children hold the weights of then already."""
+        self.step, self.history = step, history
+        restore_optimizer(self._adamw, moments)

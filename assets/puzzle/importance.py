@@ -1,12 +1,13 @@
 """Which FFN channels and key-value heads matter, for all layers in one pass over the corpus.
 
 Channel c of a layer scores ‖W_down[:, c]‖₂ · mean|x_c| (Puzzle, arXiv 2411.19146 §2), a key-value
-head the mean over tokens of ‖W_o,g a_g‖₂ over its query heads g. Knows the model and the tokens;
+head the mean over tokens of ‖W_o,g a_g‖₂ over its query heads g. Knows the layers and the tokens;
 knows nothing of what is pruned with the ranking.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from assets.puzzle.calibration import ACTIVATION_BYTES
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
     import torch
 
     from assets.puzzle.calibration import Sequences
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from assets.puzzle.feed import Visit
+    from resources.models.layers import LayerSource
 
 
 def channel_importance(
@@ -31,12 +34,14 @@ def channel_importance(
 ) -> Output:
     """Tables `channel_importance` (layer, channel, score, rank) and `kv_head_importance`.
 
-    Rank 0 is the most important. Inputs: parent, corpus; recipe: tokens, sequence_length.
+    Rank 0 is the most important, so that every width is a prefix of one ranking. Layers are read
+    one at a time; the states between them lie in the work folder, at most the bytes of
+    `activations` of the execution at once. Inputs: parent, corpus; recipe: tokens, sequence_length.
     """
     from assets.puzzle.calibration import sequences
-    from resources.models.loading import load
+    from resources.models.layers import LayerReader
 
-    model = load(inputs["parent"].path(), device=execution.get("device", "cpu"))
+    source = LayerReader(inputs["parent"].path(), device=execution.get("device", "cpu"))
     data = sequences(
         inputs["corpus"].table("corpus", columns=["text_ids"]),
         "train",
@@ -44,7 +49,13 @@ def channel_importance(
         sequence_length=recipe["sequence_length"],
         seed=recipe["seed"],
     )
-    channels, heads = importance(model, data, batch=execution.get("micro_batch", 16))
+    channels, heads = importance(
+        source,
+        data,
+        workdir / "boundaries",
+        batch=execution.get("micro_batch", 16),
+        room=execution.get("activations", {}).get("bytes", ACTIVATION_BYTES),
+    )
     return Output(
         tables={
             "channel_importance": ranking(channels, "channel"),
@@ -55,49 +66,80 @@ def channel_importance(
 
 
 def importance(
-    model: HeterogeneousLlamaForCausalLM, data: Sequences, batch: int = 16
+    source: LayerSource,
+    data: Sequences,
+    folder: Path,
+    batch: int = 16,
+    room: int = ACTIVATION_BYTES,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Scores per layer: of FFN channels `[I]` and of key-value heads `[K]`, float64.
 
     A layer without a softmax attention or a SwiGLU FFN has an empty array.
+
+    Args:
+        folder: where the states between two layers go, at most `room` bytes at once.
+        batch: sequences at a time.
     """
-    import torch
+    from assets.puzzle.feed import Batches, sweep
 
-    layers = model.model.layers
-    channel_sums: list[torch.Tensor | float] = [0.0] * len(layers)
-    head_sums: list[torch.Tensor | float] = [0.0] * len(layers)
-    handles = []
-    for index, layer in enumerate(layers):
-        if hasattr(layer.mlp, "down_proj"):
+    shutil.rmtree(folder, ignore_errors=True)  # a killed run's: its sums are lost
+    sums = _Sums()
+    starts = range(0, len(data), batch)
+    batches = Batches(
+        lambda turn: data.select(slice(starts[turn], starts[turn] + batch)),
+        turns=len(starts),
+        rows=min(batch, len(data)),
+        length=data.input_ids.shape[1],
+        micro=batch,
+    )
+    layers = source.config.num_hidden_layers
+    sweep(source, layers, batches, sums, folder, room)
+    channels, heads = [], []
+    for layer in range(layers):
+        total = sums.channels.get(layer)
+        channels.append(_mean(None if total is None else total * sums.norms[layer], data.tokens))
+        heads.append(_mean(sums.heads.get(layer), data.tokens))
+    return channels, heads
 
-            def channels(_: Any, args: Any, index: int = index) -> None:
-                channel_sums[index] += args[0].abs().flatten(0, -2).sum(0, dtype=torch.float64)
 
-            handles.append(layer.mlp.down_proj.register_forward_pre_hook(channels))
-        if hasattr(layer.self_attn, "o_proj"):
+class _Sums:
+    """A visitor that sums what every layer's channels and heads contribute, token by token."""
 
-            def heads(module: Any, args: Any, index: int = index) -> None:
-                groups = layers[index].self_attn.kv_heads
-                head_sums[index] += _head_norms(args[0], module.weight, groups)
+    def __init__(self) -> None:
+        self.channels: dict[int, torch.Tensor] = {}
+        self.norms: dict[int, torch.Tensor] = {}  # of the columns of W_down
+        self.heads: dict[int, torch.Tensor] = {}
 
-            handles.append(layer.self_attn.o_proj.register_forward_pre_hook(heads))
-    try:
-        with torch.inference_mode():
-            for part in data.batches(batch):
-                hidden, context = part.context(model)
-                for layer in layers:
-                    hidden = layer(hidden, context)
-    finally:
-        for handle in handles:
-            handle.remove()
-    channel_scores, head_scores = [], []
-    for index, layer in enumerate(layers):
-        sums = channel_sums[index]
-        if not isinstance(sums, float):
-            sums = sums * layer.mlp.down_proj.weight.detach().double().norm(dim=0)
-        channel_scores.append(_mean(sums, data.tokens))
-        head_scores.append(_mean(head_sums[index], data.tokens))
-    return channel_scores, head_scores
+    def visit(self, visit: Visit) -> torch.Tensor:
+        """Sums over a micro-batch what enters W_down and W_o."""
+        import torch
+
+        block: Any = visit.block
+        layer, handles, mlp, attention = visit.layer, [], block.mlp, block.self_attn
+        if hasattr(mlp, "down_proj"):
+
+            def channels(module: Any, args: Any) -> None:
+                value = args[0].abs().flatten(0, -2).sum(0, dtype=torch.float64)
+                self.channels[layer] = value + self.channels.get(layer, 0.0)
+                if layer not in self.norms:
+                    self.norms[layer] = module.weight.detach().double().norm(dim=0)
+
+            handles.append(mlp.down_proj.register_forward_pre_hook(channels))
+        if hasattr(attention, "o_proj"):
+
+            def heads(module: Any, args: Any) -> None:
+                value = _head_norms(args[0], module.weight, attention.kv_heads)
+                self.heads[layer] = value + self.heads.get(layer, 0.0)
+
+            handles.append(attention.o_proj.register_forward_pre_hook(heads))
+        try:
+            return visit.output()
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def leave(self, layer: int) -> None:
+        """Nothing to do: the sums are small."""
 
 
 def ranking(scores: list[np.ndarray], name: str) -> pa.Table:
@@ -135,5 +177,5 @@ def _head_norms(hidden: torch.Tensor, weight: torch.Tensor, groups: int) -> torc
     return outputs.norm(dim=-1).sum(0, dtype=torch.float64)
 
 
-def _mean(sums: Any, tokens: int) -> np.ndarray:
-    return np.zeros(0) if isinstance(sums, float) else (sums / tokens).cpu().numpy()
+def _mean(sums: torch.Tensor | None, tokens: int) -> np.ndarray:
+    return np.zeros(0) if sums is None else (sums / tokens).cpu().numpy()

@@ -17,6 +17,8 @@ from torch import nn
 def initialise_ffn(child: Any, parent: Any, ranked: np.ndarray) -> None:
     """Fills an FFN half from its parent's: the most important channels, or W_down·W_up if linear.
 
+    A linear child has no bias; the parent's are left out of it.
+
     Args:
         ranked: the parent's channels, most important first.
     """
@@ -42,7 +44,8 @@ def pool_attention(child: Any, parent: Any) -> None:
     """Fills an attention half from its parent's; each key-value head is the mean of those it joins.
 
     A child's head serves a run of query heads; it becomes the mean, over them, of the heads that
-    served them in the parent. A linear child becomes W_o·W_v.
+    served them in the parent. A linear child becomes W_o·W_v; it has no bias, so that one of the
+    parent's values or output is left out of it.
     """
     source, target = parent.self_attn, child.self_attn
     with torch.no_grad():

@@ -1,14 +1,14 @@
-"""The block library: every trained sub-block of every layer, as safetensors.
+"""The block library of a layer group: its trained sub-blocks, as safetensors.
 
-Makes the children of a parent, initialises them from it and trains them group of layers by group of
-layers; a finished group is kept in the work folder, so that a killed build goes on with the next.
-Knows files and the recipe's variants; the training itself is in `distill.py`.
+Makes the children of a group of the parent's layers, initialises them from it and trains them. A
+group's blocks are the same however the layers are grouped and wherever the activations come from.
+Knows the recipe, the corpus and the tables; the training itself is in `group.py` and `distill.py`.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,92 +17,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from assets.puzzle.calibration import ACTIVATION_BYTES
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
     from assets.puzzle.calibration import Sequences
-    from assets.puzzle.distill import Child
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from assets.puzzle.feed import Batches
 
-
-def build_library(
-    workdir: Path,
-    inputs: Mapping[str, Artifact],
-    recipe: dict[str, Any],
-    execution: dict[str, Any],
-) -> Output:
-    """Trained children as files `layer_<i>/attention_<v>.safetensors`, `ffn_<v>.safetensors`.
-
-    Inputs: parent, corpus, channel_importance. Recipe: attention and ffn (variant names), groups,
-    and a training section. Tables: `block_library` (a row a child: loss before and after on tokens
-    not trained on) and `training_metrics`.
-    """
-    from assets.puzzle.calibration import sequences
-    from resources.models.loading import load
-
-    began = time.monotonic()
-    parent = load(inputs["parent"].path(), device=execution.get("device", "cpu"))
-    parent.requires_grad_(False)
-    corpus = inputs["corpus"].table("corpus", columns=["text_ids"])
-    length, batch_tokens = recipe["sequence_length"], recipe["batch_tokens"]
-    data = sequences(
-        corpus,
-        "train",
-        tokens=recipe["tokens"] or corpus_tokens(corpus),
-        sequence_length=length,
-        seed=recipe["seed"],
-    )
-    steps = max((recipe["tokens"] or recipe["epochs"] * data.tokens) // batch_tokens, 1)
-    judged = sequences(
-        corpus, "score", tokens=batch_tokens, sequence_length=length, seed=recipe["seed"]
-    )
-    tables = {
-        name: inputs["channel_importance"].table(name)
-        for name in ("channel_importance", "kv_head_importance")
-    }
-    groups = np.array_split(
-        np.arange(parent.config.num_hidden_layers),
-        min(recipe["groups"], parent.config.num_hidden_layers),
-    )
-    library = workdir / "library"
-    library.mkdir(parents=True, exist_ok=True)
-    reports = []
-    for number, layers in enumerate(groups):
-        done = workdir / f"group_{number:03d}.json"
-        if not done.is_file():
-            report = _build_group(
-                parent, layers.tolist(), data, judged, tables, recipe, steps, library
-            )
-            partial = done.with_suffix(".partial")
-            partial.write_text(json.dumps(report))
-            os.replace(partial, done)
-        reports.append(json.loads(done.read_text()))
-        if execution.get("progress"):
-            execution["progress"](
-                f"layers {layers[0]}-{layers[-1]} of {groups[-1][-1]}", (number + 1) / len(groups)
-            )
-    children = [row for report in reports for row in report["children"]]
-    seconds = time.monotonic() - began
-    before, after = (
-        float(np.mean([row[key] for row in children])) if children else 0.0
-        for key in ("loss_before", "loss_after")
-    )
-    return Output(
-        tables={
-            "block_library": pa.Table.from_pylist(children, schema=LIBRARY_SCHEMA),
-            "training_metrics": _metrics(reports, batch_tokens, recipe["asset_key"]),
-        },
-        files={"": library},
-        metrics={
-            "loss_after": after,
-            "loss_before": before,
-            "children": float(len(children)),
-            "steps": float(steps),
-            "tokens": float(steps * batch_tokens),
-        },
-        observations={"seconds": seconds, "tokens_per_second": steps * batch_tokens / seconds},
-    )
-
+CHECKPOINT_STEPS = 200
+MICRO_BATCH = 32  # sequences
 
 LIBRARY_SCHEMA = pa.schema(
     [
@@ -119,6 +42,91 @@ LIBRARY_SCHEMA = pa.schema(
 )
 
 
+def build_library(
+    workdir: Path,
+    inputs: Mapping[str, Artifact],
+    recipe: dict[str, Any],
+    execution: dict[str, Any],
+) -> Output:
+    """Trained children as files `layer_<i>/attention_<v>.safetensors`, `ffn_<v>.safetensors`.
+
+    With coupling `coupled`, whole blocks `layer_<i>/pair_<attention>__<ffn>.safetensors`; then
+    `kind` is `pair` and `variant` `<attention>/<ffn>`. `library.json` says which layers the folder
+    is for.
+
+    Inputs: parent, corpus, channel_importance. Recipe: attention and ffn (variant names), coupling,
+    the group (see `group_layers`), a training section, and `data_seed`, which orders the corpus for
+    all groups alike. Execution: `activations` (`source` and `bytes`), `micro_batch` (sequences),
+    `checkpoint_steps`. Tables: `block_library` (a row a child: loss before and after on tokens not
+    trained on) and `training_metrics`.
+
+    With `resident` activations memory holds the parent's layers up to the group's last and the
+    children of the whole group; with `sweep` one layer of the parent and its children.
+    """
+    from assets.puzzle.feed import resident, sweep
+    from assets.puzzle.group import GroupTraining
+    from assets.puzzle.halves import trained
+    from resources.models.layers import LayerReader
+    from resources.training.optimizer import OptimizerConfig
+
+    began = time.monotonic()
+    source = LayerReader(inputs["parent"].path(), device=execution.get("device", "cpu"))
+    layers = group_layers(source.config.num_hidden_layers, recipe)
+    corpus = inputs["corpus"].table("corpus", columns=["text_ids"])
+    batches, steps = _batches(corpus, recipe, execution)
+    library = workdir / "library"
+    library.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(workdir / "aside", ignore_errors=True)
+    coupling = {"coupling": recipe["coupling"], "layers": layers}
+    (library / "library.json").write_text(json.dumps(coupling))
+    reports = []
+    if trained(*recipe["attention"], *recipe["ffn"]):
+        group = GroupTraining(
+            source,
+            layers,
+            _maker(source, inputs["channel_importance"], recipe),
+            OptimizerConfig.from_recipe(recipe),
+            steps,
+            library=library,
+            work=workdir,
+            every=execution.get("checkpoint_steps", CHECKPOINT_STEPS),
+            progress=execution.get("progress"),
+        )
+        activations = execution.get("activations", {})
+        if activations.get("source", "resident") == "resident":
+            resident(source, group.depth, batches, group, group.start)
+        else:
+            room = activations.get("bytes", ACTIVATION_BYTES)
+            folder = workdir / "boundaries"
+            sweep(source, group.depth, batches, group, folder, room, group.start)
+        reports = [group.report(layer) for layer in layers]
+    return _output(library, reports, recipe, steps, time.monotonic() - began)
+
+
+def group_layers(count: int, recipe: Mapping[str, Any]) -> list[int]:
+    """The layers of the group that a recipe names, of a parent with `count` layers.
+
+    Either `layers` [first, last], or number `group` (from 0) of `groups` even ones.
+
+    Raises:
+        ValueError: the parent has not as many layers.
+    """
+    if "layers" in recipe:
+        first, last = recipe["layers"]
+        if last >= count:
+            raise ValueError(
+                f"layer group [{first}, {last}]: the parent has layers 0 to {count - 1}; "
+                f"end the last group with {count - 1}"
+            )
+        return list(range(first, last + 1))
+    groups, group = recipe["groups"], recipe["group"]
+    if groups > count:
+        raise ValueError(
+            f"groups: {groups} layer groups for the parent's {count} layers; give at most {count}"
+        )
+    return [int(layer) for layer in np.array_split(np.arange(count), groups)[group]]
+
+
 def corpus_tokens(corpus: pa.Table) -> int:
     """Tokens of a corpus table."""
     import pyarrow.compute as pc
@@ -126,122 +134,91 @@ def corpus_tokens(corpus: pa.Table) -> int:
     return int(pc.sum(pc.list_value_length(corpus["text_ids"])).as_py() or 0)
 
 
-def make_children(
-    parent: HeterogeneousLlamaForCausalLM,
-    layers: Sequence[int],
-    attention: Sequence[str],
-    ffn: Sequence[str],
-    importance: Mapping[str, pa.Table],
-    batch: Sequences,
-) -> list[Child]:
-    """All children of some layers that need training, initialised from the parent.
+def _batches(
+    corpus: pa.Table, recipe: Mapping[str, Any], execution: Mapping[str, Any]
+) -> tuple[Batches, int]:
+    """What goes through the layers turn by turn, and how many of the turns are steps."""
+    from assets.puzzle.calibration import sequences
+    from assets.puzzle.feed import Batches
+    from assets.puzzle.group import FIRST_STEP, JUDGE, turns_of
 
-    Fewer key-value heads start from mean pooling or from the most important heads, whichever is
-    nearer to the parent on `batch`.
-    """
-    from assets.puzzle import initialise
-    from assets.puzzle.distill import Child, evaluate
-    from assets.puzzle.halves import ATTENTION, FFN, UNTRAINED, new_half, parent_half
-    from assets.puzzle.importance import order
+    length, batch_tokens = recipe["sequence_length"], recipe["batch_tokens"]
+    rows = batch_tokens // length
+    seed = recipe["data_seed"]
+    wanted = recipe["tokens"] or corpus_tokens(corpus)
+    data = sequences(corpus, "train", tokens=wanted, sequence_length=length, seed=seed)
+    judged = sequences(corpus, "score", tokens=batch_tokens, sequence_length=length, seed=seed)
+    steps = max((recipe["tokens"] or recipe["epochs"] * data.tokens) // batch_tokens, 1)
 
-    children: list[Child] = []
-    alternatives: list[Child] = []
-    for layer in layers:
-        source = parent_half(parent, layer, ATTENTION)
-        for variant in attention:
-            if variant in UNTRAINED:
-                continue
-            half = new_half(parent, layer, ATTENTION, variant)
-            initialise.pool_attention(half, source)
-            linear = variant == "linear"
-            how = "product of projections" if linear else "mean-pooled heads"
-            children.append(Child(layer, ATTENTION, variant, half, how))
-            if not linear:
-                other = new_half(parent, layer, ATTENTION, variant)
-                ranked = order(importance["kv_head_importance"], layer, "head")
-                initialise.prune_attention(other, source, ranked)
-                alternatives.append(Child(layer, ATTENTION, variant, other, "most important heads"))
-        source = parent_half(parent, layer, FFN)
-        for variant in ffn:
-            if variant in UNTRAINED:
-                continue
-            half = new_half(parent, layer, FFN, variant)
-            ranked = order(importance["channel_importance"], layer, "channel")
-            initialise.initialise_ffn(half, source, ranked)
-            how = "product of projections" if variant == "linear" else "most important channels"
-            children.append(Child(layer, FFN, variant, half, how))
-    if not alternatives:
-        return children
-    names = {child.name for child in alternatives}
-    pooled = evaluate(parent, [child for child in children if child.name in names], batch)
-    pruned = evaluate(parent, alternatives, batch)
-    better = {c.name: c for c in alternatives if pruned[c.name] < pooled[c.name]}
-    return [better.get(child.name, child) for child in children]
+    def of(turn: int) -> Sequences:
+        if turn in (JUDGE, turns_of(steps) - 1):
+            return judged
+        step = max(turn - FIRST_STEP, 0)
+        return data.select(np.arange(step * rows, (step + 1) * rows) % len(data))
+
+    micro = execution.get("micro_batch", MICRO_BATCH)
+    return Batches(of, turns_of(steps), rows, length, micro), steps
 
 
-def _build_group(
-    parent: HeterogeneousLlamaForCausalLM,
-    layers: list[int],
-    data: Sequences,
-    judged: Sequences,
-    importance: Mapping[str, pa.Table],
-    recipe: dict[str, Any],
-    steps: int,
-    library: Path,
-) -> dict[str, Any]:
-    """Trains and writes one group's children; the same whatever groups were made before."""
-    from safetensors.torch import save_file
+def _maker(source: Any, importance: Artifact, recipe: Mapping[str, Any]) -> Any:
+    """`make_children` with all that is the same for every layer."""
+    from assets.puzzle.children import make_children
 
-    from assets.puzzle.distill import evaluate, train_children
-    from assets.puzzle.halves import file_name
-    from resources.training.optimizer import OptimizerConfig
-
-    size = recipe["batch_tokens"] // recipe["sequence_length"]
-
-    def batch_of(step: int) -> Sequences:
-        return data.select(np.arange(step * size, (step + 1) * size) % len(data))
-
-    children = make_children(
-        parent, layers, recipe["attention"], recipe["ffn"], importance, batch_of(0)
+    variants = {kind: recipe[kind] for kind in ("attention", "ffn")}
+    tables = {name: importance.table(name) for name in ("channel_importance", "kv_head_importance")}
+    coupled = recipe["coupling"] == "coupled"
+    return lambda layer, block, lesson: make_children(
+        source, layer, block, variants, tables, lesson, coupled
     )
-    before = evaluate(parent, children, judged)
-    history = train_children(parent, children, batch_of, steps, OptimizerConfig.from_recipe(recipe))
-    after = evaluate(parent, children, judged)
-    rows = []
-    for child in children:
-        file = file_name(child.layer, child.kind, child.variant)
-        (library / file).parent.mkdir(exist_ok=True)
-        weights = {k: v.contiguous().cpu() for k, v in child.module.state_dict().items()}
-        save_file(weights, library / file)
-        rows.append(
-            {
-                "model": recipe["asset_key"].split("/")[0],
-                "layer": child.layer,
-                "kind": child.kind,
-                "variant": child.variant,
-                "initialised": child.initialised,
-                "parameters": sum(weight.numel() for weight in weights.values()),
-                "loss_before": before[child.name],
-                "loss_after": after[child.name],
-                "file": file,
-            }
-        )
-    return {
-        "children": rows,
-        "losses": {child.name: history[:, i].tolist() for i, child in enumerate(children)},
-    }
 
 
-def _metrics(reports: list[dict[str, Any]], batch_tokens: int, stage: str) -> pa.Table:
+def _output(
+    library: Path,
+    reports: Sequence[Mapping[str, Any]],
+    recipe: Mapping[str, Any],
+    steps: int,
+    seconds: float,
+) -> Output:
+    model = {"model": recipe["asset_key"].split("/")[0]}
+    rows = [model | row for report in reports for row in report["children"]]
+    before, after = (
+        float(np.mean([row[key] for row in rows])) if rows else 0.0
+        for key in ("loss_before", "loss_after")
+    )
+    tokens = steps * recipe["batch_tokens"]
+    return Output(
+        tables={
+            "block_library": pa.Table.from_pylist(rows, schema=LIBRARY_SCHEMA),
+            "training_metrics": _metrics(reports, recipe["batch_tokens"], recipe["asset_key"]),
+        },
+        files={"": library},
+        metrics={
+            "loss_after": after,
+            "loss_before": before,
+            "children": float(len(rows)),
+            "steps": float(steps),
+            "tokens": float(tokens),
+        },
+        observations={"seconds": seconds, "tokens_per_second": tokens / seconds},
+    )
+
+
+def _metrics(reports: Sequence[Mapping[str, Any]], batch_tokens: int, stage: str) -> pa.Table:
     """Rows (step, tokens, metric, value, stage): each child's loss at each step."""
-    losses = {name: values for report in reports for name, values in report["losses"].items()}
-    steps = [step for values in losses.values() for step in range(1, len(values) + 1)]
+    names = [
+        f"layer_{row['layer']}/{row['kind']}_{row['variant']}"
+        for report in reports
+        for row in report["children"]
+    ]
+    histories = [report["history"].T for report in reports]
+    values = np.concatenate(histories) if histories else np.zeros((0, 0))
+    steps = np.tile(np.arange(1, values.shape[1] + 1), len(names))
     return pa.table(
         {
             "step": pa.array(steps, pa.int64()),
-            "tokens": pa.array([step * batch_tokens for step in steps], pa.int64()),
-            "metric": pa.array([name for name, values in losses.items() for _ in values]),
-            "value": pa.array([v for values in losses.values() for v in values], pa.float64()),
-            "stage": pa.array([stage] * len(steps)),
+            "tokens": pa.array(steps * batch_tokens, pa.int64()),
+            "metric": pa.array([name for name in names for _ in values.T], pa.string()),
+            "value": pa.array(values.ravel(), pa.float64()),
+            "stage": pa.array([stage] * len(steps), pa.string()),
         }
     )

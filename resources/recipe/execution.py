@@ -56,6 +56,7 @@ class Execution(Section):
     """How a run is executed. `micro_batch` in sequences, `approval_seconds` a predicted cost.
 
     `workers` partitions of an asset are built side by side, each in its own process.
+    `checkpoint_steps` is how often a block library in training writes its state.
 
     Work predicted to take longer than `approval_seconds` waits for approval when a sensor asks for
     it. `budget` states the plan stage by stage (empty: not stated).
@@ -65,6 +66,7 @@ class Execution(Section):
     threads: Count = 2
     workers: Count = 1
     activations: Activations = Activations()
+    checkpoint_steps: Count = 200
     micro_batch: Count = 32
     engine: Literal["transformers", "vllm"] = "transformers"
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 0

@@ -11,10 +11,20 @@ import torch
 from safetensors.torch import save_file
 
 from assets.puzzle import initialise
-from assets.puzzle.distill import Child, evaluate, normalised_mse, train_children
+from assets.puzzle.calibration import Sequences
+from assets.puzzle.children import make_children
+from assets.puzzle.distill import (
+    Child,
+    LayerTraining,
+    Lesson,
+    errors,
+    normalised,
+    normalised_mse,
+)
 from assets.puzzle.halves import (
     ATTENTION,
     FFN,
+    PAIR,
     Library,
     compose,
     file_name,
@@ -30,6 +40,7 @@ from assets.puzzle.scores import (
     replacement_kl,
     variant_pairs,
 )
+from resources.models.layers import Resident
 from resources.models.modeling import HeterogeneousLlamaForCausalLM
 from resources.training.optimizer import OptimizerConfig
 from tests.assets.puzzle import tiny
@@ -54,6 +65,30 @@ def ffn_half(
     half = new_half(model, layer, FFN, variant)
     initialise.initialise_ffn(half, parent_half(model, layer, FFN), np.asarray(ranked))
     return half
+
+
+def lesson_of(model: HeterogeneousLlamaForCausalLM, layer: int, batch: Sequences) -> Lesson:
+    """What a layer makes of a batch."""
+    with torch.no_grad():
+        hidden, context = batch.context(model)
+        for below in model.model.layers[:layer]:
+            hidden = below(hidden, context)
+        return Lesson.of(model.config, model.model.layers[layer], hidden, context)
+
+
+def evaluate(children: list[Child], lesson: Lesson) -> list[float]:
+    """Each child's normalised MSE on one micro-batch."""
+    return normalised([errors(children, lesson)]).tolist()
+
+
+def train(
+    children: list[Child], lesson: Lesson, steps: int, optimizer: OptimizerConfig = CONSTANT
+) -> np.ndarray:
+    """The losses `[steps, children]` of training on one batch again and again."""
+    training = LayerTraining(children, optimizer, steps)
+    for _ in range(steps):
+        training.learn(lesson)
+    return training.history
 
 
 def test_the_parents_own_blocks_give_the_parent() -> None:
@@ -88,7 +123,7 @@ def test_channels_without_a_down_column_rank_last_and_go_for_free(tmp_path: Path
     dead = np.random.default_rng(1).permutation(24)[:12]
     with torch.no_grad():
         model.model.layers[0].mlp.down_proj.weight[:, dead] = 0
-    channels, _ = importance(model, batch)
+    channels, _ = importance(Resident(model), batch, tmp_path / "states")
     ranked = order(ranking(channels, "channel"), 0, "channel")
     assert set(ranked[12:]) == set(dead)
     half = ffn_half(model, 0, "ratio_50", ranked)
@@ -100,9 +135,9 @@ def test_channels_without_a_down_column_rank_last_and_go_for_free(tmp_path: Path
     assert difference.abs().max() < 1e-12
 
 
-def test_channel_importance_follows_a_permutation_of_channels() -> None:
+def test_channel_importance_follows_a_permutation_of_channels(tmp_path: Path) -> None:
     model, batch = tiny.parent(), tiny.data()
-    before, _ = importance(model, batch)
+    before, _ = importance(Resident(model), batch, tmp_path)
     places = np.random.default_rng(2).permutation(24)
     shuffled = tiny.parent()
     with torch.no_grad():
@@ -112,11 +147,11 @@ def test_channel_importance_follows_a_permutation_of_channels() -> None:
         mlp.down_proj.weight.copy_(mlp.down_proj.weight[:, places])
     difference = tiny.logits(shuffled, batch) - tiny.logits(model, batch)
     assert difference.abs().max() < 1e-12
-    after, _ = importance(shuffled, batch)
+    after, _ = importance(Resident(shuffled), batch, tmp_path)
     np.testing.assert_allclose(after[2], before[2][places], rtol=1e-12)
 
 
-def test_channel_importance_by_hand() -> None:
+def test_channel_importance_by_hand(tmp_path: Path) -> None:
     model, batch = tiny.parent(layers=1), tiny.data(tokens=32)
     block = model.model.layers[0]
     with torch.no_grad():
@@ -125,7 +160,7 @@ def test_channel_importance_by_hand() -> None:
         normed = block.post_attention_layernorm(hidden)
         inner = block.mlp.act_fn(block.mlp.gate_proj(normed)) * block.mlp.up_proj(normed)
         expected = inner.abs().mean((0, 1)) * block.mlp.down_proj.weight.norm(dim=0)
-    channels, heads = importance(model, batch, batch=1)
+    channels, heads = importance(Resident(model), batch, tmp_path, batch=1)
     np.testing.assert_allclose(channels[0], expected.numpy(), rtol=1e-12)
     assert heads[0].shape == (2,)
 
@@ -168,11 +203,11 @@ def test_pooling_when_heads_do_not_nest() -> None:
 
 
 @pytest.mark.parametrize("dead", [0, 1])
-def test_pruning_heads_that_contribute_nothing_is_exact(dead: int) -> None:
+def test_pruning_heads_that_contribute_nothing_is_exact(dead: int, tmp_path: Path) -> None:
     model, batch = tiny.parent(), tiny.data()
     with torch.no_grad():
         model.model.layers[0].self_attn.o_proj.weight[:, 8 * dead : 8 * dead + 8] = 0
-    _, heads = importance(model, batch)
+    _, heads = importance(Resident(model), batch, tmp_path)
     ranked = order(ranking(heads, "head"), 0, "head")
     assert list(ranked) == [1 - dead, dead]
     half = new_half(model, 0, ATTENTION, "kv_1")
@@ -204,19 +239,38 @@ def test_normalised_mse() -> None:
     assert torch.isclose(normalised_mse(5 * output, 5 * target), normalised_mse(output, target))
 
 
-def test_children_train_as_if_alone_and_only_themselves() -> None:
-    batch = tiny.data()
+def children_of(
+    model: HeterogeneousLlamaForCausalLM,
+    layer: int,
+    lesson: Lesson,
+    attention: list[str],
+    ffn: list[str],
+    *,
+    coupled: bool = False,
+) -> list[Child]:
+    heads = [np.arange(2.0)] * 3
+    tables = {
+        "channel_importance": ranking([np.arange(24.0)] * 3, "channel"),
+        "kv_head_importance": ranking(heads, "head"),
+    }
+    variants = {"attention": attention, "ffn": ffn}
+    source = Resident(model)
+    block = source.layer(layer)
+    return make_children(source, layer, block, variants, tables, lesson, coupled)
+
+
+@pytest.mark.parametrize("coupled", [False, True])
+def test_children_train_as_if_alone_and_only_themselves(coupled: bool) -> None:
     histories, weights = [], []
-    for together in (True, False):
+    for attention, ffn in ((["full", "kv_1", "noop"], ["full", "ratio_50"]), (["full"],) * 2):
         model = tiny.parent()
-        places = [(layer, FFN, "ratio_50") for layer in range(3 if together else 1)]
-        children = [
-            Child(layer, kind, variant, ffn_half(model, layer, variant, np.arange(24)), "")
-            for layer, kind, variant in places
-        ]
+        lesson = lesson_of(model, 1, tiny.data())
+        alone = [*ffn, "ratio_50"] if ffn == ["full"] else ffn
+        children = children_of(model, 1, lesson, attention, alone, coupled=coupled)
+        place = [child.variant.endswith("ratio_50") for child in children].index(True)
         before = {name: value.clone() for name, value in model.state_dict().items()}
-        histories.append(train_children(model, children, lambda _: batch, 4, CONSTANT)[:, 0])
-        weights.append(children[0].module.state_dict())
+        histories.append(train(children, lesson, 4)[:, place])
+        weights.append(children[place].module.state_dict())
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
         assert all(parameter.grad is None for parameter in model.parameters())
     np.testing.assert_array_equal(*histories)
@@ -224,28 +278,113 @@ def test_children_train_as_if_alone_and_only_themselves() -> None:
     assert histories[0][-1] < histories[0][0]
 
 
+def test_micro_batches_make_the_same_step() -> None:
+    """Their gradients are taken with the first one's norm, and put right when the sum is known."""
+    weights, histories = [], []
+    for size in (4, 1):
+        model, batch = tiny.parent(), tiny.data()
+        lessons = [lesson_of(model, 1, part) for part in batch.batches(size)]
+        assert len(lessons) == 4 // size
+        children = children_of(model, 1, lessons[0], ["full"], ["full", "ratio_50"])
+        training = LayerTraining(children, CONSTANT, 3)
+        for _ in range(3):
+            for place, lesson in enumerate(lessons):
+                training.learn(lesson, first=place == 0, last=lesson is lessons[-1])
+        weights.append(children[0].module.state_dict())
+        histories.append([*training.history[:, 0], *normalised([errors(children, lessons[0])])])
+        parts = [errors(children, lesson) for lesson in lessons]
+        assert math.isclose(normalised(parts)[0], evaluate(children, lesson_of(model, 1, batch))[0])
+    np.testing.assert_allclose(histories[0][:3], histories[1][:3], rtol=1e-12)
+    for name, value in weights[0].items():
+        assert torch.allclose(value, weights[1][name], rtol=1e-9, atol=1e-12)
+
+
 def test_a_copy_of_the_parent_starts_at_zero() -> None:
-    model, batch = tiny.parent(), tiny.data()
+    model = tiny.parent()
     children = []
     for kind in (ATTENTION, FFN):
         half = new_half(model, 1, kind, "full")
         half.load_state_dict(parent_half(model, 1, kind).state_dict())
         children.append(Child(1, kind, "full", half, "copied"))
-    assert set(evaluate(model, children, batch).values()) == {0.0}
+    pair = new_half(model, 1, PAIR, "full/full")
+    pair.load_state_dict(model.model.layers[1].state_dict())
+    children.append(Child(1, PAIR, "full/full", pair, "copied"))
+    lesson = lesson_of(model, 1, tiny.data())
+    assert evaluate(children, lesson) == [0.0] * 3
+    assert train([children[-1]], lesson, 2).tolist() == [[0.0], [0.0]]
 
 
-def test_a_linear_child_of_a_linear_parent_reaches_zero() -> None:
-    linear = {"attention": {"kind": "full"}, "ffn": {"kind": "linear"}}
-    model, batch = tiny.parent(1, blocks=[linear]), tiny.data(tokens=512)
-    half = new_half(model, 0, FFN, "linear")
-    half.load_state_dict(parent_half(model, 0, FFN).state_dict())
+def test_a_pair_starts_from_its_halves() -> None:
+    model = tiny.parent()
+    lesson = lesson_of(model, 2, tiny.data())
+    pairs = children_of(
+        model, 2, lesson, ["full", "kv_1", "noop"], ["full", "ratio_50", "noop"], coupled=True
+    )
+    assert [pair.variant for pair in pairs] == [
+        "full/ratio_50",
+        "kv_1/full",
+        "kv_1/ratio_50",
+        "kv_1/noop",
+        "noop/ratio_50",
+    ]
+    halves = children_of(model, 2, lesson, ["full", "kv_1"], ["full", "ratio_50"])
+    starts = evaluate(halves, lesson)
+    assert evaluate(pairs[1:2], lesson) == starts[:1]
+    assert evaluate(pairs[:1], lesson) == starts[1:]
+    # a parent's half in a pair is a copy, which trains with it
+    assert not set(map(id, pairs[0].module.parameters())) & set(map(id, model.parameters()))
+    assert pairs[2].initialised == ", ".join(half.initialised for half in halves)
+    history = train(pairs, lesson, 20)
+    assert (history[-1] < history[0]).all()
+
+
+@pytest.mark.parametrize("kind", [ATTENTION, FFN])
+def test_a_linear_child_of_a_linear_parent_reaches_zero(kind: str) -> None:
+    linear = {"attention": {"kind": "linear"}, "ffn": {"kind": "linear"}}
+    model = tiny.parent(1, blocks=[linear])
+    half = new_half(model, 0, kind, "linear")
+    half.load_state_dict(parent_half(model, 0, kind).state_dict())
+    torch.manual_seed(0)
     with torch.no_grad():
-        half.mlp.linear_mlp.weight += 0.05 * torch.randn(16, 16)
-    child = Child(0, FFN, "linear", half, "disturbed")
+        for name, weight in half.named_parameters():
+            if "linear" in name:
+                weight += 0.05 * torch.randn(16, 16)
+    child = Child(0, kind, "linear", half, "disturbed")
     optimizer = OptimizerConfig(1e-2, "cosine", min_learning_rate=1e-6)
-    history = train_children(model, [child], lambda _: batch, 200, optimizer)
+    history = train([child], lesson_of(model, 0, tiny.data(tokens=512)), 300, optimizer)
     assert history[0, 0] > 1e-3
     assert history[-1, 0] < 1e-8
+
+
+def test_a_loss_that_is_not_finite_names_the_child() -> None:
+    model = tiny.parent()
+    lesson = lesson_of(model, 1, tiny.data())
+    children = children_of(model, 1, lesson, ["full", "kv_1"], ["full", "ratio_50"])
+    with torch.no_grad():
+        children[1].module.mlp.down_proj.weight[0, 0] = torch.inf
+    with pytest.raises(FloatingPointError, match=r"layer_1/ffn_ratio_50: loss is (nan|inf)"):
+        train(children, lesson, 1)
+
+
+def test_biases_of_queries_keys_and_values_are_pooled_and_pruned() -> None:
+    """As Qwen2 has them: none on the output. Exact where the heads are alike, or contribute 0."""
+    model, batch = tiny.parent(qkv_bias=True), tiny.data()
+    attention = model.model.layers[0].self_attn
+    assert attention.o_proj.bias is None
+    with torch.no_grad():
+        for name in ("k_proj", "v_proj"):
+            for value in (getattr(attention, name).weight, getattr(attention, name).bias):
+                value[4:] = value[:4]
+    parent = parent_half(model, 0, ATTENTION)
+    hidden, context = batch.context(model)
+    pooled, pruned = (new_half(model, 0, ATTENTION, "kv_1") for _ in range(2))
+    with torch.no_grad():
+        initialise.pool_attention(pooled, parent)
+        assert (pooled(hidden, context) - parent(hidden, context)).abs().max() < 1e-12
+        attention.o_proj.weight[:, :8] = 0
+        attention.v_proj.bias[:4] += 1
+        initialise.prune_attention(pruned, parent, np.array([1, 0]))
+        assert (pruned(hidden, context) - parent(hidden, context)).abs().max() < 1e-12
 
 
 def test_kl() -> None:
@@ -282,7 +421,7 @@ def test_scores_equal_whole_models(tmp_path: Path) -> None:
 
 def test_a_missing_child_is_named() -> None:
     with pytest.raises(FileNotFoundError, match=r"kv_1.*layer 0"):
-        Library(tiny.parent(), None).half(0, ATTENTION, "kv_1")
+        Library(tiny.parent()).half(0, ATTENTION, "kv_1")
 
 
 def test_intervals_hold_the_mean() -> None:
