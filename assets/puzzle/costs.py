@@ -1,7 +1,7 @@
 """What every block variant costs: parameters and bytes, in closed form.
 
-Deterministic columns only; measured times stay empty until a profile of a machine fills them. Knows
-the parent's shape; knows nothing of scores or limits.
+Deterministic columns only: seconds are null here, and filled in the rows of a cost profile
+(`profile.py`). Knows the parent's shape; knows nothing of scores or limits.
 """
 
 from __future__ import annotations
