@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from assets.evaluation import puzzle
 from assets.evaluation.checkpoints import TEACHER, benchmark_key, checkpoints
+from assets.puzzle.assets import specs as puzzle_specs
 from resources.recipe.budget import predict
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
@@ -55,6 +57,8 @@ def _report(recipe: Recipe) -> Spec:
         keys += [f"sft_data/{domain}", f"sft_data/{domain}_verdicts"]
     if any(model.grpo for model in recipe.models.values()):
         keys += ["rl_data/pass_rates", "rl_data/prompts"]
+    stage = [spec.key for spec in puzzle_specs(recipe)]
+    keys += [key for key in stage if key.split("/")[1] in puzzle.ASSETS and key not in keys]
     return Spec(
         key=REPORT,
         stage="evaluation",

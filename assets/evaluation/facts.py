@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.evaluation.intervals import paired_difference
+from assets.evaluation.puzzle import Exhibit, exhibits
 from warehouse.store import Artifact
 
 OVERALL = "overall"
@@ -80,6 +81,7 @@ class Facts:
     pass_rates: list[float] = field(default_factory=list)
     discard_at: float = 1.0
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    puzzle: dict[str, list[Exhibit]] = field(default_factory=dict)
 
 
 def parameters(folder: Path) -> int:
@@ -225,4 +227,5 @@ def gather(inputs: Mapping[str, Artifact], recipe: Mapping[str, Any]) -> Facts:
     for _, key, _ in recipe["line"]:
         if "rollouts" in by_key[key].manifest["tables"]:
             facts.curves[key] = reward_curve(by_key[key])
+    facts.puzzle = exhibits(by_key, lines)
     return facts

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from assets.evaluation import sections
+from assets.evaluation import puzzle, sections
 from assets.evaluation.facts import Facts, gather
 from assets.evaluation.lineage import Node, ancestry, finder
 from assets.evaluation.style import CSS
@@ -26,8 +26,9 @@ def build_report(
 ) -> Output:
     """Write `report.html` about every checkpoint that `recipe["line"]` names.
 
-    Inputs are the checkpoints, their benchmarks, and whatever data assets the page counts. The
-    lineage of the last checkpoint is followed through the warehouse at `execution["home"]`.
+    Inputs are the checkpoints, their benchmarks, and whatever assets of Puzzle and of data
+    the page shows. The lineage of the last checkpoint is followed through the warehouse at
+    `execution["home"]`.
     """
     facts = gather(inputs, recipe)
     final_key = recipe["line"][-1][1]
@@ -59,6 +60,7 @@ def page(facts: Facts, nodes: list[Node]) -> str:
         "Along the line": sections.along_the_line(facts),
         "Thinking and depth": sections.by_depth(facts),
         "Architectures": sections.architectures(facts),
+        "Puzzle": puzzle.section(facts.puzzle),
         "Reinforcement learning": sections.reinforcement(facts),
         "Data": sections.data(facts),
         "Lineage": sections.lineage(nodes),

@@ -77,6 +77,10 @@ pre { background: var(--card); border: 1px solid var(--faint); border-radius: 12
 pre code { background: none; padding: 0; }
 section > .card { margin-top: 18px; }
 .gap { margin-top: 14px; }
+.picture { background: #fff; border-radius: 10px; padding: 8px; margin: 14px 0; overflow-x: auto;
+  border: 1px solid var(--faint); }
+.picture img { display: block; margin: 0 auto; max-width: 100%; height: auto; }
+dl.numbers { grid-template-columns: repeat(2, auto 1fr); gap: 5px 28px; max-width: 760px; }
 footer { margin-top: 72px; padding-top: 20px; border-top: 1px solid var(--faint);
   color: var(--soft); font-size: 13px; }
 svg { display: block; max-width: none; } svg text { fill: var(--ink); font-size: 11.5px; }
@@ -116,6 +120,7 @@ svg .inside { fill: #fff; font-size: 9.5px; font-weight: 600; }
 @media (max-width: 640px) { main { padding: 32px 16px 64px; }
 h1 { font-size: 31px; }
 h2 { margin-top: 52px; }
+dl.numbers { grid-template-columns: auto 1fr; }
 }
 @media print { .card { box-shadow: none; break-inside: avoid; } nav { display: none; } }
 """

@@ -4,13 +4,13 @@ The parallel form x + Σ_k FFN_k(η_k(x)) of a run is one SwiGLU FFN with gate a
 side by side (arXiv 2503.18908, Theorem 3.1). Here each layer keeps its own norm's scale w_k, folded
 into its gate and up columns, so that the fused layer equals the parallel form exactly; the paper
 uses the last layer's norm for all. Only parallel for sequential is an approximation: `dependency`
-measures how good. Knows models; which runs to fuse is decided in `fusion_plan.py`.
+and `reversed_order` tell how good. Knows models; which runs to fuse is decided in `fusion_plan.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 def fuse(
-    model: HeterogeneousLlamaForCausalLM, runs: Sequence[Sequence[int]]
+    model: HeterogeneousLlamaForCausalLM,
+    runs: Sequence[Sequence[int]],
+    norms: Literal["own", "last"] = "own",
 ) -> HeterogeneousLlamaForCausalLM:
     """A new model with each run of attention-free layers as one layer, exactly the parallel form.
 
@@ -30,6 +32,8 @@ def fuse(
 
     Args:
         runs: lists of consecutive layer indices, in the given model's numbering.
+        norms: `own`: every FFN keeps its norm, y = x + Σ_k FFN_k(η_k(x)); `last`: all take that of
+            the run's last FFN n, y = x + Σ_k FFN_k(η_n(x)), the paper's form, for comparison.
 
     Raises:
         ValueError: a run is not consecutive or overlaps another, or a layer of it does not exist,
@@ -48,7 +52,7 @@ def fuse(
             continue
         weights = model.model.layers[layer].state_dict()
         if layer in starts:
-            weights = _fused(model, starts[layer])
+            weights = _fused(model, starts[layer], norms)
             width = sum(given[each]["ffn"]["intermediate_size"] or 0 for each in starts[layer])
             ffn = {"kind": "full" if width else "noop", "intermediate_size": width or None}
             config = {"attention": config["attention"], "ffn": ffn}
@@ -67,6 +71,29 @@ def new_indices(layers: int, runs: Sequence[Sequence[int]]) -> list[int]:
         index += int(layer not in inside)
         indices.append(index)
     return indices
+
+
+def reversed_order(
+    model: HeterogeneousLlamaForCausalLM, run: Sequence[int]
+) -> HeterogeneousLlamaForCausalLM:
+    """A new model with a run's layers in reverse order: the cheap pre-test of fusing them.
+
+    Layers that do not mind each other's order do not need each other's output either, so where the
+    reversed model is about as good as the given one, the fused one is too (arXiv 2503.18908).
+
+    Raises:
+        ValueError: a run that could not be fused, as in `fuse`.
+    """
+    from assets.puzzle.halves import fill
+    from resources.models.config import HeterogeneousLlamaConfig
+
+    _check(model, [run])
+    configs = list(model.config.block_configs or [])
+    order = list(range(len(configs)))
+    order[run[0] : run[-1] + 1] = reversed(run)
+    values = model.config.to_dict() | {"block_configs": [configs[layer] for layer in order]}
+    weights = [model.model.layers[layer].state_dict() for layer in order]
+    return fill(model, HeterogeneousLlamaConfig(**values), weights)
 
 
 def dependency(model: HeterogeneousLlamaForCausalLM, data: Sequences, batch: int = 8) -> np.ndarray:
@@ -105,27 +132,29 @@ def _distance(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return torch.where(nothing, torch.zeros_like(cosine), 1 - cosine).clamp_min(0)
 
 
-def _fused(model: HeterogeneousLlamaForCausalLM, run: Sequence[int]) -> dict[str, torch.Tensor]:
+def _fused(
+    model: HeterogeneousLlamaForCausalLM, run: Sequence[int], norms: str
+) -> dict[str, torch.Tensor]:
     """The weights of the layer that replaces a run."""
     import torch
 
-    parts = [
-        model.model.layers[layer] for layer in run if model.model.layers[layer].mlp is not None
-    ]
+    layers: list[Any] = [model.model.layers[layer] for layer in run]
+    parts = [layer for layer in layers if layer.mlp is not None]
     if not parts:
         return {}
-    weights: dict[str, torch.Tensor] = {
-        "post_attention_layernorm.weight": torch.ones_like(parts[0].post_attention_layernorm.weight)
-    }
+    scales = [part.post_attention_layernorm.weight for part in parts]
+    # Norms differ in their scale alone (one epsilon a model), so a scale can move into the columns.
+    shared = torch.ones_like(scales[-1]) if norms == "own" else scales[-1].detach().clone()
+    weights: dict[str, torch.Tensor] = {"post_attention_layernorm.weight": shared}
     for name in ("gate_proj", "up_proj"):
-        weights[f"mlp.{name}.weight"] = torch.cat(
-            [
-                getattr(part.mlp, name).weight * part.post_attention_layernorm.weight
-                for part in parts
-            ]
-        ).detach()
-        if getattr(parts[0].mlp, name).bias is not None:
-            biases = [getattr(part.mlp, name).bias for part in parts]
+        projections = [getattr(part.mlp, name) for part in parts]
+        columns = [
+            projection.weight * scale if norms == "own" else projection.weight
+            for projection, scale in zip(projections, scales, strict=True)
+        ]
+        weights[f"mlp.{name}.weight"] = torch.cat(columns).detach()
+        if projections[0].bias is not None:
+            biases = [projection.bias for projection in projections]
             weights[f"mlp.{name}.bias"] = torch.cat(biases).detach()
     down = [part.mlp.down_proj for part in parts]
     weights["mlp.down_proj.weight"] = torch.cat([each.weight for each in down], dim=1).detach()

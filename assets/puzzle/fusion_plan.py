@@ -2,18 +2,21 @@
 
 Plans windows of low dependency inside attention-free runs, fuses them and measures the KL to the
 parent before and after. Knows checkpoints, tables and the recipe's fusion section; the algebra is
-in `fusion.py`.
+in `fusion.py`, what else is measured in `fusion_tests.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from warehouse.store import Artifact, Output
+
+if TYPE_CHECKING:
+    from assets.puzzle.calibration import Sequences
 
 
 def fuse_checkpoint(
@@ -24,22 +27,34 @@ def fuse_checkpoint(
 ) -> Output:
     """The fused checkpoint as files; table `architectures` says which layer went into which.
 
-    Inputs: parent, assembled, architecture, corpus. Recipe: the fusion section. Where the
-    architecture has no run to fuse, the model is copied and `fused_runs` is 0.
+    Inputs: parent, assembled, architecture, corpus. Recipe: the fusion section, whose windows name
+    the parent's layers. Table `fusion_tests` is that of `pretests`. Where there is no run to fuse,
+    the model is copied and `fused_runs` is 0. Runs that the search chose are one layer of the
+    assembled model already; they may become part of longer ones.
     """
     from assets.puzzle.architecture import architecture_table, ffn_share
     from assets.puzzle.calibration import sequences
     from assets.puzzle.fusion import dependency, fuse, new_indices
+    from assets.puzzle.fusion_tests import latency, pretests
     from assets.puzzle.pictures import architecture_strip, dependency_matrix
+    from assets.puzzle.runs import layer_indices
     from assets.puzzle.scores import intervals, model_kl
     from resources.models.loading import load, save
 
     device = execution.get("device", "cpu")
     model = load(inputs["assembled"].path(), device=device)
     parent = load(inputs["parent"].path(), device=device)
+    blocks = model.config.block_configs or []
+    rows = inputs["architecture"].table("architectures").sort_by("layer").to_pylist()
+    held = layer_indices(rows)
+    if held[-1] + 1 != len(blocks):
+        raise ValueError(
+            f"{inputs['architecture'].key} makes {held[-1] + 1} layers, {inputs['assembled'].key} "
+            f"has {len(blocks)}: assemble that architecture"
+        )
     corpus = inputs["corpus"].table("corpus", columns=["text_ids"])
 
-    def data(share: str) -> Any:
+    def data(share: str) -> Sequences:
         return sequences(
             corpus,
             share,
@@ -50,33 +65,38 @@ def fuse_checkpoint(
 
     matrix = dependency(model, data("score"))
     runs = plan_runs(
-        model.config.block_configs or [],
+        blocks,
         matrix,
         min_run=recipe["min_run"],
         max_run=recipe["max_run"],
         leave_last=recipe["leave_last"],
         max_dependency=recipe["max_dependency"],
-        windows=recipe["windows"],
+        windows=None if recipe["windows"] is None else in_model(recipe["windows"], held),
+        sizes=[held.count(layer) for layer in range(len(blocks))],
     )
+    name = recipe["asset_key"].split("/")[0]
+    tests = pretests(name, parent, model, runs, held, data("score"), recipe["seed"])
     fused = fuse(model, runs)
     held_out = data("held_out")
     before = model_kl(parent, model, held_out)
     after = model_kl(parent, fused, held_out) if runs else before
     low, high = intervals(after, recipe["seed"])
     save(fused, workdir / "checkpoint", inputs["assembled"].path())
-    name = recipe["asset_key"].split("/")[0]
-    rows = inputs["architecture"].table("architectures").sort_by("layer").to_pylist()
-    indices = new_indices(len(rows), runs)
-    members = {layer for run in runs for layer in run}
+    place = new_indices(len(blocks), runs)
+    indices = [place[layer] for layer in held]
+    layers = range(indices[-1] + 1)
     within = [matrix[i, j] for run in runs for i in run for j in run if i < j]
+    shared = [index if indices.count(index) > 1 else None for index in indices]
+    times = {}
+    if runs:
+        times = latency(
+            {"before": model, "after": fused},
+            tokens=recipe["sequence_length"],
+            seed=recipe["seed"],
+            threads=execution.get("threads"),
+        )
     return Output(
-        tables={
-            "architectures": architecture_table(
-                name,
-                rows,
-                [index if layer in members else None for layer, index in enumerate(indices)],
-            )
-        },
+        tables={"architectures": architecture_table(name, rows, shared), "fusion_tests": tests},
         files={"": workdir / "checkpoint"},
         metrics={
             "kl": float(after.mean()),
@@ -84,12 +104,13 @@ def fuse_checkpoint(
             "kl_high": float(high),
             "kl_before": float(before.mean()),
             "fused_runs": float(len(runs)),
-            "fused_layers": float(len(members)),
-            "layers_before": float(len(indices)),
-            "layers": float(indices[-1] + 1),
+            "fused_layers": float(len(shared) - shared.count(None)),
+            "layers_before": float(len(blocks)),
+            "layers": float(len(layers)),
             "max_dependency": float(max(within, default=0.0)),
             "parameters": float(fused.num_parameters()),
         },
+        observations=times,
         images={
             "dependency": dependency_matrix(f"{name}: dependency between layers", matrix),
             "architecture": architecture_strip(
@@ -105,15 +126,34 @@ def fuse_checkpoint(
                         for row, index in zip(rows, indices, strict=True)
                         if index == layer
                     )
-                    for layer in range(indices[-1] + 1)
+                    for layer in layers
                 ],
-                marks=[
-                    any(indices[run[0]] == layer for run in runs)
-                    for layer in range(indices[-1] + 1)
-                ],
+                marks=[indices.count(layer) > 1 for layer in layers],
             ),
         },
     )
+
+
+def in_model(windows: Sequence[Sequence[int]], held: Sequence[int]) -> list[list[int]]:
+    """Windows of the parent's layers as windows of the assembled model's, which may be fewer.
+
+    Raises:
+        ValueError: a layer beyond the last, or a window that ends inside a layer the search fused.
+    """
+    found = []
+    for first, last in windows:
+        if last >= len(held):
+            raise ValueError(
+                f"window [{first}, {last}]: the parent has layers 0 to {len(held) - 1}"
+            )
+        for inside, outside in ((first, first - 1), (last, last + 1)):
+            if 0 <= outside < len(held) and held[inside] == held[outside]:
+                raise ValueError(
+                    f"window [{first}, {last}] cuts the run that layers {inside} and {outside} are "
+                    "in, which the search fused: give a window that holds all of it or nothing"
+                )
+        found.append([held[first], held[last]])
+    return found
 
 
 def plan_runs(
@@ -125,6 +165,7 @@ def plan_runs(
     leave_last: bool = True,
     max_dependency: float,
     windows: Sequence[Sequence[int]] | None = None,
+    sizes: Sequence[int] | None = None,
 ) -> list[list[int]]:
     """Runs to fuse: as many layers as possible into windows that depend little on each other.
 
@@ -136,13 +177,17 @@ def plan_runs(
     Args:
         matrix: `[L, L]` from `fusion.dependency`.
         windows: [first, last] pairs that replace the planning (`fuse` checks them).
+        sizes: how many layers of the parent a layer is made of, for `min_run` and `max_run`; one
+            by default.
     """
     if windows is not None:
         return [list(range(first, last + 1)) for first, last in windows]
+    made_of = dict(enumerate(sizes or [1] * len(block_configs)))
     runs: list[list[int]] = []
     for stretch in attention_free(block_configs):
         layers = stretch[:-1] if leave_last else stretch
-        runs += _windows(layers, matrix, min_run, max_run or len(layers), max_dependency)
+        longest = max_run or sum(made_of.values())
+        runs += _windows(layers, matrix, made_of, min_run, longest, max_dependency)
     return runs
 
 
@@ -158,18 +203,25 @@ def attention_free(block_configs: Sequence[Mapping[str, Any]]) -> list[list[int]
 
 
 def _windows(
-    layers: list[int], matrix: np.ndarray, shortest: int, longest: int, limit: float
+    layers: list[int],
+    matrix: np.ndarray,
+    sizes: Mapping[int, int],
+    shortest: int,
+    longest: int,
+    limit: float,
 ) -> list[list[int]]:
     """The cut of a stretch with the fewest layers left, then the least dependency (dynamic)."""
     best: list[tuple[int, float, list[list[int]]]] = [(0, 0.0, [])]
     for end in range(1, len(layers) + 1):
         count, total, cut = best[end - 1]
         options = [(count + 1, total, cut)]
-        for size in range(shortest, min(longest, end) + 1):
-            window = layers[end - size : end]
+        for start in range(end - 2, -1, -1):
+            window = layers[start:end]
             inside = [matrix[i, j] for i in window for j in window if i < j]
-            if max(inside) <= limit:
-                count, total, cut = best[end - size]
+            if shortest <= sum(sizes[layer] for layer in window) <= longest and (
+                max(inside) <= limit
+            ):
+                count, total, cut = best[start]
                 options.append((count + 1, total + float(sum(inside)), [*cut, window]))
         best.append(min(options, key=lambda option: option[:2]))
     return best[-1][2]

@@ -1,15 +1,15 @@
-"""FFN Fusion: the fused layer equals the parallel form, and plans keep their promises."""
+"""FFN Fusion: the fused layer equals the parallel form, and what the pre-tests measure."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from assets.puzzle.fusion import dependency, fuse, new_indices
-from assets.puzzle.fusion_plan import attention_free, plan_runs
+from assets.puzzle.fusion import dependency, fuse, new_indices, reversed_order
 from resources.models.modeling import HeterogeneousLlamaForCausalLM
 from tests.assets.puzzle import tiny
 
@@ -42,12 +42,45 @@ def test_fused_equals_parallel(bias: bool) -> None:
     fused = fuse(given, [[1, 2, 3]])
     layer = fused.model.layers[1]
     assert len(fused.model.layers) == 3
-    assert layer.mlp.gate_proj.weight.shape == (38, 16)
+    for name in ("gate_proj", "up_proj"):
+        assert getattr(layer.mlp, name).weight.shape == (38, 16)
+        assert not bias or getattr(layer.mlp, name).bias.shape == (38,)
     assert layer.mlp.down_proj.weight.shape == (16, 38)
     assert fused.config.block_configs[1]["ffn"]["intermediate_size"] == 38
     hidden = torch.randn(2, 5, 16, dtype=torch.float64)
     expected = parallel(given, [1, 2, 3], hidden)
     assert (layer(hidden, None) - expected).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_last_norm_for_all_is_the_form_of_the_paper(bias: bool) -> None:
+    given = model(12, 20, 6, mlp_bias=bias)
+    layers = given.model.layers
+    fused = fuse(given, [[1, 2, 3]], norms="last")
+    hidden = torch.randn(2, 5, 16, dtype=torch.float64)
+    normed = layers[3].post_attention_layernorm(hidden)
+    expected = hidden + sum(layers[index].mlp(normed) for index in (1, 2, 3))
+    assert (fused.model.layers[1](hidden, None) - expected).abs().max() < 1e-12
+    assert (expected - parallel(given, [1, 2, 3], hidden)).abs().max() > 1e-3
+    # with equal norms both forms are one
+    with torch.no_grad():
+        for index in (1, 2):
+            layers[index].post_attention_layernorm.weight.copy_(
+                layers[3].post_attention_layernorm.weight
+            )
+    one, other = (fuse(given, [[1, 2, 3]], norms=norms) for norms in ("own", "last"))
+    difference = one.model.layers[1](hidden, None) - other.model.layers[1](hidden, None)
+    assert difference.abs().max() < 1e-12
+
+
+def test_the_fused_norm_has_the_epsilon_of_the_others() -> None:
+    given = model(12, 20, rms_norm_eps=1e-3)
+    fused = fuse(given, [[1, 2]])
+    assert fused.model.layers[1].post_attention_layernorm.variance_epsilon == 1e-3
+    # small states, where the epsilon shows
+    hidden = torch.randn(2, 5, 16, dtype=torch.float64) * 1e-2
+    difference = fused.model.layers[1](hidden, None) - parallel(given, [1, 2], hidden)
+    assert difference.abs().max() < 1e-12
 
 
 def test_other_layers_and_the_given_model_stay() -> None:
@@ -161,18 +194,69 @@ def test_dependency_by_removal() -> None:
     assert matrix[1, 3] > 1e-3
 
 
-def test_plans() -> None:
-    attention = [1, 0, 0, 0, 0, 1, 0, 0, 1, 0]
-    blocks = [FULL if kept else ffn(12) for kept in attention]
-    assert attention_free(blocks) == [[1, 2, 3, 4], [6, 7], [9]]
-    calm = np.zeros((10, 10))
-    assert plan_runs(blocks, calm, max_dependency=0.5) == [[1, 2, 3]]
-    assert plan_runs(blocks, calm, max_dependency=0.5, leave_last=False) == [[1, 2, 3, 4], [6, 7]]
-    two = plan_runs(blocks, calm, max_dependency=0.5, leave_last=False, max_run=2)
-    assert two == [[1, 2], [3, 4], [6, 7]]
-    tense = calm.copy()
-    tense[1, 2] = 0.9
-    assert plan_runs(blocks, tense, max_dependency=0.5, leave_last=False) == [[2, 3, 4], [6, 7]]
-    assert plan_runs(blocks, calm, max_dependency=0.5, min_run=4) == []
-    assert plan_runs(blocks, calm, max_dependency=0.5, windows=[[2, 4]]) == [[2, 3, 4]]
-    assert plan_runs([FULL] * 3, np.zeros((3, 3)), max_dependency=0.5) == []
+def test_reversed_order_runs_the_layers_backwards() -> None:
+    given, batch = model(12, 20, 6), tiny.data()
+    turned = reversed_order(given, [1, 2, 3])
+    widths = [block["ffn"]["intermediate_size"] for block in turned.config.block_configs]
+    assert widths == [24, 6, 20, 12, 24]
+    hidden, context = batch.context(given)
+    for index in (0, 3, 2, 1, 4):
+        hidden = given.model.layers[index](hidden, context)
+    expected = given.lm_head(given.model.norm(hidden))
+    assert torch.equal(tiny.logits(turned, batch), expected)
+    assert not torch.equal(tiny.logits(given, batch), expected)
+    twice = reversed_order(turned, [1, 2, 3])
+    assert torch.equal(tiny.logits(twice, batch), tiny.logits(given, batch))
+    with pytest.raises(ValueError, match="full attention"):
+        reversed_order(given, [0, 1])
+
+
+def test_dependency_by_hand() -> None:
+    """Two layers on the state (1, 1), whose rms is 1: layer 0 adds (6, 0).
+
+    Layer 1 adds the squares of its normed input: (7, 1) / 5 gives (1.96, 0.04), and (1, 1) without
+    layer 0 gives (1, 1), so the cosine is 2 / (sqrt 2 * sqrt(1.96^2 + 0.04^2)).
+    """
+    given = tiny.parent(
+        2,
+        blocks=[ffn(1), ffn(2)],
+        hidden_size=2,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+        head_dim=2,
+        hidden_act="relu",
+        rms_norm_eps=0.0,
+    )
+    first, second = (layer.mlp for layer in given.model.layers)
+    one = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    with torch.no_grad():
+        given.model.embed_tokens.weight.fill_(1.0)
+        for layer in given.model.layers:
+            layer.post_attention_layernorm.weight.fill_(1.0)
+        first.gate_proj.weight.copy_(one)
+        first.up_proj.weight.copy_(one)
+        first.down_proj.weight.copy_(6 * one.T)
+        for projection in (second.gate_proj, second.up_proj, second.down_proj):
+            projection.weight.copy_(torch.eye(2))
+    matrix = dependency(given, tiny.data())
+    expected = 1 - 2 / (math.sqrt(2) * math.hypot(1.96, 0.04))
+    assert matrix == pytest.approx(np.array([[0, expected], [0, 0]]), abs=1e-12)
+
+
+def test_dependency_is_that_of_a_model_without_the_layer() -> None:
+    given, batch = model(12, 20, 6), tiny.data()
+    matrix = dependency(given, batch, batch=3)
+    hidden, context = batch.context(given)
+
+    def contributions(removed: int | None) -> dict[int, torch.Tensor]:
+        state, added = hidden, {}
+        for index, layer in enumerate(given.model.layers):
+            if index != removed:
+                added[index] = layer(state, context) - state
+                state = state + added[index]
+        return added
+
+    whole = contributions(None)
+    for i, j in ((0, 1), (0, 4), (1, 3), (2, 4)):
+        cosine = torch.nn.functional.cosine_similarity(whole[j], contributions(i)[j], dim=-1)
+        assert matrix[i, j] == pytest.approx(float((1 - cosine).mean()), abs=1e-12)

@@ -1,0 +1,163 @@
+"""The report's Puzzle section: what artifacts show is on the page, what is missing is left out."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from assets.evaluation.assets import specs
+from assets.evaluation.checks import report_self_contained
+from assets.evaluation.facts import Facts
+from assets.evaluation.lineage import Node
+from assets.evaluation.puzzle import ASSETS, exhibits, section
+from assets.evaluation.report import page
+from assets.puzzle import pictures
+from assets.puzzle.assets import specs as puzzle_specs
+from assets.puzzle.fusion_tests import TEST_SCHEMA
+from resources.recipe.loading import load as load_recipe
+from tests.assets.evaluation.test_report import Page
+from tests.assets.rl import support
+from warehouse.store import Artifact, Output, Store
+
+STRIP = pictures.architecture_strip("ultra", [1, 0, 0], [1, 0.5, 3.5], [False, False, True])
+FRONT = pictures.pareto_front("ultra", "parameters", [1, 2], [3, 1], (2, 1))
+DEPENDENT = {"kl_sequential": 0.2, "kl_reversed": 0.5, "kl_parallel": 0.6, "kl_last_norm": 0.61}
+CALM = {"kl_sequential": 0.2, "kl_reversed": 0.201, "kl_parallel": 0.199, "kl_last_norm": 0.3}
+TESTS = [
+    {"run": [1, 2, 3], "ci_low": 0.3, "ci_high": 0.5, **DEPENDENT}
+    | {"last_norm_ci_low": -0.02, "last_norm_ci_high": 0.04},
+    {"run": [5, 6], "ci_low": -0.01, "ci_high": 0.01, **CALM}
+    | {"last_norm_ci_low": 0.05, "last_norm_ci_high": 0.15},
+]
+TIMES = {
+    "prefill_seconds_before": 0.02,
+    "prefill_seconds_after": 0.019,
+    "decode_seconds_before": 0.004,
+    "decode_seconds_after": 0.003,
+}
+
+
+def baseline(method: str, kl: float, objective: float, parameters: int) -> dict[str, object]:
+    row = {"model": "ultra", "method": method, "objective": objective, "kl": kl}
+    row |= {"ci_low": kl - 0.1, "ci_high": kl + 0.1, "parameters": parameters, "feasible": True}
+    return row
+
+
+BASELINES = [
+    baseline("search", 0.5, 0.6, 1_900_000),
+    baseline("marginal greedy", 0.7, 0.65, 1_800_000),
+    {**dict.fromkeys(baseline("", 0, 0, 0)), "method": "best uniform", "feasible": False},
+    baseline("random 1", 3.0, 2.0, 1_700_000),
+    baseline("random 2", 2.0, 2.5, 1_700_000),
+]
+POINTS = [
+    {"model": "ultra", "column": "parameters", "value": value, "objective": objective}
+    for value, objective in ((1.5e6, 2.0), (2e6, 0.5))
+]
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
+    """Ultra's architecture and fused checkpoint, and a checkpoint without any of it."""
+    store = Store(tmp_path_factory.mktemp("home"))
+    shares = {f"cost_{index}_share": 0.5 for index in range(8)}
+    rows = [dict.fromkeys(TEST_SCHEMA.names) | row for row in TESTS]
+    outputs = {
+        "ultra/architecture": Output(
+            images={"architecture": STRIP, "pareto": FRONT},
+            metrics={"kl": 0.1234, "parameters": 1.94e6, "proven": 1.0, **shares},
+        ),
+        "ultra/fused": Output(
+            tables={"fusion_tests": pa.Table.from_pylist(rows, schema=TEST_SCHEMA)},
+            metrics={"kl": 0.5},
+            observations={**TIMES, "latency_setting": {"tokens": 8}, "seconds": 3.0},
+        ),
+        "nano/parent": Output(metrics={"kl": 0.0}),
+    }
+    return {key: support.publish(store, key, output) for key, output in outputs.items()}
+
+
+def test_pictures_and_numbers_are_on_the_page(artifacts: dict[str, Artifact]) -> None:
+    found = exhibits(artifacts, ["ultra", "nano"])
+    assert {model: [one.asset for one in line] for model, line in found.items()} == {
+        "ultra": ["architecture", "fused"]
+    }
+    html = section(found)
+    for picture in (STRIP, FRONT):
+        assert base64.b64encode(picture).decode() in html
+    for words in ("1.94 M", "50.0 %", "<dd>yes</dd>", "Ultra: FFN Fusion", "cost 7 share"):
+        assert words in html
+    assert "Predicted and measured" not in html
+
+
+def test_runs_say_what_is_within_noise(artifacts: dict[str, Artifact]) -> None:
+    html = section(exhibits(artifacts, ["ultra"]))
+    assert "<td>1 to 3</td>" in html and "<td>5 to 6</td>" in html
+    assert "+0.4 (+0.3 to +0.5)" in html
+    assert "+0.01 (-0.02 to +0.04, within noise)" in html
+    assert "-0.001 (-0.01 to +0.01, within noise)" in html
+    assert "+0.101 (+0.05 to +0.15)" in html
+    # a token in 3 ms and no longer in 4
+    assert "25.0 %" in html
+
+
+def test_ways_to_choose_stand_beside_the_front(
+    artifacts: dict[str, Artifact], tmp_path: Path
+) -> None:
+    tables = {"search_baselines": pa.Table.from_pylist(BASELINES)}
+    study = support.publish(Store(tmp_path), "ultra/search_study", Output(tables=tables))
+    front = support.publish(
+        Store(tmp_path),
+        "ultra/architecture",
+        Output(images={"pareto": FRONT}, tables={"pareto": pa.Table.from_pylist(POINTS)}),
+    )
+    both = {"ultra/search_study": study, "ultra/architecture": front}
+    found = exhibits(both, ["ultra"])["ultra"]
+    drawn = pictures.pareto_front(
+        "ultra: least sum of scores by parameters",
+        "parameters",
+        [1.5e6, 2e6],
+        [2.0, 0.5],
+        (1.9e6, 0.6),
+        {"marginal greedy": (1.8e6, 0.65)},
+    )
+    assert found[0].pictures == {"pareto": drawn}
+    html = section({"ultra": found})
+    for words in ("0.6 to 0.8", "<td>none within the limits</td>", "random, 2 times", "2 to 3"):
+        assert words in html
+    alone = exhibits({"ultra/architecture": front}, ["ultra"])["ultra"]
+    assert alone[0].pictures == {"pareto": FRONT}
+
+
+def test_the_page_holds_it_all(artifacts: dict[str, Artifact], tmp_path: Path) -> None:
+    nodes = [Node("ultra/fused", "puzzle", "0", 0, ())]
+    facts = Facts("test", {}, {}, puzzle=exhibits(artifacts, ["ultra"]))
+    html = page(facts, nodes)
+    reader = Page()
+    reader.feed(html)
+    assert not reader.open
+    assert reader.tags.count("img") == 2
+    assert 'href="#puzzle"' in html
+    (tmp_path / "report.html").write_text(html)
+    store = Store(tmp_path / "home")
+    made = support.publish(
+        store, "evaluation/report", Output(files={"report.html": tmp_path / "report.html"})
+    )
+    assert report_self_contained(made, {}).passed
+    assert "Puzzle" not in page(Facts("test", {}, {}), nodes)
+
+
+@pytest.mark.parametrize("name", ["tiny", "smoke", "paper"])
+def test_the_report_reads_what_the_stage_makes(name: str) -> None:
+    recipe = load_recipe(name, check_paths=False)
+    (report,) = [spec for spec in specs(recipe) if spec.key == "evaluation/report"]
+    made = {spec.key for spec in puzzle_specs(recipe)}
+    wanted = {key for key in made if key.split("/")[1] in ASSETS}
+    assert wanted <= set(report.inputs.values())
+    for model, parts in recipe.models.items():
+        there = parts.puzzle is not None
+        for asset in ("architecture", "block_scores"):
+            assert (f"{model}/{asset}" in report.inputs.values()) == there
