@@ -190,12 +190,19 @@ def test_seconds_of_another_machine_are_not_compared(
     assert len(times) == 4 and all(row["measured"] is row["ratio"] is None for row in times)
 
 
-def test_a_fused_layer_is_not_among_the_costs(store: Store) -> None:
+def test_a_layer_that_the_search_fused_costs_what_its_width_does(store: Store) -> None:
     shape, costs = Shape.of(parent_config().to_dict()), store.current("super/block_costs")
     assert costs is not None
+    rows = costs.table("block_costs").to_pylist()
     blocks = blocks_of(shape, [("full", "full"), ("noop", "ratio_200")])
-    with pytest.raises(predicted.PredictionError, match=r"layer 1, .*48.* before fusion"):
-        predicted.chosen_rows(blocks, costs.table("block_costs").to_pylist(), shape)
+    found = predicted.chosen_rows(blocks, rows, shape)
+    assert (found[1]["layer"], found[1]["attention"], found[1]["ffn"]) == (1, "noop", "ratio_200")
+    # A norm of 16 and three matrices of 16 x 48, nothing kept for attention.
+    assert found[1]["parameters"] == 16 + 3 * 16 * 48
+    assert found[1]["kv_bytes_per_token"] == 0
+    other = blocks_of(shape, [("full", "ratio_200")])
+    with pytest.raises(predicted.PredictionError, match="layer 0, .*48.* before fusion"):
+        predicted.chosen_rows(other, rows, shape)
 
 
 def test_a_file_gives_the_same_profile(store: Store, tmp_path: Path) -> None:
