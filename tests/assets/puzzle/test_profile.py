@@ -201,7 +201,7 @@ def test_a_layer_that_the_search_fused_costs_what_its_width_does(store: Store) -
     assert found[1]["parameters"] == 16 + 3 * 16 * 48
     assert found[1]["kv_bytes_per_token"] == 0
     other = blocks_of(shape, [("full", "ratio_200")])
-    with pytest.raises(predicted.PredictionError, match="layer 0, .*48.* before fusion"):
+    with pytest.raises(predicted.PredictionError, match=r"layer 0, .*48.* before fusion"):
         predicted.chosen_rows(other, rows, shape)
 
 
