@@ -19,6 +19,7 @@ STAGES = (
     "sft",
     "rl_data",
     "rl",
+    "serving",
     "evaluation",
 )
 

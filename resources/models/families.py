@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from resources.models import nemotron_nas_layout
+
 # All supported families store their parts under Llama's names, so the names stand here once.
 EMBEDDING, NORM, HEAD = "model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"
 
@@ -47,13 +49,15 @@ class Family:
 
     `defaults` are the values of its configuration class that differ from Llama's and hold when
     a key is absent; `fixed` is what its layers always have; `window` gives the number of positions
-    a token attends to where a sliding window is switched on, else None.
+    a token attends to where a sliding window is switched on, else None. `translate` gives the
+    values under Llama's keys where the family has other ones.
     """
 
     model_type: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     window: Callable[[Mapping[str, Any]], int | None] = lambda values: None
+    translate: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
 
 
 def _qwen2_window(values: Mapping[str, Any]) -> int | None:
@@ -99,6 +103,7 @@ _FAMILIES = (
         fixed={**_NO_BIAS, "qkv_bias": True},
         window=_qwen2_window,
     ),
+    Family(nemotron_nas_layout.FAMILY, translate=nemotron_nas_layout.convert),
     Family("heterogeneous_llama"),
 )
 FAMILIES = {family.model_type: family for family in _FAMILIES}
@@ -121,7 +126,7 @@ def convert(values: Mapping[str, Any]) -> dict[str, Any]:
         )
     if "quantization_config" in values:
         raise ValueError("quantized weights are not supported: give a bf16 checkpoint")
-    values = {**family.defaults, **values, **family.fixed}
+    values = {**family.defaults, **family.translate(values), **family.fixed}
     window = family.window(values)
     if window is not None and window < values["max_position_embeddings"]:
         raise ValueError(

@@ -74,7 +74,7 @@ def test_absent_keys_mean_what_they_mean_to_the_family(name: str) -> None:
         (
             {"model_type": "qwen3"},
             "'qwen3' is not supported because it normalises queries and keys.*"
-            "supported are llama, mistral, qwen2, heterogeneous_llama",
+            "supported are llama, mistral, qwen2, nemotron-nas, heterogeneous_llama",
         ),
         ({"model_type": "mixtral", "num_local_experts": 8}, "because its FFNs are mixtures"),
         ({"model_type": "qwen2_moe", "num_experts": 60}, "because its FFNs are mixtures"),
@@ -126,4 +126,4 @@ def test_our_own_configurations_pass_unchanged() -> None:
     values = folders.heterogeneous(qkv_bias=True).config.to_dict()
     converted = convert(values)
     assert HeterogeneousLlamaConfig(**converted).to_dict() == values
-    assert set(FAMILIES) == {"llama", "mistral", "qwen2", "heterogeneous_llama"}
+    assert set(FAMILIES) == {"llama", "mistral", "qwen2", "nemotron-nas", "heterogeneous_llama"}

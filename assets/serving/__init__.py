@@ -1,0 +1,1 @@
+"""Serving: every model's final checkpoint in a layout that stock vLLM loads, compared there."""

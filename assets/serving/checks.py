@@ -1,0 +1,58 @@
+"""Checks of an export: the files are what vLLM will look for, and vLLM computes what we do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from warehouse.store import Artifact, CheckResult
+
+
+def layout_sound(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """Every tensor that the configuration demands is there, with its shape and type, and no other.
+
+    The server's own tokenizer and template also give the token ids that the model was trained on.
+    """
+    from transformers import AutoTokenizer
+
+    from assets.serving.export import conversations, prompts
+    from resources.models.loading import CheckpointError
+    from resources.models.nemotron_nas import check_layout
+
+    folder = artifact.path()
+    try:
+        found = check_layout(folder)
+    except CheckpointError as error:
+        return CheckResult("layout_sound", False, str(error))
+    seed = artifact.manifest["seed"]
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    theirs = [
+        tokenizer.apply_chat_template(one, add_generation_prompt=True, return_dict=False)
+        for one in conversations(8, seed)
+    ]
+    same = theirs == prompts(inputs["model"].path(), 8, seed)
+    return CheckResult(
+        "layout_sound",
+        same,
+        f"{found['tensors']} tensors, {found['parameters']:,} parameters; chat template "
+        + ("gives our token ids" if same else "gives other token ids than ours"),
+        {**found},
+    )
+
+
+def equal_in_vllm(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """Greedy tokens and log-probabilities in vLLM equal ours in float32.
+
+    Blocks where vLLM ran; where it is not installed this says that nothing was verified.
+    """
+    from assets.serving.export import prompts
+    from resources.engines.vllm_verify import VerificationError, verify
+
+    recipe, source = artifact.manifest["recipe"], inputs["model"].path()
+    asked = prompts(source, recipe["prompts"], artifact.manifest["seed"])
+    try:
+        found = verify(artifact.path(), source, asked, recipe["tokens"])
+    except VerificationError as error:
+        return CheckResult("equal_in_vllm", False, str(error))
+    return CheckResult(
+        "equal_in_vllm", found.equal, found.describe(), found.record(), blocking=found.verified
+    )

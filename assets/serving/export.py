@@ -1,0 +1,58 @@
+"""Export of a checkpoint for stock vLLM, and the prompts with which the export is compared.
+
+Writes the folder; what vLLM makes of it is asked in `checks.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warehouse.store import Artifact, Output
+
+if TYPE_CHECKING:
+    from resources.models.template import Message
+
+DEPTHS = {1: 1.0, 2: 1.0, 3: 1.0}
+
+
+def build_exported(
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+) -> Output:
+    """The checkpoint `inputs["model"]` as a nemotron-nas folder, in the dtype it is stored in.
+
+    Raises ExportError, with every reason, for a model that stock vLLM cannot run.
+    """
+    from resources.models.folders import stored_dtype
+    from resources.models.loading import load
+    from resources.models.nemotron_nas import check_layout, export
+
+    source, folder = inputs["model"].path(), workdir / "exported"
+    remarks = export(load(source, dtype=stored_dtype(source)), folder, source)
+    found = check_layout(folder)
+    return Output(
+        files={"": folder},
+        metrics={name: float(value) for name, value in found.items()},
+        observations={"remarks": remarks},
+    )
+
+
+def conversations(count: int, seed: object) -> list[list[Message]]:
+    """Seeded questions of all domains in turn, thinking on and off in turn."""
+    from resources.models.template import prompt_messages
+    from resources.tasks.generate import DOMAINS, stream
+
+    streams = [stream(domain, depths=DEPTHS, seed=seed) for domain in DOMAINS]
+    return [
+        prompt_messages(next(streams[index % len(streams)]).question, ("on", "off")[index % 2])
+        for index in range(count)
+    ]
+
+
+def prompts(folder: Path, count: int, seed: object) -> list[list[int]]:
+    """The conversations as token ids of the tokenizer in a checkpoint folder."""
+    from resources.models.loading import load_tokenizer
+    from resources.models.template import encode_prompts
+
+    return encode_prompts(load_tokenizer(folder), conversations(count, seed))

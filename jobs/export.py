@@ -1,0 +1,117 @@
+"""`heirloom export`: a checkpoint as a folder for an engine, compared with the original in vLLM."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.cli import CommandError
+from resources.store import home as homes
+
+if TYPE_CHECKING:
+    from warehouse.store import Artifact
+
+PROMPTS, TOKENS = 16, 32
+HEIRLOOM, LLAMA, NEMOTRON = "heirloom", "llama", "nemotron-nas"
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Write the folder and compare; 1 where vLLM disagrees or something is in the way."""
+    from jobs.keys import open_artifact
+    from resources.engines.vllm_verify import verify
+    from resources.recipe.loading import load
+
+    target = Path(arguments.directory).expanduser().absolute()
+    refuse_foreign(target)
+    home = homes.find(arguments.home).prepare()
+    recipe = load(homes.recipe_name(home, arguments.recipe))
+    artifact = checkpoint(open_artifact(home, recipe, arguments.model))
+    remarks = write(artifact, target, arguments.format)
+    size = sum(file.stat().st_size for file in target.iterdir())
+    print(
+        f"{artifact.key}@{artifact.data_version[:12]} as {arguments.format}, "
+        f"{size / 1e6:,.1f} MB: {target}"
+    )
+    for remark in remarks:
+        print(remark)
+    if arguments.format == HEIRLOOM:
+        print("the checkpoint's own files: there is nothing to compare")
+        return 0
+    if not arguments.verify:
+        print("not verified in vLLM: --no-verify")
+        return 0
+    from assets.serving.export import prompts
+
+    source = artifact.path()
+    asked = prompts(source, PROMPTS, recipe.family.seed)
+    found = verify(target, source, asked, TOKENS)
+    print(found.describe(), flush=True)
+    if found.verified and not found.equal:
+        raise CommandError(f"vLLM does not compute what {artifact.key} does: do not use {target}")
+    return 0
+
+
+def checkpoint(artifact: Artifact) -> Artifact:
+    """The artifact itself, where it is one; CommandError where it holds no checkpoint."""
+    if "config.json" not in artifact.manifest["files"]:
+        raise CommandError(
+            f"{artifact.key} is not a checkpoint; name one that `heirloom status` lists"
+        )
+    return artifact
+
+
+def refuse_foreign(target: Path) -> None:
+    """CommandError where `target` is a file, or a folder with content that no export wrote."""
+    from resources.models.folders import NOTE
+
+    if target.exists() and not target.is_dir():
+        raise CommandError(f"{target} is a file; name a folder")
+    if target.is_dir() and any(target.iterdir()) and not (target / NOTE).is_file():
+        raise CommandError(
+            f"{target} holds files that no export wrote; name an empty or a new folder"
+        )
+
+
+def write(artifact: Artifact, target: Path, format: str) -> list[str]:
+    """Write a checkpoint as one of `FORMATS`, over an earlier export; remarks for the reader."""
+    note = {
+        "asset_key": artifact.key,
+        "data_version": artifact.data_version,
+        "format": format,
+    }
+    return FORMATS[format](artifact.path(), target, note)
+
+
+def _nemotron_nas(source: Path, target: Path, note: Mapping[str, Any]) -> list[str]:
+    from resources.models.folders import stored_dtype
+    from resources.models.loading import load
+    from resources.models.nemotron_nas import export
+
+    return export(load(source, dtype=stored_dtype(source)), target, source, note=note)
+
+
+def _llama(source: Path, target: Path, note: Mapping[str, Any]) -> list[str]:
+    from resources.models.folders import stored_dtype
+    from resources.models.loading import load
+    from resources.models.padded import export
+
+    return export(load(source, dtype=stored_dtype(source)), target, source, note=note)
+
+
+def _heirloom(source: Path, target: Path, note: Mapping[str, Any]) -> list[str]:
+    from resources.models.folders import NOTE, write_json, written_aside
+
+    with written_aside(target) as aside:
+        shutil.copytree(source, aside, dirs_exist_ok=True)
+        write_json(aside / NOTE, dict(note))
+    return []
+
+
+FORMATS: dict[str, Callable[[Path, Path, Mapping[str, Any]], list[str]]] = {
+    NEMOTRON: _nemotron_nas,
+    LLAMA: _llama,
+    HEIRLOOM: _heirloom,
+}

@@ -1,0 +1,72 @@
+"""`heirloom serve`: stock vLLM's OpenAI-compatible server on a checkpoint, on loopback."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.cli import CommandError
+from resources.store import home as homes
+
+if TYPE_CHECKING:
+    from resources.store.home import Home
+    from warehouse.store import Artifact
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Serve until Ctrl-C; 0 after a clean stop, 1 when the server dies by itself."""
+    from jobs.export import checkpoint
+    from jobs.keys import open_artifact
+    from resources.engines.vllm import missing
+    from resources.engines.vllm_server import claim, serving
+    from resources.models.folders import stored_dtype
+    from resources.recipe.loading import load
+
+    reason = missing()
+    if reason is not None:
+        raise CommandError(reason)
+    claim(arguments.port)  # before anything is written
+    home = homes.find(arguments.home).prepare()
+    recipe = load(homes.recipe_name(home, arguments.recipe))
+    artifact = checkpoint(open_artifact(home, recipe, arguments.model))
+    folder = exported(home, artifact)
+    log = home.logs / f"serve-{arguments.port}.log"
+    for sign in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the first
+        signal.signal(sign, _interrupt)
+    print(f"starting vLLM on {folder} (log: {log})", flush=True)
+    try:
+        with serving(
+            folder,
+            arguments.model,
+            arguments.port,
+            log=log,
+            dtype=stored_dtype(folder),
+            extra=arguments.extra,
+        ) as server:
+            print(server.command)
+            print(f"{arguments.model} on {server.url}/v1  (Ctrl-C stops it)")
+            sys.stdout.flush()
+            server.process.wait()
+            code = server.process.returncode
+    except KeyboardInterrupt:
+        print("stopped", flush=True)
+        return 0
+    raise CommandError(f"vLLM stopped by itself (exit code {code}): see {log}")
+
+
+def exported(home: Home, artifact: Artifact) -> Path:
+    """The artifact in the nemotron-nas layout, in the home's `exports/`; written where missing."""
+    from jobs.export import NEMOTRON, write
+
+    name = f"{artifact.key.replace('/', '__')}-{artifact.data_version[:16]}"
+    folder = home.path / "exports" / name
+    if not folder.is_dir():  # it is there whole or not at all
+        write(artifact, folder, NEMOTRON)
+    return folder
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

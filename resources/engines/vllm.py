@@ -1,0 +1,51 @@
+"""vLLM as another process: whether it is there, and with what settings it runs on this machine.
+
+Imports nothing of vLLM, whose import takes seconds and changes torch's settings.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import sys
+
+KV_CACHE_BYTES = 64 << 20
+
+
+def missing() -> str | None:
+    """Why vLLM cannot be used here, or None when it can."""
+    if importlib.util.find_spec("vllm") is not None:
+        return None
+    return (
+        f"vLLM is not installed beside {sys.executable}: on x86-64 Linux without a GPU `make` "
+        "installs its CPU build; with a GPU, `pip install '.[gpu]'` does"
+    )
+
+
+def version() -> str:
+    """The installed vLLM's version, such as "0.32.0+cpu"; "unknown" for a source tree."""
+    try:
+        return importlib.metadata.version("vllm")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def on_cpu() -> bool:
+    """Whether the installed vLLM is a CPU build; it goes by its version itself."""
+    return "cpu" in version()
+
+
+def environment() -> dict[str, str]:
+    """What every vLLM process gets: no network, no statistics; on a CPU also no compilation.
+
+    One OpenMP thread: with more, threads that wait for each other take the cores from the rest.
+    """
+    chosen = {
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if on_cpu():
+        chosen |= {"OMP_NUM_THREADS": "1", "TORCH_COMPILE_DISABLE": "1"}
+    return chosen

@@ -1,0 +1,95 @@
+"""The export as an asset: what it is made of, its checks, and vLLM's word on it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assets.serving.assets import specs
+from assets.serving.checks import equal_in_vllm, layout_sound
+from assets.serving.export import build_exported, conversations
+from resources.engines import vllm, vllm_verify
+from resources.models.loading import save
+from resources.recipe.loading import load
+from resources.recipe.search import Target
+from tests.resources.models.served import random
+from warehouse.store import Artifact, Output, Store
+
+
+@pytest.fixture
+def artifacts(home: Path, tokenizer_dir: Path) -> tuple[Artifact, dict[str, Artifact]]:
+    """An export and the inputs that it was made from."""
+
+    def parent(
+        workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: object
+    ) -> Output:
+        save(random(head_dim=24, max_position_embeddings=512), workdir / "model", tokenizer_dir)
+        return Output(files={"": workdir / "model"})
+
+    store = Store(home)
+    inputs = {"model": store.build("m/final", None, parent, {}, {}, 0, code_version="1")}
+    recipe = {"prompts": 6, "tokens": 24}
+    made = store.build("m/exported", None, build_exported, inputs, recipe, 0, code_version="1")
+    return made, inputs
+
+
+def test_every_final_checkpoint_is_exported_unless_it_is_meant_for_another_engine() -> None:
+    recipe = copy.deepcopy(load("smoke", check_paths=False))
+    made = {spec.key: spec for spec in specs(recipe)}
+    assert set(made) == {f"{name}/exported" for name in recipe.models}
+    for name, model in recipe.models.items():
+        assert made[f"{name}/exported"].inputs == {"model": f"{name}/{model.artifacts()[-1]}"}
+    searched = next(name for name, model in recipe.models.items() if model.puzzle)
+    search = recipe.models[searched].puzzle.search  # type: ignore[union-attr]
+    object.__setattr__(search, "target", Target(engine="transformers"))
+    assert f"{searched}/exported" not in {spec.key for spec in specs(recipe)}
+
+
+def test_an_export_is_checked_without_vllm_and_nothing_is_claimed(
+    artifacts: tuple[Artifact, dict[str, Artifact]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, inputs = artifacts
+    assert made.observations["remarks"][0].startswith("heads of 24 are widened to 32")
+    sound = layout_sound(made, inputs)
+    assert sound.passed and sound.blocking, sound.description
+    assert sound.metadata["tensors"] == made.metrics["tensors"]
+    monkeypatch.setattr(vllm_verify, "missing", lambda: "vLLM is not here")
+    unknown = equal_in_vllm(made, inputs)
+    assert not unknown.passed and not unknown.blocking
+    assert unknown.description == "not verified in vLLM: vLLM is not here"
+
+
+def test_a_vllm_that_fails_blocks(
+    artifacts: tuple[Artifact, dict[str, Artifact]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, inputs = artifacts
+    monkeypatch.setattr(vllm_verify, "missing", lambda: None)
+
+    def run(*given: object) -> list[dict[str, Any]]:
+        raise vllm_verify.VerificationError("vLLM failed on it")
+
+    monkeypatch.setattr(vllm_verify, "_run", run)
+    failed = equal_in_vllm(made, inputs)
+    assert not failed.passed and failed.blocking and failed.description == "vLLM failed on it"
+
+
+def test_prompts_ask_in_both_modes_and_repeat() -> None:
+    asked = conversations(10, 3)
+    assert asked == conversations(10, 3) != conversations(10, 4)
+    systems = [messages[0]["content"] for messages in asked]
+    assert systems == ["detailed thinking on", "detailed thinking off"] * 5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(vllm.missing() is not None, reason=str(vllm.missing()))
+def test_vllm_computes_what_we_do(artifacts: tuple[Artifact, dict[str, Artifact]]) -> None:
+    made, inputs = artifacts
+    result = equal_in_vllm(made, inputs)
+    assert result.passed and result.blocking, result.description
+    assert result.metadata["compared"] == 6 * 24 and result.metadata["differing"] == 0
+    assert result.metadata["log_difference"] < 1e-3

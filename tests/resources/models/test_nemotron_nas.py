@@ -1,0 +1,421 @@
+"""The nemotron-nas layout: widths, export and import, refusals, what the self-check finds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from resources.models import nemotron_nas, padded
+from resources.models.folders import check_weights, write_weights
+from resources.models.heads import widen_heads
+from resources.models.loading import CheckpointError, load_tokenizer
+from resources.models.nemotron_nas import ExportError, check_layout, export, read
+from resources.models.nemotron_nas_config import DeciLMConfig
+from resources.models.nemotron_nas_layout import convert, entries, multiplier, tensors, width
+from resources.models.template import encode_prompt, prompt_messages
+from resources.models.weights import Weights
+from tests.resources.models.served import NOOP, random
+
+IDS = torch.arange(4, 44).view(2, 20)
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 5e5,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+
+
+def logits(model: torch.nn.Module) -> torch.Tensor:
+    with torch.inference_mode():
+        return model(IDS).logits
+
+
+def test_widths_and_multipliers_are_inverse_for_every_multiple_of_256() -> None:
+    for hidden in (4096, 8192, 16384):
+        for size in range(256, 8 * hidden + 1, 256):
+            factor = multiplier(size, hidden)
+            assert factor is not None and width(factor, hidden) == size
+    # Published: Super (8192), Ultra (16384), and the 8B's 14336.
+    assert [width(x, 8192) for x in (5.25, 2.625, 1.3125)] == [28672, 14336, 7168]
+    assert (width(4.875, 16384), width(5.25, 4096)) == (53248, 14336)
+    assert multiplier(14336, 8192) == 2.625
+    assert width(1.0, 128) == 256  # 85 is rounded up
+    assert multiplier(320, 128) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tie_word_embeddings": True},
+        {"qkv_bias": True},
+        {"attention_bias": True, "mlp_bias": True},
+        {"rope_parameters": LLAMA3},
+    ],
+    ids=["tied", "qwen2", "biased", "llama3"],
+)
+def test_exported_and_read_back_gives_the_same_logits(
+    tmp_path: Path, tokenizer_dir: Path, changes: dict[str, Any]
+) -> None:
+    model = random(**changes)
+    assert export(model, tmp_path / "out", tokenizer_dir, note={"from": "test"}) == []
+    again = read(tmp_path / "out")
+    assert torch.equal(logits(again), logits(model))
+    for name in ("block_configs", "rope_parameters", "tie_word_embeddings", "eos_token_id"):
+        assert getattr(again.config, name) == getattr(model.config, name)
+    values = json.loads((tmp_path / "out" / "config.json").read_text())
+    names = set(Weights(tmp_path / "out").entries)
+    assert ("lm_head.weight" in names) != model.config.tie_word_embeddings
+    assert not [name for name in names if ".3." in name or ".1.self_attn" in name]
+    assert values["block_configs"][2]["ffn"]["ffn_mult"] == 6.0
+    assert values["block_configs"][1]["ffn"]["intermediate_size"] == 77
+    assert json.loads((tmp_path / "out" / "heirloom.json").read_text()) == {"from": "test"}
+
+
+def test_the_shipped_class_says_what_vllm_asks(tmp_path: Path, tokenizer_dir: Path) -> None:
+    export(random(qkv_bias=True), tmp_path / "out", tokenizer_dir)
+    source = (tmp_path / "out" / "configuration_decilm.py").read_text()
+    assert source == nemotron_nas.CLASS_SOURCE.read_text() and "resources" not in source
+    config = DeciLMConfig(**json.loads((tmp_path / "out" / "config.json").read_text()))
+    first, second, third = config.block_configs[:3]
+    assert (first.attention.n_heads_in_group, first.attention.no_op) == (2, False)
+    assert second.attention.no_op and not hasattr(second.ffn, "ffn_mult")
+    assert (second.ffn.intermediate_size, third.ffn.ffn_mult) == (77, 6.0)
+    assert not hasattr(third.ffn, "hidden_act")
+    assert config.qkv_bias and not config.attention_bias
+    assert json.loads(config.to_json_string())["block_configs"][0]["ffn"]["no_op"] is False
+    assert DeciLMConfig(**config.to_dict()).block_configs == config.block_configs
+    published = DeciLMConfig(intermediate_size=None, num_key_value_heads=None, pad_token_id=None)
+    assert published.intermediate_size and published.pad_token_id is None
+    # A server's chat is tokenized as training was.
+    tokenizer = load_tokenizer(tmp_path / "out")
+    tokenizer.chat_template = (tmp_path / "out" / "chat_template.jinja").read_text()
+    messages = prompt_messages("What is 1 + 2?", "on")
+    ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    assert ids == encode_prompt(tokenizer, messages)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"block_configs": [{}, {"ffn": {"kind": "linear"}}]}, r"linear ffn in layers \[1\]"),
+        (
+            {"block_configs": [{}, {"attention": {"kind": "linear"}}]},
+            r"linear attention in layers \[1\]",
+        ),
+        ({"block_configs": [{"attention": NOOP}, {}]}, r"before the first attention.*\[0\]"),
+        ({"block_configs": [{"attention": NOOP}] * 2}, "no layer has attention"),
+        ({"hidden_act": "gelu"}, "'gelu': vLLM computes silu only"),
+        ({"rope_parameters": {**LLAMA3, "rope_type": "dynamic"}}, "rotary embedding 'dynamic'"),
+        ({"head_dim": 320}, "heads of 320"),
+    ],
+)
+def test_what_vllm_would_misread_is_refused_before_anything_is_written(
+    tmp_path: Path, tokenizer_dir: Path, changes: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ExportError, match=reason):
+        export(random(**changes), tmp_path / "out", tokenizer_dir)
+    assert not list(tmp_path.iterdir())
+    # Nothing at all before the first attention is fine.
+    fine = random(block_configs=[{"attention": NOOP, "ffn": NOOP}, {}])
+    export(fine, tmp_path / "fine", tokenizer_dir)
+    with pytest.raises(ExportError, match="float64"):
+        export(random().double(), tmp_path / "out", tokenizer_dir)
+
+
+def _drop_up(weights: dict[str, torch.Tensor]) -> None:
+    del weights["model.layers.0.mlp.up_proj.weight"]
+
+
+def _stray(weights: dict[str, torch.Tensor]) -> None:
+    weights["model.layers.1.input_layernorm.weight"] = torch.ones(64)
+
+
+def _narrow(weights: dict[str, torch.Tensor]) -> None:
+    name = "model.layers.2.mlp.gate_proj.weight"
+    weights[name] = weights[name][:250].clone()
+
+
+def _half(weights: dict[str, torch.Tensor]) -> None:
+    weights["model.norm.weight"] = weights["model.norm.weight"].bfloat16()
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_drop_up, "up_proj.weight is missing"),
+        (_stray, "model.layers.1.input_layernorm.weight in model.safetensors has no place"),
+        (_narrow, r"is \[250, 64\], should be \[256, 64\]"),
+        (_half, "stored as BF16, should be F32"),
+    ],
+)
+def test_the_self_check_finds_what_vllm_may_pass_over(
+    tmp_path: Path, tokenizer_dir: Path, damage: Any, said: str
+) -> None:
+    export(random(), tmp_path, tokenizer_dir)
+    assert check_layout(tmp_path)["tensors"] == len(Weights(tmp_path).entries)
+    weights = load_file(tmp_path / "model.safetensors")
+    damage(weights)
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=said):
+        check_layout(tmp_path)
+
+
+def test_the_self_check_reads_the_configuration(tmp_path: Path, tokenizer_dir: Path) -> None:
+    export(random(), tmp_path, tokenizer_dir)
+    values = json.loads((tmp_path / "config.json").read_text())
+    more = {**values, "block_configs": [*values["block_configs"], values["block_configs"][0]]}
+    (tmp_path / "config.json").write_text(json.dumps(more))
+    with pytest.raises(CheckpointError, match="7 block_configs for 6 layers"):
+        check_layout(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    (tmp_path / "configuration_decilm.py").unlink()
+    with pytest.raises(CheckpointError, match="class that auto_map names"):
+        check_layout(tmp_path)
+
+
+def test_weights_are_written_in_shards(tmp_path: Path) -> None:
+    given = {f"w{index}": torch.full((8,), float(index)) for index in range(5)}
+    write_weights(tmp_path, iter(given.items()), shard_bytes=64)  # two tensors of 32 bytes
+    files = sorted(file.name for file in tmp_path.glob("*.safetensors"))
+    assert files == [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
+    check_weights(tmp_path, {name: (8,) for name in given}, "float32")
+    names = list(given)
+    found = Weights(tmp_path).read(names, device=torch.device("cpu"), dtype=torch.float32)
+    assert all(torch.equal(found[name], given[name]) for name in names)
+
+
+def test_a_failed_export_leaves_the_old_one(tmp_path: Path, tokenizer_dir: Path) -> None:
+    export(random(), tmp_path / "out", tokenizer_dir)
+    before = (tmp_path / "out" / "model.safetensors").read_bytes()
+    with pytest.raises(CheckpointError, match=r"no tokenizer\.json"):
+        export(random(qkv_bias=True), tmp_path / "out", tmp_path)
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_published_checkpoint_gives_the_logits_of_a_plain_computation(tmp_path: Path) -> None:
+    """NVIDIA's layout: null sizes, dummy layers, keys that say nothing, linear layers, rounding."""
+
+    def attention(**said: Any) -> dict[str, Any]:
+        keys = ("sparsify", "window_length", "num_sink_tokens")
+        quiet = {**dict.fromkeys(keys), "unshifted_sink": False}
+        blank = {"n_heads_in_group": None, "no_op": False, "replace_with_linear": False}
+        return blank | quiet | {"use_prefill_window_in_sink_attention": False} | said
+
+    def ffn(**said: Any) -> dict[str, Any]:
+        blank = {"ffn_mult": None, "no_op": False, "replace_with_linear": False}
+        return blank | {"sparsify": None} | said
+
+    values = {
+        "architectures": ["DeciLMForCausalLM"],
+        "auto_map": {"AutoConfig": "configuration_decilm.DeciLMConfig"},
+        "model_type": "nemotron-nas",
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "bos_token_id": 0,
+        "eos_token_id": [1, 2, 3],
+        "head_dim": None,
+        "hidden_act": "silu",
+        "hidden_size": 32,
+        "intermediate_size": None,
+        "max_position_embeddings": 128,
+        "mlp_bias": False,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 5,
+        "num_key_value_heads": None,
+        "pretraining_tp": 1,
+        "rms_norm_eps": 1e-5,
+        "rope_scaling": None,
+        "rope_theta": 500000.0,
+        "tie_word_embeddings": False,
+        "torch_dtype": "float32",
+        "transformers_version": "4.48.3",
+        "vocab_size": 64,
+        "block_configs": [
+            {"attention": attention(n_heads_in_group=2), "ffn": ffn(ffn_mult=12.0)},
+            {"attention": attention(no_op=True), "ffn": ffn(no_op=True)},
+            {"attention": attention(no_op=True), "ffn": ffn(ffn_mult=13.3)},  # 283 -> 512
+            {
+                "attention": attention(replace_with_linear=True),
+                "ffn": ffn(replace_with_linear=True),
+            },
+            {"attention": attention(n_heads_in_group=4), "ffn": ffn(no_op=True)},
+        ],
+    }
+    part = "model.layers."
+    shapes = {
+        "model.embed_tokens.weight": (64, 32),
+        "model.norm.weight": (32,),
+        "lm_head.weight": (64, 32),
+        **{f"{part}{layer}.input_layernorm.weight": (32,) for layer in (0, 3, 4)},
+        **{f"{part}{layer}.post_attention_layernorm.weight": (32,) for layer in (0, 2, 3)},
+        **{
+            f"{part}{layer}.self_attn.{name}_proj.weight": (32, 32)
+            for layer in (0, 4)
+            for name in "qo"
+        },
+        **{f"{part}0.self_attn.{name}_proj.weight": (16, 32) for name in "kv"},
+        **{f"{part}4.self_attn.{name}_proj.weight": (8, 32) for name in "kv"},
+        f"{part}3.self_attn.linear_attn.weight": (32, 32),
+        f"{part}3.mlp.linear_mlp.weight": (32, 32),
+    }
+    for layer, size in ((0, 256), (2, 512)):
+        for name in ("gate", "up"):
+            shapes[f"{part}{layer}.mlp.{name}_proj.weight"] = (size, 32)
+        shapes[f"{part}{layer}.mlp.down_proj.weight"] = (32, size)
+    draw = torch.Generator().manual_seed(1)
+    weights = {
+        name: torch.randn(shape, generator=draw) * 0.2 + (len(shape) == 1)
+        for name, shape in shapes.items()
+    }
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    save_file(weights, tmp_path / "model.safetensors")
+
+    model = read(tmp_path)
+    ids = torch.arange(20)
+    expected = plain(weights, ids, values)
+    with torch.inference_mode():
+        assert (model(ids[None]).logits[0] - expected).abs().max() < 1e-5 * expected.abs().max()
+    assert model.config.block_configs[1] == {
+        "attention": {"kind": "noop", "num_key_value_heads": None},
+        "ffn": {"kind": "noop", "intermediate_size": None},
+    }
+    assert (model.config.num_key_value_heads, model.config.intermediate_size) == (2, 512)
+
+
+def plain(
+    weights: dict[str, torch.Tensor], ids: torch.Tensor, values: dict[str, Any]
+) -> torch.Tensor:
+    """Logits `[T, V]` written out with matrices alone: none of our modules, a loop over heads."""
+    heads, hidden = values["num_attention_heads"], values["hidden_size"]
+    size, length = hidden // heads, len(ids)
+    frequencies = values["rope_theta"] ** (-torch.arange(0, size, 2) / size)
+    angles = torch.arange(length)[:, None] * frequencies
+
+    def norm(x: torch.Tensor, name: str) -> torch.Tensor:
+        mean = x.pow(2).mean(-1, keepdim=True)
+        return x / (mean + values["rms_norm_eps"]).sqrt() * weights[name]
+
+    def turned(x: torch.Tensor) -> torch.Tensor:
+        left, right = x[:, : size // 2], x[:, size // 2 :]
+        cos, sin = angles.cos(), angles.sin()
+        return torch.cat([left * cos - right * sin, right * cos + left * sin], 1)
+
+    x = weights["model.embed_tokens.weight"][ids]
+    for layer, block in enumerate(values["block_configs"]):
+        name = f"model.layers.{layer}."
+        if block["attention"]["replace_with_linear"]:
+            y = norm(x, f"{name}input_layernorm.weight")
+            x = x + y @ weights[f"{name}self_attn.linear_attn.weight"].T
+        elif not block["attention"]["no_op"]:
+            y = norm(x, f"{name}input_layernorm.weight")
+            q, k, v = (y @ weights[f"{name}self_attn.{part}_proj.weight"].T for part in "qkv")
+            made = []
+            for head in range(heads):
+                own = slice(head * size, (head + 1) * size)
+                group = head // block["attention"]["n_heads_in_group"]
+                theirs = slice(group * size, (group + 1) * size)
+                scores = turned(q[:, own]) @ turned(k[:, theirs]).T / size**0.5
+                later = torch.ones(length, length).triu(1).bool()
+                made.append(scores.masked_fill(later, -torch.inf).softmax(-1) @ v[:, theirs])
+            x = x + torch.cat(made, 1) @ weights[f"{name}self_attn.o_proj.weight"].T
+        if block["ffn"]["replace_with_linear"]:
+            y = norm(x, f"{name}post_attention_layernorm.weight")
+            x = x + y @ weights[f"{name}mlp.linear_mlp.weight"].T
+        elif not block["ffn"]["no_op"]:
+            y = norm(x, f"{name}post_attention_layernorm.weight")
+            gate, up = (y @ weights[f"{name}mlp.{part}_proj.weight"].T for part in ("gate", "up"))
+            x = x + (gate * gate.sigmoid() * up) @ weights[f"{name}mlp.down_proj.weight"].T
+    return norm(x, "model.norm.weight") @ weights["lm_head.weight"].T
+
+
+def test_a_published_super_sized_configuration_is_understood() -> None:
+    """Sizes of Llama-3.3-Nemotron-Super-49B and of a 162-layer line with dummies."""
+    blocks = [
+        {
+            "attention": {"n_heads_in_group": None if layer % 3 else 8, "no_op": layer % 3 > 0},
+            "ffn": {"ffn_mult": None if layer % 3 == 2 else 4.875, "no_op": layer % 3 == 2},
+        }
+        for layer in range(162)
+    ]
+    values = convert(
+        {
+            "num_hidden_layers": 162,
+            "num_attention_heads": 128,
+            "hidden_size": 16384,
+            "block_configs": blocks,
+        }
+    )
+    assert values["block_configs"][0]["attention"]["num_key_value_heads"] == 16
+    assert {block["ffn"]["intermediate_size"] for block in values["block_configs"]} == {53248, None}
+    assert entries(values["block_configs"], 128, 16384)[0]["ffn"]["ffn_mult"] == 4.875
+
+
+@pytest.mark.parametrize(
+    ("attention", "ffn", "more", "said"),
+    [
+        ({"window_length": 4096}, {}, {}, r"block_configs\[0\]\.attention: window_length = 4096"),
+        ({}, {"sparsify": ["2:4"]}, {}, r"ffn: sparsify = \['2:4'\]"),
+        ({}, {"hidden_act": "gelu"}, {}, "hidden_act 'gelu' differs from 'silu'"),
+        ({"n_heads_in_group": 3}, {}, {}, "n_heads_in_group 3 does not divide 4"),
+        ({}, {"ffn_mult": None}, {}, "neither ffn_mult nor intermediate_size"),
+        ({}, {}, {"num_hidden_layers": 2}, "1 entries for num_hidden_layers = 2"),
+        ({}, {}, {"attention_bias": True, "qkv_bias": False}, "o_proj alone"),
+    ],
+)
+def test_what_our_model_cannot_say_is_refused(
+    attention: dict[str, Any], ffn: dict[str, Any], more: dict[str, Any], said: str
+) -> None:
+    block = {"attention": {"n_heads_in_group": 2} | attention, "ffn": {"ffn_mult": 6.0} | ffn}
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 4, "hidden_size": 64}
+    with pytest.raises(ValueError, match=said):
+        convert({**sizes, "block_configs": [block], **more})
+
+
+@pytest.mark.parametrize("head_dim", [24, 32])
+@pytest.mark.parametrize(
+    "changes", [{"qkv_bias": True}, {"attention_bias": True, "mlp_bias": True}]
+)
+def test_the_padded_export_is_a_plain_llama_with_our_logits(
+    tmp_path: Path, tokenizer_dir: Path, head_dim: int, changes: dict[str, Any]
+) -> None:
+    from transformers import LlamaForCausalLM
+
+    model = random(head_dim=head_dim, **changes)
+    remarks = padded.export(model, tmp_path / "out", tokenizer_dir)
+    assert len(remarks) == (head_dim == 24)
+    theirs = LlamaForCausalLM.from_pretrained(tmp_path / "out")
+    assert (theirs.config.intermediate_size, theirs.config.num_key_value_heads) == (256, 4)
+    expected = logits(model)
+    tolerance = 1e-5 if head_dim == 32 else 1e-4  # rotary frequencies are rounded anew
+    assert (logits(theirs.eval()) - expected).abs().max() < tolerance * expected.abs().max()
+    with pytest.raises(ExportError, match="layer 1's ffn is linear"):
+        padded.export(
+            random(block_configs=[{}, {"ffn": {"kind": "linear"}}]), tmp_path / "x", tokenizer_dir
+        )
+
+
+def test_widened_heads_compute_the_same(tmp_path: Path, tokenizer_dir: Path) -> None:
+    for changes in ({}, {"rope_parameters": LLAMA3}, {"tie_word_embeddings": True}):
+        model = random(head_dim=24, qkv_bias=True, **changes)
+        wide = widen_heads(model, 32)
+        assert wide.config.rope_parameters["rope_theta"] == pytest.approx(
+            model.config.rope_parameters["rope_theta"] ** (4 / 3)
+        )
+        expected = logits(model)
+        assert (logits(wide) - expected).abs().max() < 1e-4 * expected.abs().max()
+    assert export(model, tmp_path / "out", tokenizer_dir) == [
+        "heads of 24 are widened to 32 with zeros, for which engines have kernels"
+    ]
+    assert torch.equal(logits(read(tmp_path / "out")), logits(wide))
+    values = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert tensors(values)["model.layers.0.self_attn.q_proj.weight"] == (128, 64)
+    with pytest.raises(ValueError, match="cannot be widened to 16"):
+        widen_heads(model, 16)
