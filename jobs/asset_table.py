@@ -29,6 +29,9 @@ def table(specs: Sequence[Spec]) -> str:
                 inputs = " ".join(f"`{key}`" for key in dict.fromkeys(spec.inputs.values()))
                 checks = " ".join(f"`{target.partition(':')[2]}`" for target in spec.checks)
                 description = " ".join(spec.description.split()).replace("|", "\\|")
+                if spec.partitions:
+                    names = ", ".join(f"`{name}`" for name in spec.partitions)
+                    description = f"{description} Partitions: {names}.".strip()
                 lines.append(f"| `{spec.key}` | {description} | {inputs} | {checks} |")
     return "\n".join(lines) + "\n"
 

@@ -63,6 +63,10 @@ def parser() -> argparse.ArgumentParser:
     accept.add_argument("key", metavar="KEY")
     accept.add_argument("--reason", required=True)
 
+    diff = command("diff", "diff", "what differs between two versions, and what came of it")
+    diff.add_argument("left", metavar="KEY@A", help="without a version: the current one")
+    diff.add_argument("right", metavar="KEY@B")
+
     gc = command("gc", "upkeep", "remove versions that nothing current or pinned needs")
     gc.add_argument("--dry-run", action="store_true")
 
@@ -76,6 +80,41 @@ def parser() -> argparse.ArgumentParser:
     chat.add_argument("model", metavar="MODEL", help="super, or a checkpoint's KEY[@VERSION]")
     chat.add_argument("--thinking", choices=["on", "off"], default="on")
 
+    export = command("export", "export", "write a checkpoint as a folder that an engine serves")
+    export.add_argument("model", metavar="MODEL", help="super, or a checkpoint's KEY[@VERSION]")
+    export.add_argument("directory", metavar="DIR", help="new, empty, or of an earlier export")
+    export.add_argument(
+        "--format",
+        choices=["nemotron-nas", "llama", "heirloom"],
+        default="nemotron-nas",
+        help="for stock vLLM (default); zero-padded, for any engine; the checkpoint as it is",
+    )
+    export.add_argument(
+        "--no-verify", dest="verify", action="store_false", help="do not compare it in vLLM"
+    )
+
+    serve = command("serve", "serve", "start vLLM's OpenAI-compatible server on a model")
+    serve.add_argument("model", metavar="MODEL", help="super, or a checkpoint's KEY[@VERSION]")
+    serve.add_argument("--port", type=count, default=8000)
+    serve.usage = "heirloom serve [-h] [--home HOME] [--recipe RECIPE] [--port PORT] MODEL [-- …]"
+    serve.epilog = "What follows -- goes to vLLM: heirloom serve super -- --max-model-len 512"
+
+    profile = command("profile", "profile", "measure what a parent's blocks cost on this machine")
+    profile.add_argument("parent", metavar="PARENT", help="a folder with its config.json")
+    profile.add_argument("--output", required=True, metavar="FILE", help="the profile, as JSON")
+    profile.add_argument("--batches", nargs="+", type=count, default=[1, 8, 64], help="sequences")
+    profile.add_argument("--prefill", type=count, default=1024, help="tokens of a prompt")
+    profile.add_argument("--decode", type=count, default=128, help="time this token after a prompt")
+    profile.add_argument(
+        "--attention", nargs="+", help="variants (default: KV heads halved to 1, …)"
+    )
+    profile.add_argument("--ffn", nargs="+", help="variants (default: 100 to 10 %%, …)")
+    profile.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
+    profile.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
+    profile.add_argument("--blocks", type=count, default=4, help="N of stacks of N and 2N blocks")
+    profile.add_argument("--repeats", type=count, default=5)
+    profile.add_argument("--threads", type=count, help="of the CPU (default: torch's choice)")
+
     command("report", "report", "write the HTML report and print its path")
 
     ui = command("ui", "ui", "Dagster's web server and daemon on this home, on loopback")
@@ -83,12 +122,21 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def count(text: str) -> int:
+    """A whole number above 0, as an option's value. Raises ValueError otherwise."""
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. 0 on success, 1 on failure, 2 on wrong usage, 130 when interrupted."""
+    words, extra = _split(list(sys.argv[1:] if argv is None else argv))
     try:
-        arguments = parser().parse_args(argv)
+        arguments = parser().parse_args(words)
     except SystemExit as stop:
         return int(stop.code or 0)
+    arguments.extra = extra
     if arguments.home:
         os.environ["HEIRLOOM_HOME"] = arguments.home  # the recipe's watched folder lies there
     try:
@@ -104,6 +152,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"heirloom: {one_line(error)}{_written_down(error, arguments)}", file=sys.stderr)
         return USAGE if isinstance(error, UsageError) else FAILURE
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """The command's own words, and those after `--`, which `serve` hands on."""
+    if words[:1] != ["serve"] or "--" not in words:
+        return words, []
+    end = words.index("--")
+    return words[:end], words[end + 1 :]
 
 
 def one_line(error: BaseException) -> str:

@@ -22,15 +22,17 @@ STYLES = {"running": "bold cyan", "built": "green", "restored": "green", "failed
 
 @dataclass
 class Line:
-    """One asset of the run."""
+    """One asset, or one partition, of the run; of its kind, `abreast` are built side by side."""
 
     key: str
     predicted: float  # seconds
+    abreast: int = 1
     state: str = "waiting"  # waiting, running, built, restored, spared, failed
     seconds: float = 0.0
     rows: int | None = None
     metric: str = ""
     message: str = ""
+    fraction: float = 0.0
     started: float = field(default=0.0, repr=False)
 
 
@@ -40,7 +42,7 @@ class Display(Protocol):
     board: Board
 
     def start(self, key: str) -> None: ...
-    def progress(self, message: str, fraction: float) -> None: ...
+    def progress(self, message: str, fraction: float, key: str | None = None) -> None: ...
     def finish(self, key: str, state: str, rows: int | None, metric: str) -> None: ...
     def close(self) -> None: ...
 
@@ -57,18 +59,18 @@ class Board:
         self.lines: Mapping[str, Line] = {line.key: line for line in lines}
         self.begun = time.monotonic()
         self.current: str | None = None
-        self.fraction = 0.0
 
     def start(self, key: str) -> Line:
         line = self.lines[key]
-        line.state, line.started = "running", time.monotonic()
-        self.current, self.fraction = key, 0.0
+        line.state, line.started, line.fraction = "running", time.monotonic(), 0.0
+        self.current = key
         return line
 
-    def progress(self, message: str, fraction: float) -> None:
-        if self.current is not None:
-            self.lines[self.current].message = message
-            self.fraction = min(max(fraction, 0.0), 1.0)
+    def progress(self, message: str, fraction: float, key: str | None = None) -> None:
+        """What the line `key` says of itself, by default the one that was started last."""
+        line = self.lines.get(key or self.current or "")
+        if line is not None:
+            line.message, line.fraction = message, min(max(fraction, 0.0), 1.0)
 
     def finish(self, key: str, state: str, rows: int | None, metric: str) -> Line:
         line = self.lines[key]
@@ -90,13 +92,13 @@ class Board:
         total = 0.0
         for line in self.lines.values():
             if line.state == "waiting":
-                total += line.predicted * pace
+                total += line.predicted * pace / line.abreast
             elif line.state == "running":
                 elapsed = time.monotonic() - line.started
                 expected = line.predicted * pace
-                if self.fraction > 0.05:
-                    expected = elapsed / self.fraction
-                total += max(expected - elapsed, 0.0)
+                if line.fraction > 0.05:
+                    expected = elapsed / line.fraction
+                total += max(expected - elapsed, 0.0) / line.abreast
         return total
 
 
@@ -113,8 +115,8 @@ class LiveTable:
     def start(self, key: str) -> None:
         self.board.start(key)
 
-    def progress(self, message: str, fraction: float) -> None:
-        self.board.progress(message, fraction)
+    def progress(self, message: str, fraction: float, key: str | None = None) -> None:
+        self.board.progress(message, fraction, key)
 
     def finish(self, key: str, state: str, rows: int | None, metric: str) -> None:
         self.board.finish(key, state, rows, metric)
@@ -139,11 +141,11 @@ class LiveTable:
             if line.state == "running":
                 seconds = time.monotonic() - line.started
             table.add_row(
-                line.key,
+                Text(line.key),  # Rich would take `[group_1]` for markup
                 Text(line.state, style=STYLES.get(line.state, "dim")),
                 f"{seconds:.1f}" if seconds else "",
                 "" if line.rows is None else f"{line.rows:,}",
-                line.message or line.metric,
+                Text(line.message or line.metric),
             )
         return table
 
@@ -169,10 +171,10 @@ class PlainLines:
     def start(self, key: str) -> None:
         self.board.start(key)
 
-    def progress(self, message: str, fraction: float) -> None:
-        self.board.progress(message, fraction)
+    def progress(self, message: str, fraction: float, key: str | None = None) -> None:
+        self.board.progress(message, fraction, key)
         if time.monotonic() - self.told > 30:
-            self._print(f"  {self.board.current}: {message} ({fraction:.0%})")
+            self._print(f"  {key or self.board.current}: {message} ({fraction:.0%})")
 
     def finish(self, key: str, state: str, rows: int | None, metric: str) -> None:
         line = self.board.finish(key, state, rows, metric)

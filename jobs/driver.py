@@ -1,6 +1,6 @@
-"""`heirloom run`: make what is missing or stale, one in-process Dagster run an asset.
+"""`heirloom run`: make what is missing or stale, one in-process Dagster run an asset or partition.
 
-Asks the planner before and after every asset, so that a rebuild with equal content spares what
+Asks the planner before and after each, so that a rebuild with equal content spares what
 comes after it. Knows runs, signals and the log; what is stale is the planner's word, and Dagster
 is imported only when there is something to do.
 """
@@ -14,22 +14,22 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from jobs.cli import CommandError
+from jobs.costs import show_costs
 from jobs.display import Display, Line, clock, open_display
-from jobs.plan import Asset, Plan, make_plan
+from jobs.plan import Plan, Step, make_plan
 from jobs.selection import select
 from resources.store import home as homes
 from warehouse.errors import WarehouseError
 from warehouse.locks import alone_or_refused
-from warehouse.store import Artifact
 
 if TYPE_CHECKING:
-    import dagster as dg
+    from jobs.work import Work
 
 Planner = Callable[[], Plan]
 LOCK_SECONDS = 3.0  # the sensor looks at the lock for a moment; only longer means another run
@@ -49,7 +49,7 @@ def main(arguments: argparse.Namespace) -> int:
         home.prepare()
     plan = make_plan(home, name)
     chosen = select(plan, arguments.select)
-    todo = [asset for asset in plan.todo if asset.key in chosen]
+    todo = [step for step in plan.todo if step.key in chosen]
     if arguments.dry_run:
         show_costs(todo)
         return 0
@@ -90,21 +90,27 @@ def drive(
 
     from jobs.family import FAMILY, builder, family_assets, family_jobs
     from jobs.runs import fail_orphans
+    from jobs.work import Work
     from resources.store.processes import TAG, claim
     from warehouse.catalog import write_catalog
     from warehouse.store import Store
 
     began = time.monotonic()
-    started = {asset.key: (asset.spec, asset.node.code_version) for asset in plan.assets}
-    todo = [asset for asset in plan.todo if asset.key in chosen]
-    display = open_display([Line(asset.key, asset.seconds) for asset in todo], terminal)
-    done: dict[str, str] = {}
+    for asset in plan.assets:
+        if asset.spec.partitions and asset.state == "fresh":  # heads of a layout that was given up
+            Store(home.path).retire(asset.key, asset.spec.partitions)
+    workers = plan.recipe.execution.workers
+    lines = [
+        Line(step.label, step.seconds, workers if step.partition else 1)
+        for step in plan.todo
+        if step.key in chosen
+    ]
+    display = open_display(lines, terminal)
     try:
         specs = [asset.spec for asset in plan.assets]
+        building = builder(home, plan.recipe, display.progress)
         job = dg.Definitions(
-            assets=family_assets(specs),
-            jobs=family_jobs(specs),
-            resources={"builder": builder(home, plan.recipe, display.progress)},
+            assets=family_assets(specs), jobs=family_jobs(specs), resources={"builder": building}
         ).resolve_job_def(FAMILY)
         with dg.DagsterInstance.get() as instance:
             fail_orphans(instance, home)
@@ -113,27 +119,8 @@ def drive(
                 "heirloom/driver": "run",
                 "dagster/max_retries": "0",
             }
-            while todo:
-                asset = todo[0]
-                display.start(asset.key)
-                result = job.execute_in_process(
-                    instance=instance,
-                    asset_selection=[dg.AssetKey(asset.key.split("/"))],
-                    tags=tags,
-                    raise_on_error=False,
-                )
-                if not result.success:
-                    display.finish(asset.key, "failed", None, "")
-                    reason = failure(result)
-                    raise CommandError(f"{asset.key} failed: {reason} (log: {log})")
-                artifact = Store(home.path).current(asset.key)
-                done[asset.key] = _outcome(artifact, result.run_id)
-                display.finish(asset.key, done[asset.key], *_figures(artifact))
-                plan = replan()
-                todo = [a for a in plan.todo if a.key in chosen and a.key not in done]
-                _settle(plan, display, done, {line for line in chosen if line in started})
-                if any(started.get(a.key) != (a.spec, a.node.code_version) for a in todo):
-                    raise Changed("code or recipe changed on disk")
+            work = Work(home, building, job, instance, tags, display)
+            done, plan = _make_all(work, plan, chosen, replan, log)
     finally:
         display.close()
     write_catalog(home.path)
@@ -149,83 +136,47 @@ def drive(
         file=terminal,
         flush=True,
     )
-    if later := [asset.key for asset in plan.todo if asset.key in done]:
+    if later := [step.label for step in plan.todo if step.label in done]:
         print(f"changed meanwhile, run again: {', '.join(later)}", file=terminal, flush=True)
 
 
-def _settle(plan: Plan, display: Display, done: dict[str, str], chosen: set[str]) -> None:
+def _make_all(
+    work: Work, plan: Plan, chosen: Sequence[str], replan: Planner, log: Path
+) -> tuple[dict[str, str], Plan]:
+    """Asset by asset, inputs first; how each step ended, by label, and the plan after it all."""
+    started = {step.label: (step.spec, step.node.code_version) for step in plan.steps}
+    done: dict[str, str] = {}
+
+    def rest() -> list[Step]:
+        return [step for step in plan.todo if step.key in chosen and step.label not in done]
+
+    while todo := rest():
+        failures: dict[str, str] = {}
+        group = [step for step in todo if step.key == todo[0].key]
+        with closing(work.make(group, plan.recipe.execution.workers)) as each:
+            for ended in each:
+                done[ended.step.label] = ended.outcome
+                if ended.reason:
+                    failures[ended.step.label] = ended.reason
+                    continue
+                plan = replan()
+                if any(started.get(s.label) != (s.spec, s.node.code_version) for s in rest()):
+                    raise Changed("code or recipe changed on disk")
+        if failures:  # only now: one partition's failure does not keep the others back
+            reasons = "; ".join(f"{name} failed: {why}" for name, why in failures.items())
+            raise CommandError(f"{reasons} (log: {log})")
+        _settle(plan, work.display, done, chosen)
+    return done, plan
+
+
+def _settle(plan: Plan, display: Display, done: dict[str, str], chosen: Sequence[str]) -> None:
     """Tick off what turned out fresh without a build: its inputs came out the same."""
-    lines = display.board.lines
-    for key in chosen - set(done):
-        if key in lines and plan.by_key[key].state == "fresh":
-            done[key] = "spared"
-            manifest = plan.by_key[key].manifest or {}
-            display.finish(key, "spared", manifest.get("rows"), "")
-
-
-def _outcome(artifact: Artifact | None, run_id: str) -> str:
-    made = artifact is not None and artifact.observations.get("run_id") == run_id
-    return "built" if made else "restored"
-
-
-def _figures(artifact: Artifact | None) -> tuple[int | None, str]:
-    """Rows (None for an artifact of files alone) and the key metric, as the table shows them."""
-    if artifact is None:
-        return None, ""
-    metric = next((f"{name} {value:.4g}" for name, value in artifact.metrics.items()), "")
-    return (artifact.rows if artifact.manifest["tables"] else None), metric
-
-
-def failure(result: dg.ExecuteInProcessResult) -> str:
-    """The reason of a failed run on one line: the first error of ours, else the innermost one."""
-    for event in result.all_events:
-        if event.is_step_failure:
-            data = event.step_failure_data
-            if data.user_failure_data is not None and data.user_failure_data.description:
-                return " ".join(data.user_failure_data.description.split())
-            error = data.error
-            while error is not None and error.cause is not None and not _ours(error.message):
-                error = error.cause
-            if error is not None:
-                return _plain(error.message)
-    for event in result.all_events:
-        if event.is_failure and event.message:
-            return " ".join(event.message.split())
-    return "Dagster gave no reason"
-
-
-def _plain(message: str) -> str:
-    """An error's message; the class is left out where it is ours and its message says it all."""
-    text = " ".join(message.split())
-    return text.partition(": ")[2] if _ours(text) else text
-
-
-def _ours(message: str) -> bool:
-    name, separator, _ = message.partition(": ")
-    return bool(separator) and name.split(".")[0] in {"assets", "jobs", "resources", "warehouse"}
-
-
-def show_costs(todo: Sequence[Asset]) -> None:
-    """What would run, why, and what that is predicted to cost."""
-    from jobs.console import open_console, plain_table
-
-    if not todo:
-        print("nothing to do")
-        return
-    table = plain_table("asset", "state")
-    for name in ("seconds", "tokens", "bytes"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("why")
-    totals = [0.0, 0.0, 0.0]
-    for asset in todo:
-        restored = asset.found.restorable
-        costs = [asset.seconds, *(asset.spec.predicted.get(n, 0.0) for n in ("tokens", "bytes"))]
-        costs = [0.0, 0.0, 0.0] if restored else costs
-        totals = [total + cost for total, cost in zip(totals, costs, strict=True)]
-        table.add_row(asset.key, asset.state, *(f"{cost:,.0f}" for cost in costs), asset.why)
-    table.add_section()
-    table.add_row(f"{len(todo)} assets", "", *(f"{total:,.0f}" for total in totals), "")
-    open_console().print(table)
+    for step in plan.steps:
+        new = step.key in chosen and step.label not in done and step.label in display.board.lines
+        if new and step.state == "fresh":
+            done[step.label] = "spared"
+            manifest = step.manifest or {}
+            display.finish(step.label, "spared", manifest.get("rows"), "")
 
 
 @contextmanager

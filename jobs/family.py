@@ -5,9 +5,12 @@ Knows which assets a job selects; when a job runs is up to a person, the driver 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import dagster as dg
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from dagster._core.definitions.assets.job.asset_job import build_asset_job, get_asset_graph_for_job
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from resources.recipe.schema import Recipe
 from resources.store.building import codes_of
@@ -24,13 +27,36 @@ def family_assets(specs: Sequence[Spec]) -> list[dg.AssetsDefinition]:
     return [asset_definition(spec, codes[spec.key]) for spec in specs]
 
 
-def family_jobs(specs: Sequence[Spec]) -> list[dg.UnresolvedAssetJobDefinition]:
+class AssetJob(UnresolvedAssetJobDefinition):
+    """An asset job whose assets may be partitioned differently, as the models' libraries are.
+
+    `define_asset_job` refuses that, though Dagster's own job of all assets allows it and the run is
+    the same: without a partition every asset builds all of its own.
+    """
+
+    def resolve(
+        self,
+        asset_graph: AssetGraph,
+        default_executor_def: dg.ExecutorDefinition | None = None,
+        resource_defs: Mapping[str, dg.ResourceDefinition] | None = None,
+    ) -> dg.JobDefinition:
+        """The job on a graph of assets."""
+        return build_asset_job(
+            self.name,
+            get_asset_graph_for_job(asset_graph, self.selection, True),
+            allow_different_partitions_defs=True,
+            resource_defs=resource_defs,
+            description=self.description,
+            executor_def=default_executor_def,
+        )
+
+
+def family_jobs(specs: Sequence[Spec]) -> list[AssetJob]:
     """`family` (parents to report) and one job a stage, in pipeline order."""
-    everything = dg.define_asset_job(FAMILY, description="Everything, parents to report.")
     stages = dict.fromkeys(spec.stage for spec in specs)
     return [
-        everything,
-        *(dg.define_asset_job(stage, dg.AssetSelection.groups(stage)) for stage in stages),
+        AssetJob(FAMILY, dg.AssetSelection.all(), description="Everything, parents to report."),
+        *(AssetJob(stage, dg.AssetSelection.groups(stage)) for stage in stages),
     ]
 
 

@@ -36,7 +36,9 @@ def open_artifact(home: Home, recipe: Recipe, text: str) -> Artifact:
     """The named version, the current one where none is named; CommandError where there is none."""
     key, version = resolve_key(recipe, text)
     store = Store(home.path)
-    artifact = store.at(key, version) if version else store.current(key)
-    if artifact is None:
+    parts = store.parts(key, version or "")
+    if not parts:
         raise CommandError(f"{key} was never built in {home.path}: `heirloom run --select +{key}`")
-    return artifact
+    if len(parts) > 1:
+        raise CommandError(f"{key} has {len(parts)} partitions, it is no one artifact to open")
+    return next(iter(parts.values()))

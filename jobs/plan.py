@@ -24,15 +24,19 @@ from resources.recipe.schema import Recipe
 from resources.store import home as homes
 from resources.store.building import states_of
 from resources.store.spec import Spec
-from warehouse.planner import Node, State
-from warehouse.store import Store
+from warehouse.manifest import whole_version
+from warehouse.planner import Node, State, few
+from warehouse.store import Artifact, Store
 
 LEAST_SECONDS = 1.0  # of any build: its checks, its publication, its Dagster run
 
 
 @dataclass(frozen=True)
-class Asset:
-    """One asset as it stands: what it is, how it would be keyed, what the planner says."""
+class Step:
+    """What a run makes at once, an asset or one of its partitions, as it stands.
+
+    What it is, how it would be keyed, what the planner says.
+    """
 
     spec: Spec
     node: Node
@@ -41,6 +45,14 @@ class Asset:
     @property
     def key(self) -> str:
         return self.spec.key
+
+    @property
+    def partition(self) -> str | None:
+        return self.node.partition
+
+    @property
+    def label(self) -> str:
+        return self.node.label
 
     @property
     def state(self) -> str:
@@ -61,7 +73,56 @@ class Asset:
             return 0.0
         if self.manifest is not None and "recipe:" not in self.why:
             return float(self.manifest["observations"]["seconds"])
-        return max(float(self.spec.predicted.get("seconds", 0.0)), LEAST_SECONDS)
+        return max(self.predicted("seconds"), LEAST_SECONDS)
+
+    def predicted(self, cost: str) -> float:
+        """The recipe's prediction of `seconds`, `tokens` or `bytes`; a partition has its share."""
+        return float(self.spec.predicted.get(cost, 0.0)) / max(len(self.spec.partitions), 1)
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One asset as people see it, over its partitions; `shown`: what readers see, by partition."""
+
+    spec: Spec
+    steps: Sequence[Step]
+    shown: Mapping[str | None, Artifact]
+
+    @property
+    def key(self) -> str:
+        return self.spec.key
+
+    @property
+    def state(self) -> str:
+        """Missing where any partition is, else stale where any is, else fresh."""
+        states = {step.state for step in self.steps}
+        return next(state for state in ("missing", "stale", "fresh") if state in states)
+
+    @property
+    def why(self) -> str:
+        """The reason; where there are partitions, each reason with those it holds for."""
+        if not self.spec.partitions:
+            return self.steps[0].why
+        reasons: dict[str, list[str]] = {}
+        for step in self.steps:
+            if step.state != "fresh":
+                reasons.setdefault(step.why, []).append(str(step.partition))
+        return "; ".join(f"{few(names)}: {why}" for why, names in reasons.items())
+
+    @property
+    def data_version(self) -> str | None:
+        """The version that readers see, of the whole; None where that has other partitions."""
+        if not self.spec.partitions:
+            return self.steps[0].found.data_version
+        versions = {str(name): artifact.data_version for name, artifact in self.shown.items()}
+        return whole_version(versions) if set(versions) == set(self.spec.partitions) else None
+
+    @property
+    def manifests(self) -> list[Mapping[str, Any]]:
+        """The manifests of that version."""
+        if not self.spec.partitions:
+            return [step.manifest for step in self.steps if step.manifest is not None]
+        return [artifact.manifest for artifact in self.shown.values()] if self.data_version else []
 
 
 @dataclass(frozen=True)
@@ -77,13 +138,17 @@ class Plan:
         return {asset.key: asset for asset in self.assets}
 
     @property
-    def todo(self) -> list[Asset]:
-        """What is not fresh, inputs first."""
-        return [asset for asset in self.assets if asset.state != "fresh"]
+    def steps(self) -> list[Step]:
+        return [step for asset in self.assets for step in asset.steps]
+
+    @property
+    def todo(self) -> list[Step]:
+        """What is not fresh, inputs first, the partitions of an asset one after the other."""
+        return [step for step in self.steps if step.state != "fresh"]
 
     @property
     def seconds(self) -> float:
-        return sum(asset.seconds for asset in self.todo)
+        return sum(step.seconds for step in self.todo)
 
     @property
     def id(self) -> str:
@@ -93,8 +158,8 @@ class Plan:
         while a plan that failed before it made anything is not asked for twice.
         """
         parts = [
-            [a.key, a.node.code_version, a.node.recipe, a.node.seed, a.node.observed, a.why]
-            for a in self.todo
+            [s.label, s.node.code_version, s.node.recipe, s.node.seed, s.node.observed, s.why]
+            for s in self.todo
         ]
         body = json.dumps([parts, dict(self.pointers)], sort_keys=True)
         return hashlib.sha256(body.encode()).hexdigest()[:12]
@@ -109,18 +174,22 @@ def make_plan(home: homes.Home, recipe_name: str) -> Plan:
 def plan_of(home: homes.Home, recipe: Recipe, specs: Sequence[Spec]) -> Plan:
     """The plan of given specs on a home."""
     store = Store(home.path)
-    assets = in_order(specs, states_of(store, specs))
+    steps: dict[str, list[Step]] = {spec.key: [] for spec in specs}
+    by_key = {spec.key: spec for spec in specs}
+    for node, state in states_of(store, specs):
+        steps[node.key].append(Step(by_key[node.key], node, state))
+    assets = [Asset(spec, steps[spec.key], store.parts(spec.key)) for spec in in_order(specs)]
     pointers = {entry.path: entry.token for entry in store.files.entries("current", ".json")}
     return Plan(recipe, assets, pointers)
 
 
-def in_order(specs: Sequence[Spec], states: Sequence[tuple[Node, State]]) -> list[Asset]:
-    """Assets with inputs before what is made from them, otherwise in pipeline order."""
-    waiting = [Asset(spec, *pair) for spec, pair in zip(specs, states, strict=True)]
-    placed: dict[str, Asset] = {}
+def in_order(specs: Sequence[Spec]) -> list[Spec]:
+    """Specs with inputs before what is made from them, otherwise in pipeline order."""
+    waiting = list(specs)
+    placed: dict[str, Spec] = {}
     while waiting:
-        ready = [a for a in waiting if all(key in placed for key in a.spec.inputs.values())]
-        placed.update((asset.key, asset) for asset in ready[:1])
+        ready = [s for s in waiting if all(key in placed for key in s.inputs.values())]
+        placed.update((spec.key, spec) for spec in ready[:1])
         waiting.remove(ready[0])
     return list(placed.values())
 
@@ -131,7 +200,11 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "id": plan.id,
         "seconds": plan.seconds,
         "approval_seconds": plan.recipe.execution.approval_seconds,
-        "assets": [{"key": a.key, "state": a.state, "why": a.why} for a in plan.todo],
+        "assets": [
+            {"key": asset.key, "state": asset.state, "why": asset.why}
+            for asset in plan.assets
+            if asset.state != "fresh"
+        ],
     }
 
 

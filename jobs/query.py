@@ -80,7 +80,7 @@ def lineage(arguments: argparse.Namespace, home: homes.Home) -> int:
         console.print(row_branches(row_tree(store, target, down=arguments.down)))
         return 0
     key, version = target.partition("@")[::2]
-    if store.current(key) is None and "/" not in key:
+    if not store.parts(key) and "/" not in key:
         key, version = resolve_key(load(homes.recipe_name(home, arguments.recipe)), target)
     name = f"{key}@{version}" if version else key
     console.print(asset_branches(asset_tree(store, name, down=arguments.down)))

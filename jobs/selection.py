@@ -26,7 +26,7 @@ def select(plan: Plan, text: str | None) -> list[str]:
     from resources.store.building import Code
     from resources.store.dagster import asset_definition
 
-    graph = [asset_definition(a.spec, Code(a.node.code_version)) for a in plan.assets]
+    graph = [asset_definition(a.spec, Code(a.steps[0].node.code_version)) for a in plan.assets]
     try:
         with warnings.catch_warnings():  # Dagster's own use of its own beta parameter
             warnings.simplefilter("ignore")

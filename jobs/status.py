@@ -27,20 +27,36 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def records(plan: Plan) -> list[dict[str, object]]:
-    """One record an asset: asset_key, state, why, data_version, rows, materialized_at."""
+    """One record an asset: asset_key, state, why, data_version, rows, materialized_at.
+
+    Of a partitioned one also `partitions`, each with its state, why, data_version and rows.
+    """
     found = []
     for asset in plan.assets:
-        manifest = asset.manifest or {}
-        found.append(
-            {
-                "asset_key": asset.key,
-                "state": asset.state,
-                "why": asset.why,
-                "data_version": asset.found.data_version,
-                "rows": manifest.get("rows"),
-                "materialized_at": (manifest.get("observations") or {}).get("materialized_at"),
-            }
-        )
+        manifests = asset.manifests
+        record: dict[str, object] = {
+            "asset_key": asset.key,
+            "state": asset.state,
+            "why": asset.why,
+            "data_version": asset.data_version,
+            "rows": sum(manifest["rows"] for manifest in manifests) if manifests else None,
+            "materialized_at": max(
+                (manifest["observations"]["materialized_at"] for manifest in manifests),
+                default=None,
+            ),
+        }
+        if asset.spec.partitions:
+            record["partitions"] = [
+                {
+                    "partition": step.partition,
+                    "state": step.state,
+                    "why": step.why,
+                    "data_version": step.found.data_version,
+                    "rows": None if step.manifest is None else step.manifest["rows"],
+                }
+                for step in asset.steps
+            ]
+        found.append(record)
     return found
 
 
@@ -61,7 +77,8 @@ def show(plan: Plan, home: homes.Home) -> None:
     console = open_console()
     console.print(table)
     for asset in plan.assets:
-        if asset.state == "stale" or (asset.state == "missing" and asset.manifest is not None):
+        built = any(step.manifest is not None for step in asset.steps)
+        if asset.state == "stale" or (asset.state == "missing" and built):
             console.print(Text(f"{asset.key} is {asset.state}: {asset.why}"))
     counts = Counter(asset.state for asset in plan.assets)
     totals = ", ".join(f"{counts[state]} {state}" for state in STYLES if counts[state])

@@ -6,13 +6,15 @@ from rich.text import Text
 from rich.tree import Tree
 
 from warehouse.lineage import AssetNode, RowNode
+from warehouse.manifest import label as asset_label
 
 TEXT_CHARACTERS = 100
 
 
 def asset_branches(node: AssetNode, tree: Tree | None = None) -> Tree:
     """The tree of an asset: key, version, rows; a branch shown before is not repeated."""
-    label = Text(node.asset_key, style="bold").append(f"@{node.data_version[:12]}", style="cyan")
+    name = asset_label(node.asset_key, node.partition)
+    label = Text(name, style="bold").append(f"@{node.data_version[:12]}", style="cyan")
     if node.rows:
         label.append(f"  {node.rows:,} rows", style="dim")
     if not node.is_current:

@@ -24,11 +24,18 @@ def accept(arguments: argparse.Namespace, home: homes.Home) -> int:
     from warehouse import accept as acceptance
     from warehouse.store import Store
 
-    plan = make_plan(home, homes.recipe_name(home, arguments.recipe))
+    plan, store = make_plan(home, homes.recipe_name(home, arguments.recipe)), Store(home.path)
     key, _ = resolve_key(plan.recipe, arguments.key)
     asset = plan.by_key[key]
-    record = acceptance.accept(Store(home.path), asset.node, asset.found, arguments.reason)
-    print(f"{key}@{record['data_version'][:12]} stands for: {record['change']}")
+    steps = [step for step in asset.steps if step.state != "fresh"] or asset.steps[:1]
+    for step in steps:  # all of them or none
+        acceptance.acceptable(step.node, step.found, arguments.reason)
+    for step in steps:
+        record = acceptance.accept(store, step.node, step.found, arguments.reason)
+        print(f"{step.label}@{record['data_version'][:12]} stands for: {record['change']}")
+    if asset.spec.partitions:
+        memos = {str(step.partition): str(step.found.memo_key) for step in asset.steps}
+        store.become_whole(key, memos)
     return 0
 
 

@@ -55,7 +55,7 @@ def rebuild_sensor(
 
     @dg.sensor(
         name=NAME,
-        target=dg.AssetSelection.all(),
+        asset_selection=dg.AssetSelection.all(),  # `target` wants all partitioned alike
         minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description="Requests one run of exactly the assets that a change made stale.",
@@ -99,6 +99,7 @@ def tick(
             f"{clock(plan['approval_seconds'])} allowed without approval: "
             f"`heirloom approve {plan['id']}` starts them"
         )
+    # No partition: a partitioned asset then makes all of its own, and restores the fresh ones.
     return dg.RunRequest(
         run_key=plan["id"],
         asset_selection=[dg.AssetKey(key.split("/")) for key in stale],

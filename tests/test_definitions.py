@@ -13,7 +13,7 @@ from assets.catalog import STAGES, all_specs
 from definitions import build_defs
 from jobs.asset_table import RECIPE, table
 from resources.recipe.loading import load, names
-from resources.store.building import find_source, node_of
+from resources.store.building import find_source, nodes_of
 from resources.store.spec import Spec
 from warehouse.planner import ordered
 
@@ -43,8 +43,8 @@ def test_every_name_exists(recipe: str) -> None:
 
 @pytest.mark.parametrize("recipe", names())
 def test_inputs_are_made_and_come_first(recipe: str) -> None:
-    nodes = [node_of(spec) for spec in specs("smoke")] if recipe == "smoke" else None
-    if nodes is not None:
+    if recipe == "smoke":
+        nodes = nodes_of(specs("smoke"))
         assert len(ordered(nodes)) == len(nodes)
     keys = {spec.key for spec in specs(recipe)}
     for spec in specs(recipe):

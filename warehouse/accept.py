@@ -10,33 +10,43 @@ from datetime import UTC, datetime
 from typing import Any
 
 from warehouse.errors import WarehouseError
-from warehouse.planner import Node, State
+from warehouse.planner import Manifest, Node, State
 from warehouse.store import Store
 
 
-def accept(store: Store, node: Node, state: State, reason: str) -> dict[str, Any]:
-    """Let the current version of `node` stand for what would be built now; returns the record.
+def acceptable(node: Node, state: State, reason: str) -> Manifest:
+    """The manifest of the current version, where it may stand for what would be built now.
 
     `state` is the planner's for `node`. `WarehouseError` when there is nothing to accept, when an
     input or an observed file changed (that is not a change of code or recipe), or without a
     reason.
     """
     if not reason.strip():
-        raise WarehouseError(f"cannot accept {node.key} without a reason")
+        raise WarehouseError(f"cannot accept {node.label} without a reason")
     if state.state == "fresh":
-        raise WarehouseError(f"{node.key} is fresh, there is nothing to accept")
-    current = state.manifest
-    if current is None or state.state == "missing":
-        raise WarehouseError(f"{node.key} is {state.state} ({state.why}), build it first")
+        raise WarehouseError(f"{node.label} is fresh, there is nothing to accept")
+    if state.manifest is None or state.state == "missing":
+        raise WarehouseError(f"{node.label} is {state.state} ({state.why}), build it first")
     if state.memo_key is None:
-        raise WarehouseError(f"cannot accept {node.key} yet: {state.why}; settle that asset first")
+        raise WarehouseError(
+            f"cannot accept {node.label} yet: {state.why}; settle that asset first"
+        )
     if state.restorable:
-        raise WarehouseError(f"{node.key} can be restored without building; run it instead")
+        raise WarehouseError(f"{node.label} can be restored without building; run it instead")
     outside = [cause for cause in state.changes if not cause.startswith(("code:", "recipe:"))]
     if outside:
         raise WarehouseError(
-            f"cannot accept {node.key}: not only code or recipe changed ({'; '.join(outside)})"
+            f"cannot accept {node.label}: not only code or recipe changed ({'; '.join(outside)})"
         )
+    return state.manifest
+
+
+def accept(store: Store, node: Node, state: State, reason: str) -> dict[str, Any]:
+    """Let the current version of `node` stand for what would be built now; returns the record.
+
+    `WarehouseError` where that is not `acceptable`.
+    """
+    current = acceptable(node, state, reason)
     record = {
         "format": 1,
         "asset_key": node.key,

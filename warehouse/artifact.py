@@ -5,10 +5,13 @@ Knows how a version is read, not how it came to be.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from warehouse.manifest import label
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,6 +66,11 @@ class Artifact:
     def partition(self) -> str | None:
         """The partition, or None."""
         return None if self.manifest["partition"] is None else str(self.manifest["partition"])
+
+    @property
+    def label(self) -> str:
+        """Key and partition in one word."""
+        return label(self.key, self.partition)
 
     @property
     def memo_key(self) -> str:
@@ -129,17 +137,22 @@ class Artifact:
         return self._checkpoints.read(images[name], f"image {name} of {self.key}")
 
     def __repr__(self) -> str:
-        return f"Artifact({self.key}@{self.data_version[:12]})"
+        return f"Artifact({self.label}@{self.data_version[:12]})"
 
 
 def parts(inputs: Mapping[str, Artifact], name: str) -> list[Artifact]:
     """The artifacts behind an input: all partitions of a partitioned asset in order, else the one.
 
-    A partition stands among the inputs as `name@partition`. KeyError where there is no such input.
+    A partition stands among the inputs as `name@partition`; numbers in partition names count as
+    numbers: `layers_4-9` comes before `layers_10-20`. KeyError where there is no such input.
     """
     if name in inputs:
         return [inputs[name]]
-    found = [inputs[each] for each in sorted(inputs) if each.startswith(f"{name}@")]
+    found = sorted((each for each in inputs if each.startswith(f"{name}@")), key=_numbered)
     if not found:
         raise KeyError(f"no input {name!r}; there are {', '.join(inputs) or 'none'}")
-    return found
+    return [inputs[each] for each in found]
+
+
+def _numbered(name: str) -> list[tuple[int, str]]:
+    return [(int(s), "") if s.isdigit() else (-1, s) for s in re.split(r"(\d+)", name)]

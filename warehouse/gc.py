@@ -19,7 +19,7 @@ from warehouse import locks
 from warehouse.artifact import Artifact
 from warehouse.checkpoints import Checkpoints, listing_digest
 from warehouse.lake import Lake
-from warehouse.manifest import stored
+from warehouse.manifest import label, stored
 from warehouse.store import Store
 
 WORK_DAYS = 7  # unfinished work folders untouched for longer are removed
@@ -28,7 +28,10 @@ _MEMO_KEY = re.compile(r"[0-9a-f]{64}")
 
 @dataclass
 class Collected:
-    """What a collection removes: versions (asset key, data version), files, bytes they take."""
+    """What a collection removes: versions (asset, data version), files, bytes they take.
+
+    An asset is named with its partition: `super/block_library[group_1]`.
+    """
 
     versions: list[tuple[str, str]] = field(default_factory=list)
     files: int = 0
@@ -52,9 +55,13 @@ def unpin(store: Store, artifact: Artifact) -> None:
 
 
 def needed(store: Store) -> set[str]:
-    """The memo keys of versions that are current, pinned, or an ancestor of such a one."""
+    """The memo keys of versions that are current, pinned, or an ancestor of such a one.
+
+    A partition that is built counts also while the others are not: it is somebody's work.
+    """
     manifests = {manifest["memo_key"]: manifest for manifest in store.manifests()}
-    waiting = [manifest["memo_key"] for manifest in store.currents().values()]
+    shown, heads = store.currents().values(), store.heads().values()
+    waiting = [manifest["memo_key"] for manifest in (*shown, *heads)]
     for entry in store.files.entries("pins", ".json"):
         waiting.append(entry.path.rpartition("/")[2].removesuffix(".json"))
     keep: set[str] = set()
@@ -88,12 +95,18 @@ def _collect(store: Store, dry_run: bool) -> Collected:
             listed |= set(_paths(manifest))
             trees.add(listing_digest(manifest["files"]))
         else:
-            found.versions.append((manifest["asset_key"], manifest["data_version"]))
+            name = label(manifest["asset_key"], manifest["partition"])
+            found.versions.append((name, manifest["data_version"]))
             doomed.append(f"manifests/{manifest['memo_key']}.json")
     doomed += [
         f"accepted/{record['memo_key']}.json"
         for record in store.acceptances()
         if record["accepts"] not in keep
+    ]
+    doomed += [
+        f"wholes/{record['asset_key']}@{record['data_version']}.json"
+        for record in store.wholes_ever()
+        if not keep >= set(record["partitions"].values())
     ]
     for folder in ("lake", "checkpoints"):
         for entry in store.files.entries(folder):
@@ -117,7 +130,7 @@ def _collect(store: Store, dry_run: bool) -> Collected:
 
 def _leftovers(store: Store) -> Iterator[str]:
     """Temporary files that a killed process left beside small documents."""
-    for folder in ("manifests", "accepted", "current", "pins"):
+    for folder in ("manifests", "accepted", "current", "wholes", "pins"):
         for entry in store.files.entries(folder):
             if entry.path.rpartition("/")[2].startswith(".tmp-"):
                 yield entry.path

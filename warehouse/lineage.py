@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from warehouse.errors import WarehouseError
+from warehouse.manifest import whole_version
 from warehouse.rows import PARENTS, ROW_ID
 from warehouse.store import Store
 
@@ -23,7 +24,10 @@ _TEXTS = ("question", "output", "response", "chosen", "reason", "evidence")  # s
 
 @dataclass
 class AssetNode:
-    """One version of an asset in a tree; `again`: its own branches stand elsewhere already."""
+    """One version of an asset in a tree; `again`: its own branches stand elsewhere already.
+
+    A partitioned asset as a whole has its partitions as branches, and no memo key of its own.
+    """
 
     asset_key: str
     partition: str | None
@@ -65,8 +69,8 @@ def asset_tree(store: Store, name: str, *, down: bool = False) -> AssetNode:
     `WarehouseError` when there is no such asset or version, or a prefix fits several.
     """
     key, _, version = name.partition("@")
-    artifact = store.at(key, version) if version else store.current(key)
-    if artifact is None:
+    parts = store.parts(key, version)
+    if not parts:
         known = sorted({m["asset_key"] for m in store.manifests()})
         near = [k for k in known if key in k or k.rpartition("/")[2] == key.rpartition("/")[2]]
         there = ", ".join((near or known)[:6]) or "nothing is built yet"
@@ -84,9 +88,17 @@ def asset_tree(store: Store, name: str, *, down: bool = False) -> AssetNode:
         return [p["memo_key"] for p in manifests[memo]["inputs"].values()]
 
     seen: set[str] = set()
+    siblings: dict[str, set[frozenset[str]]] = {}
 
     def node(memo: str) -> AssetNode:
         manifest = manifests[memo]
+        further = frozenset(towards(memo))
+        if manifest["partition"] is not None and memo not in seen:
+            # Partitions share their inputs: the branches of one stand for those of the others.
+            shown = siblings.setdefault(manifest["asset_key"], set())
+            if further in shown:
+                seen.add(memo)
+            shown.add(further)
         made = AssetNode(
             manifest["asset_key"],
             manifest["partition"],
@@ -102,7 +114,21 @@ def asset_tree(store: Store, name: str, *, down: bool = False) -> AssetNode:
             made.branches = [node(other) for other in towards(memo) if other in manifests]
         return made
 
-    return node(artifact.memo_key)
+    made = [node(artifact.memo_key) for artifact in parts.values()]
+    if len(made) == 1:
+        return made[0]
+    versions = {str(n): artifact.data_version for n, artifact in parts.items()}
+    first = made[0]
+    return AssetNode(
+        key,
+        None,
+        whole_version(versions),
+        "",
+        first.stage,
+        sum(part.rows for part in made),
+        all(part.is_current for part in made),
+        made,
+    )
 
 
 def row_tree(store: Store, row_id: str, *, down: bool = False, limit: int = 1000) -> RowNode:

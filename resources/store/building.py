@@ -18,8 +18,9 @@ from resources.store.home import CHECKOUT
 from resources.store.spec import Spec
 from warehouse.code_version import CodeVersion, code_version, locate
 from warehouse.errors import WarehouseError
+from warehouse.manifest import check_partition, label
 from warehouse.planner import Node, State, plan
-from warehouse.store import Artifact, CheckResult, Output, Store
+from warehouse.store import Artifact, CheckFailed, CheckResult, Output, Store
 from warehouse.verify import local_digest
 
 Code = CodeVersion
@@ -54,34 +55,58 @@ def codes_of(specs: Sequence[Spec]) -> dict[str, Code]:
     }
 
 
-def node_of(spec: Spec, code: Code | None = None, digests: Digests | None = None) -> Node:
-    """What the planner needs to know of a spec, as it would be built now."""
-    code = code or code_of(spec)
-    return Node(
-        key=spec.key,
-        inputs=spec.inputs,
-        code_version=code.version,
-        recipe=spec.recipe,
-        seed=spec.seed,
-        observed=(digests or Digests()).observed(spec),
-        code_modules=code.modules,
-    )
+def nodes_of(specs: Sequence[Spec], digests: Digests | None = None) -> list[Node]:
+    """What the planner needs to know of the specs, as they would be built now.
+
+    A node an asset, or one for each of its partitions, in the given order.
+    """
+    digests, codes = digests or Digests(), codes_of(specs)
+    partitions = {spec.key: tuple(spec.slices()) for spec in specs}
+    nodes = []
+    for spec in specs:
+        code, observed = codes[spec.key], digests.observed(spec)
+        inputs = {
+            argument(name, partition): label(key, partition)
+            for name, key in spec.inputs.items()
+            for partition in partitions.get(key, (None,))
+        }
+        for partition, recipe in spec.slices().items():
+            if partition is not None:
+                check_partition(partition)
+            nodes.append(
+                Node(
+                    key=spec.key,
+                    inputs=inputs,
+                    code_version=code.version,
+                    recipe=recipe,
+                    seed=spec.seed,
+                    observed=observed,
+                    code_modules=code.modules,
+                    partition=partition,
+                )
+            )
+    return nodes
 
 
 def states_of(store: Store, specs: Sequence[Spec]) -> list[tuple[Node, State]]:
-    """The planner's word on every spec, in the given order; nothing is built or imported."""
+    """The planner's word on every node of `nodes_of`; nothing is built or imported."""
     digests = Digests(store.scratch / "digests.json")
-    codes = codes_of(specs)
-    nodes = [node_of(spec, codes[spec.key], digests) for spec in specs]
+    nodes = nodes_of(specs, digests)
     digests.save()
-    currents = store.currents()
+    heads, wholes = store.heads(), store.wholes()
     found = plan(
         nodes,
-        lambda key, partition: currents.get((key, partition)),
+        lambda key, partition: heads.get((key, partition)),
         store.resolve,
         store.damage,
+        lambda key: wholes.get(key, {}),
     )
     return list(zip(nodes, found, strict=True))
+
+
+def argument(name: str, partition: str | None) -> str:
+    """The name under which a build function finds an input, or one of its partitions."""
+    return name if partition is None else f"{name}@{partition}"
 
 
 def materialise(
@@ -90,20 +115,18 @@ def materialise(
     code: Code,
     execution: Mapping[str, Any] | None = None,
     run_id: str | None = None,
+    partition: str | None = None,
 ) -> Artifact:
     """Build or restore one artifact from the current versions of its inputs.
 
-    Raises WarehouseError where an input was never built, CheckFailed where a blocking check fails.
+    `partition` is one of the spec's, None where it has none. Raises WarehouseError where an input
+    was never built, CheckFailed where a blocking check fails.
     """
-    inputs: dict[str, Artifact] = {}
-    for name, key in spec.inputs.items():
-        artifact = store.current(key)
-        if artifact is None:
-            raise WarehouseError(
-                f"{spec.key} needs {key}, which was never built: `heirloom run --select {key}`"
-            )
-        inputs[name] = artifact
-    node = node_of(spec, code)
+    inputs = inputs_of(store, spec)
+    slices = spec.slices()
+    if partition not in slices:
+        there = ", ".join(spec.partitions) or "none"
+        raise WarehouseError(f"{spec.key} has no partition {partition}; its partitions: {there}")
 
     def fn(
         workdir: Path,
@@ -116,14 +139,15 @@ def materialise(
 
     return store.build(
         spec.key,
-        None,
+        partition,
         fn,
         inputs,
-        spec.recipe,
+        slices[partition],
         spec.seed,
-        code_version=node.code_version,
-        code_modules=node.code_modules,
-        observed=node.observed,
+        code_version=code.version,
+        layout=slices,
+        code_modules=code.modules,
+        observed=Digests().observed(spec),
         execution={**(execution or {}), "source": spec.source, "observe": list(spec.observe)},
         checks=[bind(target, inputs) for target in spec.checks],
         reproducibility=spec.reproducibility,
@@ -131,6 +155,46 @@ def materialise(
         model=spec.model,
         run_id=run_id,
     )
+
+
+def inputs_of(store: Store, spec: Spec) -> dict[str, Artifact]:
+    """The current versions of the spec's inputs by argument name; WarehouseError without one."""
+    inputs: dict[str, Artifact] = {}
+    for name, key in spec.inputs.items():
+        parts = store.parts(key)
+        if not parts:
+            begun = any(other == key for other, _ in store.heads())
+            reason = "whose partitions are not all built" if begun else "which was never built"
+            raise WarehouseError(f"{spec.key} needs {key}, {reason}: `heirloom run --select {key}`")
+        inputs.update({argument(name, part): artifact for part, artifact in parts.items()})
+    return inputs
+
+
+def checked(store: Store, spec: Spec, artifact: Artifact) -> list[CheckResult]:
+    """The result of each of the spec's checks; those newer than the version are run now.
+
+    Raises CheckFailed where such a newer blocking check fails.
+    """
+    known = {result.name: result for result in artifact.checks}
+    inputs: dict[str, Artifact] = {}
+    results: list[CheckResult] = []
+    for target in spec.checks:
+        result = known.get(check_name(target))
+        if result is None:
+            for name, entry in artifact.manifest["inputs"].items():
+                made_from = store.memo(entry["memo_key"])
+                if made_from is None:
+                    raise WarehouseError(
+                        f"{artifact.label}: the check {target} is new and reads the input {name}, "
+                        f"{entry['asset_key']}@{entry['data_version'][:12]}, which is gone"
+                    )
+                inputs[name] = made_from
+            result = bind(target, inputs)(artifact)
+        results.append(result)
+    if failed := [each for each in results if each.blocking and not each.passed]:
+        reasons = "; ".join(f"{each.name}: {each.description or 'failed'}" for each in failed)
+        raise CheckFailed(f"{artifact.label}: a check failed: {reasons}", results)
+    return results
 
 
 def bind(target: str, inputs: Mapping[str, Artifact]) -> Callable[[Artifact], CheckResult]:

@@ -7,24 +7,23 @@ any stage does and never decides what is stale: that is the planner's.
 import ast
 import base64
 import functools
-import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from resources.store.building import Code, bind, check_name, find_source, materialise
+from resources.store.building import Code, check_name, checked, find_source, materialise
 from resources.store.home import CHECKOUT, Home
+from resources.store.preview import preview
 from resources.store.processes import TAG, claim
 from resources.store.spec import Spec
 from warehouse.code_version import locate
+from warehouse.manifest import label, whole_version
 from warehouse.store import Artifact, CheckFailed, CheckResult, Store
 
 OWNER = "team:heirloom"
-PREVIEW_ROWS = 5
-PREVIEW_CHARACTERS = 100
 IMAGE_BYTES = 100_000  # images are kept in Dagster's event database: larger ones stay in the lake
 
 
@@ -33,16 +32,24 @@ class Builder:
     """What asset bodies work with: the home and the execution settings, none of which is keyed.
 
     A plain object given to Dagster as the resource `builder`; the driver's has a `progress`, told
-    the running stage's message and fraction (0..1).
+    the running stage's message and fraction (0..1). `failures`: what a worker process could not
+    build, by label; it is raised instead of building once more.
     """
 
     home: str
     execution: Mapping[str, Any] = field(default_factory=dict)
     progress: Callable[[str, float], None] | None = None
+    failures: dict[str, Exception] = field(default_factory=dict)
 
 
 def asset_definition(spec: Spec, code: Code) -> dg.AssetsDefinition:
-    """The Dagster asset of one spec: its key, group, dependencies, checks and thin body."""
+    """The Dagster asset of one spec: its key, group, dependencies, checks and thin body.
+
+    A run builds the partitions that it names, one or a range, or all of them where it names none,
+    as the runs of the sensor and of jobs over several assets do: one that fails does not keep the
+    others from being built. (Dagster itself wants one named where a partitioned asset reads another
+    partitioned one.)
+    """
 
     @dg.multi_asset(
         name=spec.key.replace("/", "__"),
@@ -50,28 +57,124 @@ def asset_definition(spec: Spec, code: Code) -> dg.AssetsDefinition:
         check_specs=[check_spec(spec, check) for check in spec.checks],
         pool=spec.pool,
         required_resource_keys={"builder"},
+        partitions_def=dg.StaticPartitionsDefinition(list(spec.partitions))
+        if spec.partitions
+        else None,
+        backfill_policy=dg.BackfillPolicy.single_run() if spec.partitions else None,
     )
     def body(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         builder: Builder = context.resources.builder
-        execution = {**builder.execution, "progress": builder.progress}
         if TAG not in context.run_tags:
             token = claim(Home(Path(builder.home)).processes)
             context.instance.add_run_tags(context.run_id, {TAG: token})
-        try:
-            store = Store(builder.home)
-            artifact = materialise(store, spec, code, execution, context.run_id)
-            results = checked(store, spec, artifact)
-        except CheckFailed as error:
-            for result in error.results:
-                context.log_event(_evaluation(spec, result))
-            raise dg.Failure(str(error), allow_retries=False) from error
-        yield dg.MaterializeResult(
-            data_version=dg.DataVersion(artifact.data_version),
-            metadata=metadata(artifact),
-            check_results=[check_result(result) for result in results],
-        )
+        keys, exact = asked(spec, context)
+        store, made, failures = Store(builder.home), list[Made](), dict[str | None, Exception]()
+        for partition in keys:
+            try:
+                made.append(_make(store, spec, code, builder, context.run_id, partition))
+            except CheckFailed as error:
+                for result in error.results:
+                    context.log_event(_evaluation(spec, result, partition))
+                failures[partition] = error
+            except Exception as error:
+                failures[partition] = error
+        if not failures:
+            yield materialize_result(made, exact)
+        if failures or not exact:
+            for each in made:  # after the result, whose one version stands for all partitions
+                context.log_event(_materialization(each.artifact, code))
+        _raise(spec, failures, exact)
 
     return body
+
+
+@dataclass(frozen=True)
+class Made:
+    """An artifact that a run built or restored, with the results of its checks."""
+
+    artifact: Artifact
+    checks: list[CheckResult]
+
+
+def asked(spec: Spec, context: dg.AssetExecutionContext) -> tuple[list[str | None], bool]:
+    """The partitions that a run builds, and whether it names exactly one (or there are none)."""
+    if not spec.partitions:
+        return [None], True
+    if context.has_partition_key or context.has_partition_key_range:
+        keys: list[str | None] = list(context.partition_keys)
+        return keys, len(keys) == 1
+    return list(spec.partitions), False
+
+
+def _make(
+    store: Store, spec: Spec, code: Code, builder: Builder, run_id: str, partition: str | None
+) -> Made:
+    known = builder.failures.pop(label(spec.key, partition), None)
+    if known is not None:
+        raise known
+    execution = {**builder.execution, "progress": builder.progress}
+    artifact = materialise(store, spec, code, execution, run_id, partition)
+    return Made(artifact, checked(store, spec, artifact))
+
+
+def _raise(spec: Spec, failures: Mapping[str | None, Exception], exact: bool) -> None:
+    """Fail the step with the one error, or with those of all partitions that failed."""
+    errors = list(failures.values())
+    if errors and exact and not isinstance(errors[0], CheckFailed):
+        raise errors[0]
+    if errors:
+        named = (f"{label(spec.key, name)}: {error}" for name, error in failures.items())
+        text = str(errors[0]) if exact else "; ".join(named)
+        raise dg.Failure(text, allow_retries=False) from errors[0]
+
+
+def materialize_result(made: Sequence[Made], exact: bool) -> dg.MaterializeResult[Any]:
+    """What Dagster is told of one artifact, or of several partitions together."""
+    if exact:
+        [one] = made
+        version, shown = one.artifact.data_version, metadata(one.artifact)
+        checks = [check_result(result, one.artifact.partition) for result in one.checks]
+    else:
+        versions = {str(m.artifact.partition): m.artifact.data_version for m in made}
+        version = whole_version(versions)
+        shown = {
+            "data_version": dg.MetadataValue.text(version),
+            "dagster/row_count": dg.MetadataValue.int(sum(m.artifact.rows for m in made)),
+            "partitions": dg.MetadataValue.json(versions),
+        }
+        checks = [check_result(result) for result in _together(made)]
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(version), metadata=shown, check_results=checks
+    )
+
+
+def _together(made: Sequence[Made]) -> list[CheckResult]:
+    """The results of each check over several partitions as one."""
+    by_name: dict[str, list[tuple[str, CheckResult]]] = {}
+    for each in made:
+        for result in each.checks:
+            by_name.setdefault(result.name, []).append((str(each.artifact.partition), result))
+    return [
+        CheckResult(
+            name,
+            all(result.passed for _, result in results),
+            "; ".join(f"{part}: {result.description or result.passed}" for part, result in results),
+            {part: result.metadata for part, result in results},
+            results[0][1].blocking,
+        )
+        for name, results in by_name.items()
+    ]
+
+
+def _materialization(artifact: Artifact, code: Code) -> dg.AssetMaterialization:
+    """One partition's own event, of a run that names several or none."""
+    versions = {"data": artifact.data_version, "code": code.version}
+    return dg.AssetMaterialization(
+        dg.AssetKey(artifact.key.split("/")),
+        partition=artifact.partition,
+        metadata=metadata(artifact),
+        tags={f"dagster/{name}_version": version for name, version in versions.items()},
+    )
 
 
 def asset_spec(spec: Spec, code: Code) -> dg.AssetSpec:
@@ -79,9 +182,11 @@ def asset_spec(spec: Spec, code: Code) -> dg.AssetSpec:
     tags = {"heirloom/reproducibility": spec.reproducibility}
     if spec.model:
         tags["heirloom/model"] = spec.model
+    every = dg.AllPartitionMapping() if spec.partitions else None  # else Dagster's own default
+    keys = [dg.AssetKey(key.split("/")) for key in sorted(set(spec.inputs.values()))]
     return dg.AssetSpec(
         dg.AssetKey(spec.key.split("/")),
-        deps=[dg.AssetKey(key.split("/")) for key in sorted(set(spec.inputs.values()))],
+        deps=[dg.AssetDep(key, partition_mapping=every) for key in keys],
         description=spec.description or None,
         group_name=spec.stage,
         code_version=code.version,
@@ -101,36 +206,16 @@ def check_spec(spec: Spec, target: str) -> dg.AssetCheckSpec:
     )
 
 
-def checked(store: Store, spec: Spec, artifact: Artifact) -> list[CheckResult]:
-    """The result of each of the spec's checks; those newer than the version are run now.
-
-    Raises CheckFailed where such a newer blocking check fails.
-    """
-    known = {result.name: result for result in artifact.checks}
-    inputs: dict[str, Artifact] = {}
-    results: list[CheckResult] = []
-    for target in spec.checks:
-        result = known.get(check_name(target))
-        if result is None:
-            for name, entry in artifact.manifest["inputs"].items():
-                inputs.setdefault(name, store.at(entry["asset_key"], entry["data_version"]))
-            result = bind(target, inputs)(artifact)
-        results.append(result)
-    if failed := [each for each in results if each.blocking and not each.passed]:
-        reasons = "; ".join(f"{each.name}: {each.description or 'failed'}" for each in failed)
-        raise CheckFailed(f"{artifact.key}: a check failed: {reasons}", results)
-    return results
-
-
-def check_result(result: CheckResult) -> dg.AssetCheckResult:
+def check_result(result: CheckResult, partition: str | None = None) -> dg.AssetCheckResult:
     """A check's result as Dagster's; a failed one that does not block is a warning."""
     severity = dg.AssetCheckSeverity.ERROR if result.blocking else dg.AssetCheckSeverity.WARN
+    own = {} if partition is None else {"partition": partition}
     return dg.AssetCheckResult(
         check_name=result.name,
         passed=result.passed,
         severity=severity,
         description=result.description or None,
-        metadata={name: _metadata_value(value) for name, value in result.metadata.items()},
+        metadata={name: _metadata_value(v) for name, v in (own | result.metadata).items()},
     )
 
 
@@ -139,6 +224,8 @@ def metadata(artifact: Artifact) -> dict[str, dg.MetadataValue[Any]]:
     manifest, shown = artifact.manifest, dict[str, dg.MetadataValue[Any]]()
     shown["data_version"] = dg.MetadataValue.text(artifact.data_version)
     shown["memo_key"] = dg.MetadataValue.text(artifact.memo_key)
+    if artifact.partition is not None:
+        shown["partition"] = dg.MetadataValue.text(artifact.partition)
     if manifest["tables"]:
         shown["dagster/row_count"] = dg.MetadataValue.int(artifact.rows)
     for position, name in enumerate(manifest["tables"]):
@@ -164,30 +251,6 @@ def metadata(artifact: Artifact) -> dict[str, dg.MetadataValue[Any]]:
     return {name: value for name, value in shown.items() if value is not None}
 
 
-def preview(artifact: Artifact, table: str, rows: int = PREVIEW_ROWS) -> str:
-    """The first rows of a table in Markdown, long cells cut, ids and hashes as hex."""
-    batch = next(iter(artifact.batches(table, batch_size=rows)), None)
-    if batch is None or not batch.num_rows:
-        return "(no rows)"
-    names = batch.schema.names
-    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
-    for row in itertools.islice(batch.to_pylist(), rows):
-        lines.append("| " + " | ".join(_cell(row[name]) for name in names) + " |")
-    return "\n".join(lines)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bytes):
-        text = value.hex()
-    elif isinstance(value, float):
-        text = f"{value:.6g}"
-    else:
-        text = str(value)
-    if len(text) > PREVIEW_CHARACTERS:
-        text = text[: PREVIEW_CHARACTERS - 1] + "…"
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", "⏎")
-
-
 def _schema(artifact: Artifact, table: str) -> dg.TableSchema:
     batch = next(iter(artifact.batches(table, batch_size=1)), None)
     fields = [] if batch is None else list(batch.schema)
@@ -208,8 +271,8 @@ def _metadata_value(value: Any) -> dg.MetadataValue[Any]:
     return dg.MetadataValue.json(value)
 
 
-def _evaluation(spec: Spec, result: CheckResult) -> dg.AssetCheckEvaluation:
-    shown = check_result(result)
+def _evaluation(spec: Spec, result: CheckResult, partition: str | None) -> dg.AssetCheckEvaluation:
+    shown = check_result(result, partition)
     return dg.AssetCheckEvaluation(
         asset_key=dg.AssetKey(spec.key.split("/")),
         check_name=result.name,

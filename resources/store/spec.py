@@ -17,6 +17,9 @@ class Spec:
     `fn` is "package.module:function" with `fn(workdir, inputs, recipe, execution) -> Output`, and
     each of `checks` names a `check(artifact, inputs) -> CheckResult`; both are imported only when
     used. `inputs` maps the function's names for its inputs to asset keys.
+
+    `partitions` names parts that are built, published and retried apart, each with what it adds to
+    the recipe. An asset that reads a partitioned one gets all its partitions, as `name@partition`.
     """
 
     key: str
@@ -24,6 +27,7 @@ class Spec:
     fn: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)  # semantic slice, JSON values
+    partitions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     seed: int = 0  # the family's; the asset's own is derived from it and the key
     version: str | None = None  # hand-bumped code version; None: the hash of the code
     checks: tuple[str, ...] = ()
@@ -35,3 +39,9 @@ class Spec:
     predicted: Mapping[str, float] = field(default_factory=dict)  # seconds, tokens, bytes
     source: str | None = None  # of source assets: the path whose content hash is the version
     observe: tuple[str, ...] = ()  # further files whose content hash enters the memo key
+
+    def slices(self) -> dict[str | None, dict[str, Any]]:
+        """The recipe of each partition; of the whole asset, under None, where it has none."""
+        if not self.partitions:
+            return {None: dict(self.recipe)}
+        return {name: {**self.recipe, **own} for name, own in self.partitions.items()}

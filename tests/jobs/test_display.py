@@ -57,6 +57,26 @@ def test_live_table_shows_the_running_asset_of_many() -> None:
     display.close()
 
 
+def test_partitions_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    out = io.StringIO()
+    lines = [Line(f"a/library[group_{n}]", 30.0, abreast=2) for n in (1, 2, 3)]
+    display = LiveTable(Board(lines), Console(file=out, force_terminal=True, width=100))
+    assert display.board.remaining() == 45.0
+    display.start("a/library[group_1]")
+    display.start("a/library[group_2]")
+    now[0] += 10.0
+    display.progress("half", 0.5, "a/library[group_1]")
+    assert display.board.remaining() == pytest.approx((10 + 20 + 30) / 2)
+    display.live.refresh()
+    assert "a/library[group_1]" in out.getvalue() and "half" in out.getvalue()
+    display.finish("a/library[group_1]", "failed", None, "")
+    display.progress("told of another", 0.1)
+    assert display.board.lines["a/library[group_2]"].message == "told of another"
+    display.close()
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(3.4, "3 s"), (61, "1 min 01 s"), (7260, "2 h 01 min")]
 )

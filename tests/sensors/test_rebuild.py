@@ -16,7 +16,7 @@ from jobs.plan import as_json
 from resources.store.home import Home
 from resources.store.processes import TAG
 from sensors.rebuild import PlanError, fresh_plan, tick
-from tests.jobs import toy
+from tests.jobs import toy, toy_groups
 from warehouse.store import Store
 
 
@@ -139,6 +139,37 @@ def test_a_broken_recipe_is_a_reason_not_a_crash(harness: Harness, tmp_path: Pat
         fresh_plan(harness.home, "nowhere")
     reason = tick(harness.instance, harness.home, "nowhere")
     assert isinstance(reason, dg.SkipReason) and "no recipe" in str(reason.skip_message)
+
+
+class Groups(Harness):
+    """The same with the family whose library is partitioned."""
+
+    def plan(self, home: Home, recipe: str) -> Mapping[str, Any]:
+        return as_json(toy_groups.plan(home, self.folder, **self.options))
+
+    def defs(self) -> dg.Definitions:
+        specs = toy_groups.specs(self.folder, **self.options)
+        return build_defs(recipe=toy.recipe(), specs=specs, planner=self.plan)
+
+
+def test_one_run_makes_the_partitions_and_what_reads_them(home: Home, folder: Path) -> None:
+    harness = Groups(home, folder, dg.DagsterInstance.ephemeral())
+    first = harness.tick()
+    assert keys(first) == {"toy/numbers", "toy/library", "toy/joined"}
+    assert isinstance(first, dg.RunRequest) and first.partition_key is None
+    assert harness.execute(first)
+    assert harness.tick() == "nothing to do: everything is fresh"
+    built = (folder.parent / "built").read_text().splitlines()
+    harness.options = {"count": 2, "own": {1: {"own": 10}}}
+    change = harness.tick()
+    assert keys(change) == {"toy/library", "toy/joined"}
+    assert isinstance(change, dg.RunRequest) and harness.execute(change)
+    again = (folder.parent / "built").read_text().splitlines()[len(built) :]
+    assert [line.split()[0] for line in again] == ["2"]
+    harness.options = {"count": 3}
+    regrouped = harness.tick()
+    assert isinstance(regrouped, dg.RunRequest) and harness.execute(regrouped)
+    assert harness.tick() == "nothing to do: everything is fresh"
 
 
 def test_off_by_default(harness: Harness) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from warehouse.accept import accept
 from warehouse.artifact import Artifact, Output
 from warehouse.errors import WarehouseError
+from warehouse.manifest import label
 from warehouse.planner import Node, State, compare, ordered, plan, show
 from warehouse.store import Store
 
@@ -166,6 +167,103 @@ def test_differences_are_short_and_exact() -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_shown_numbers_are_the_number(value: float) -> None:
     assert float(show(value)) == value
+
+
+def grouped(count: int = 2, **slices: dict[str, Any]) -> list[Node]:
+    names = [f"g{n}" for n in range(count)]
+    return [
+        Node("p/data", {}, "1"),
+        *(
+            Node("m/lib", {"data": "p/data"}, "1", {"n": 1, **slices.get(g, {})}, partition=g)
+            for g in names
+        ),
+        Node("m/scores", {f"lib@{g}": f"m/lib[{g}]" for g in names} | {"data": "p/data"}, "1"),
+        Node("m/other", {"data": "p/data"}, "1"),
+    ]
+
+
+def manifest_of(node: Node, state: State, current: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What a build of the node would record."""
+    found = {name: current[parent] for name, parent in node.inputs.items()}
+    keys = ("asset_key", "partition", "data_version")
+    return {
+        "asset_key": node.key, "partition": node.partition, "memo_key": state.memo_key,
+        "data_version": str(state.memo_key)[::-1], "recipe": dict(node.recipe), "seed": node.seed,
+        "code_version": node.code_version, "observed": {},
+        "inputs": {name: {key: made[key] for key in keys} for name, made in found.items()},
+    }  # fmt: skip
+
+
+class Ledger:
+    """A home in memory: builds nodes, asks the planner."""
+
+    def __init__(self) -> None:
+        self.built: dict[str, dict[str, Any]] = {}
+        self.heads: dict[str, dict[str, Any]] = {}
+        self.shown: dict[str, dict[str, str]] = {}
+
+    def look(self, nodes: list[Node]) -> dict[str, State]:
+        found = plan(
+            nodes,
+            lambda key, partition: self.heads.get(label(key, partition)),
+            self.built.get,
+            whole=lambda key: self.shown.get(key, {}),
+        )
+        return {label(state.key, state.partition): state for state in found}
+
+    def make(self, nodes: list[Node], only: set[str] | None = None) -> None:
+        for node in ordered(nodes):
+            state = self.look(nodes)[node.label]
+            if only is None or node.label in only:
+                made = self.built.get(str(state.memo_key)) or manifest_of(node, state, self.heads)
+                self.built[made["memo_key"]] = self.heads[node.label] = made
+        for key in {node.key for node in nodes if node.partition}:
+            mine = [node for node in nodes if node.key == key]
+            self.shown[key] = {
+                str(n.partition): self.heads[n.label]["memo_key"]
+                for n in mine
+                if n.label in self.heads
+            }
+
+
+def test_a_changed_partition_makes_only_itself_and_what_reads_it_stale() -> None:
+    home = Ledger()
+    assert {s.state for s in home.look(grouped()).values()} == {"missing"}
+    home.make(grouped())
+    assert {s.state for s in home.look(grouped()).values()} == {"fresh"}
+    changed = grouped(g1={"tokens": 5})
+    found = {name: s.why for name, s in home.look(changed).items() if s.state != "fresh"}
+    assert found == {
+        "m/lib[g1]": "recipe: tokens 5 added", "m/scores": "upstream m/lib[g1] is stale"
+    }  # fmt: skip
+    home.make(changed, {"m/lib[g1]"})
+    after = home.look(changed)
+    assert after["m/scores"].why == "input lib: g1 changed" and after["m/lib[g1]"].state == "fresh"
+    assert home.look(grouped())["m/lib[g1]"].restorable
+
+
+def test_regrouped_partitions_and_their_readers() -> None:
+    home = Ledger()
+    home.make(grouped(6))
+    states = home.look(grouped(7))
+    assert states["m/lib[g6]"].state == "missing"
+    assert {states[f"m/lib[g{n}]"].state for n in range(6)} == {"fresh"}
+    assert states["m/scores"].why == "input lib: g6 changed; upstream m/lib[g6] is missing"
+    home.make(grouped(7))
+    why = home.look([grouped()[0], Node("m/scores", {}, "1")])["m/scores"].why
+    assert why == "input data (p/data) is gone; input lib: g0, g1, g2, g3 and 3 more changed"
+
+
+def test_fresh_partitions_that_readers_do_not_see_ask_for_a_restore() -> None:
+    home = Ledger()
+    home.make(grouped())
+    home.shown["m/lib"] = {}
+    states = home.look(grouped())
+    assert states["m/lib[g0]"].state == "fresh"
+    assert states["m/lib[g1]"].restorable and "as a whole" in states["m/lib[g1]"].why
+    assert states["m/scores"].state == "fresh", "what it would read is known"
+    stale = home.look(grouped(g1={"tokens": 5}))
+    assert stale["m/lib[g1]"].why == "recipe: tokens 5 added"
 
 
 @st.composite

@@ -94,7 +94,7 @@ def test_the_build_function_gets_a_derived_seed(store: Store) -> None:
 
     for key in ("x/a", "x/b"):
         store.build(key, None, fn, {}, {}, 7, code_version="1")
-    store.build("x/a", "math", fn, {}, {}, 7, code_version="1")
+    store.build("x/a", "math", fn, {}, {}, 7, code_version="1", layout={"math": {}})
     assert [key for _, key in seen] == ["x/a", "x/b", "x/a"]
     assert len({seed for seed, _ in seen}) == 3
     assert all(0 <= seed < 2**31 for seed, _ in seen)
@@ -242,6 +242,14 @@ def test_wrong_use_is_refused(store: Store, build: Make) -> None:
         store.build("x/a", None, lambda *_: None, {}, {}, 0, code_version="1")  # type: ignore
     with pytest.raises(WarehouseError, match="x/a@12 cannot be found: x/a was never built"):
         store.at("x/a", "12")
+    for partition in ("b", None):
+        with pytest.raises(WarehouseError, match="say with `layout` which partitions"):
+            store.build(
+                "x/a", partition, lambda *_: Output(), {}, {}, 0, code_version="1", layout={"a": {}}
+            )
+    with pytest.raises(WarehouseError, match=r"partition 'a\.\.\.b': use letters"):
+        layout: dict[str | None, dict[str, Any]] = {"a...b": {}}
+        store.build("x/a", "a...b", lambda *_: Output(), {}, {}, 0, code_version="1", layout=layout)
     with pytest.raises(WarehouseError, match="has no table 'rows'; its tables: problems"):
         build(store).table("rows")
     with pytest.raises(WarehouseError, match="has no column 'nope'"):

@@ -1,0 +1,40 @@
+"""Why a Dagster run failed, on one line for the reader.
+
+Knows Dagster's events, of which it takes the first error of ours, else the innermost one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+
+def failure(result: dg.ExecuteInProcessResult) -> str:
+    """The reason of a failed run."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data is not None and data.user_failure_data.description:
+                return " ".join(data.user_failure_data.description.split())
+            error = data.error
+            while error is not None and error.cause is not None and not _ours(error.message):
+                error = error.cause
+            if error is not None:
+                return _plain(error.message)
+    for event in result.all_events:
+        if event.is_failure and event.message:
+            return " ".join(event.message.split())
+    return "Dagster gave no reason"
+
+
+def _plain(message: str) -> str:
+    """An error's message; the class is left out where it is ours and its message says it all."""
+    text = " ".join(message.split())
+    return text.partition(": ")[2] if _ours(text) else text
+
+
+def _ours(message: str) -> bool:
+    name, separator, _ = message.partition(": ")
+    return bool(separator) and name.split(".")[0] in {"assets", "jobs", "resources", "warehouse"}
