@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from assets.evaluation import puzzle
 from assets.evaluation.checkpoints import TEACHER, benchmark_key, checkpoints
-from assets.puzzle.assets import specs as puzzle_specs
 from resources.recipe.budget import predict
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
@@ -57,8 +56,15 @@ def _report(recipe: Recipe) -> Spec:
         keys += [f"sft_data/{domain}", f"sft_data/{domain}_verdicts"]
     if any(model.grpo for model in recipe.models.values()):
         keys += ["rl_data/pass_rates", "rl_data/prompts"]
-    stage = [spec.key for spec in puzzle_specs(recipe)]
-    keys += [key for key in stage if key.split("/")[1] in puzzle.ASSETS and key not in keys]
+    for name, model in recipe.models.items():
+        if model.puzzle is not None:
+            there = {
+                "search_study": model.puzzle.study is not None,
+                "cost_report": model.puzzle.costs.profile is not None,
+                "fused": model.fusion is not None,
+            }
+            shown = [f"{name}/{asset}" for asset in puzzle.ASSETS if there.get(asset, True)]
+            keys += [key for key in shown if key not in keys]
     return Spec(
         key=REPORT,
         stage="evaluation",

@@ -69,12 +69,7 @@ def exhibits(by_key: Mapping[str, Artifact], models: Iterable[str]) -> dict[str,
             asset: by_key[f"{model}/{asset}"] for asset in ASSETS if f"{model}/{asset}" in by_key
         }
         if there:
-            made = [_exhibit(asset, artifact) for asset, artifact in there.items()]
-            front = _rows(there.get("architecture"), "pareto")
-            others = _rows(there.get("search_study"), "search_baselines")
-            if front and others and front[0]["column"] in others[0]:
-                made[0].pictures["pareto"] = _front(model, front, others)
-            found[model] = made
+            found[model] = [_exhibit(asset, artifact) for asset, artifact in there.items()]
     return found
 
 
@@ -95,24 +90,6 @@ def _rows(artifact: Artifact | None, name: str) -> list[Row]:
         return []
     rows: list[Row] = artifact.table(name).to_pylist()
     return rows
-
-
-def _front(model: str, front: list[Row], baselines: list[Row]) -> bytes:
-    """The front that the search drew, with the other ways to choose beside it."""
-    from assets.puzzle.pictures import pareto_front
-
-    column = front[0]["column"]
-    points = {
-        row["method"]: (row[column], row["objective"]) for row in baselines if row["feasible"]
-    }
-    return pareto_front(
-        f"{model}: least sum of scores by {_words(column)}",
-        column,
-        [row["value"] for row in front],
-        [row["objective"] for row in front],
-        points.pop(CHOSEN),
-        {name: point for name, point in points.items() if not _random(name)},
-    )
 
 
 def section(shown_by_model: Mapping[str, list[Exhibit]]) -> str:

@@ -58,8 +58,12 @@ class Candidates:
         ]
 
     def noops(self, row: int) -> int:
-        """How many sub-blocks a row removes: parts of its variant that read `noop`, per layer."""
-        return self.variants[row].split("/").count("noop") * len(self.covers[row])
+        """How many sub-blocks a row removes: parts of its variant that read `noop`, per layer.
+
+        A run that is `fused` has no attention in any of its layers.
+        """
+        parts = self.variants[row].split("/")
+        return (parts.count("noop") + parts.count("fused")) * len(self.covers[row])
 
 
 def read_candidates(table: pa.Table, objective: str, limits: Iterable[str]) -> Candidates:
@@ -150,12 +154,15 @@ def forbidden_rows(candidates: Candidates, forbidden: Forbidden | None) -> set[i
     else:
         for entry in forbidden:
             pairs.append((None, entry) if isinstance(entry, str) else (int(entry[0]), entry[1]))
+    places: dict[tuple[int | None, str], list[int]] = {}
+    for row, (cover, variant) in enumerate(
+        zip(candidates.covers, candidates.variants, strict=True)
+    ):
+        for at in (None, *cover):
+            places.setdefault((at, variant), []).append(row)
     rows: set[int] = set()
     for layer, variant in pairs:
-        if layer is None:
-            found = [row for row, name in enumerate(candidates.variants) if name == variant]
-        else:
-            found = candidates.rows_at(layer, [variant])
+        found = places.get((layer, variant))
         if not found:
             where = "" if layer is None else f" at layer {layer}"
             raise ValueError(f"forbidden variant {variant!r}{where} is not among the candidates")

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from assets.puzzle.architecture import COSTS, bounds, join, parent_totals
+from assets.puzzle.architecture import chosen_rows
+from assets.puzzle.problem import read_problem
 from warehouse.store import Artifact, CheckResult
 
 Inputs = Mapping[str, Artifact]
@@ -93,34 +94,82 @@ def costs_consistent(artifact: Artifact, inputs: Inputs) -> CheckResult:
 
 
 def limits_met(artifact: Artifact, inputs: Inputs) -> CheckResult:
-    """The chosen blocks keep every limit of the recipe, summed again from the cost table."""
+    """The chosen blocks keep every limit of the recipe, summed again from scores and costs."""
+    problem = read_problem(inputs, artifact.manifest["recipe"])
+    batch = int(artifact.metrics["batch"])
+    candidates = problem.candidates[batch]
+    table = artifact.table("architectures")
+    rows = candidates.take(list(chosen_rows(candidates, table))).to_pylist()
+    layers = sorted(layer for row in rows for layer in row["layer"])
+    passed = layers == sorted(table["layer"].to_pylist()) == list(range(table.num_rows))
+    texts, totals = [], {}
+    for column, (low, high) in problem.bounds[batch].items():
+        totals[column] = total = math.fsum(row[column] for row in rows)
+        slack = 1e-9 * abs(total)
+        passed = passed and (low is None or total >= low - slack)
+        passed = passed and (high is None or total <= high + slack)
+        ends = [f"at least {low:.6g}"] if low is not None else []
+        ends += [f"at most {high:.6g}"] if high is not None else []
+        texts.append(f"{column} {total:.6g} ({', '.join(ends)})")
+    return CheckResult("limits_met", passed=passed, description="; ".join(texts), metadata=totals)
+
+
+def profile_complete(artifact: Artifact, inputs: Inputs) -> CheckResult:
+    """Every layer, variant pair and batch has finite seconds, and names the hardware."""
     recipe = artifact.manifest["recipe"]
-    costs = inputs["block_costs"]
-    candidates = join(
-        inputs["block_scores"].table("block_scores"),
-        costs.table("block_costs"),
-        costs.table("non_block_costs").to_pylist()[0],
-        recipe["objective"],
-    )
-    by_place = {(row["layer"], row["variant"]): row for row in candidates.to_pylist()}
-    chosen = [
-        by_place[(row["layer"], f"{row['attention']}/{row['ffn']}")]
-        for row in artifact.table("architectures").to_pylist()
+    rows = artifact.table("block_costs").to_pylist()
+    layers = {row["layer"] for row in rows}
+    wanted = len(layers) * len(recipe["batches"])
+    wanted *= len(recipe["attention"]) * len(recipe["ffn"])
+    bad = [
+        row
+        for row in rows
+        if not row["hardware"]
+        or any(
+            row[name] is None or not math.isfinite(row[name]) or row[name] < 0
+            for name in ("prefill_seconds", "decode_seconds")
+        )
     ]
-    texts, passed = [], len(chosen) == len({row["layer"] for row in by_place.values()})
-    for column, (low, high) in bounds(recipe["limits"], parent_totals(candidates)).items():
-        total = math.fsum(row[column] for row in chosen)
-        passed = passed and (low is None or total >= low) and total <= high * (1 + 1e-9)
-        texts.append(f"{column} {total:.6g} of {high:.6g}")
     return CheckResult(
-        "limits_met",
-        passed=passed,
-        description="; ".join(texts),
-        metadata={
-            column: math.fsum(row[column] for row in chosen)
-            for column in COSTS
-            if all(row[column] is not None for row in chosen)
-        },
+        "profile_complete",
+        passed=len(rows) >= wanted > 0 and not bad,
+        description=f"{len(rows)} of {wanted} costs measured on "
+        f"{', '.join(sorted({str(row['hardware']) for row in rows}))}; {len(bad)} unusable",
+    )
+
+
+def prediction_holds(artifact: Artifact, inputs: Inputs) -> CheckResult:
+    """Parameters and bytes are exactly as predicted; times are told as ratios."""
+    rows = artifact.table("predicted_costs").to_pylist()
+    exact = ("parameters", "weight_bytes", "kv_bytes_per_token")
+    counted = [row for row in rows if row["quantity"] in exact and row["measured"] is not None]
+    wrong = [row["quantity"] for row in counted if row["predicted"] != row["measured"]]
+    times = [row["ratio"] for row in rows if "seconds" in row["quantity"] and row["ratio"]]
+    spread = f"; predicted / measured seconds {min(times):.2f} to {max(times):.2f}" if times else ""
+    return CheckResult(
+        "prediction_holds",
+        passed=bool(counted) and not wrong,
+        description=f"{len(counted)} counts compared, wrong: {', '.join(wrong) or 'none'}{spread}",
+    )
+
+
+def study_measured(artifact: Artifact, inputs: Inputs) -> CheckResult:
+    """The search is no worse than every other choice, within chance; a warning where it is.
+
+    Only a divergence that is not finite stops the line.
+    """
+    rows = [row for row in artifact.table("search_baselines").to_pylist() if row["feasible"]]
+    finite = all(math.isfinite(row["kl"]) for row in rows)
+    own = next(row for row in rows if row["method"] == "search")
+    better = [row["method"] for row in rows if row["ci_high"] < own["ci_low"]]
+    metrics = artifact.metrics
+    return CheckResult(
+        "study_measured",
+        passed=finite and not better,
+        description=f"search {own['kl']:.4g} nats a token; better beyond chance: "
+        f"{', '.join(better) or 'none'}; rank correlation of scores and truth "
+        f"{metrics['spearman']:.3f}, regret {metrics['regret']:.4g}",
+        blocking=not finite,
     )
 
 

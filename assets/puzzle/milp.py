@@ -166,7 +166,8 @@ def _solve_once(
         rows, bound, proven = _run_highs(problem, variables, time_limit)
         name = "HiGHS"
     else:
-        solver = pulp.PULP_CBC_CMD(msg=False, gapRel=0, gapAbs=0, threads=1, timeLimit=time_limit)
+        # Without a thread count CBC runs in its own thread; worker threads were seen to stall.
+        solver = pulp.PULP_CBC_CMD(msg=False, gapRel=0, gapAbs=0, timeLimit=time_limit)
         rows, bound, proven = _run_cbc(problem, variables, solver)
         name = "CBC"
     return Solution(rows, bound * scale, proven, name)

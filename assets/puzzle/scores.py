@@ -1,22 +1,24 @@
 """Replace-1-block scores: what one changed layer does to the parent's predictions.
 
-The parent stays resident and its state before every layer is kept for a batch, so that a score
-costs only the layers from the changed one up, and the children of a layer go up together. Attention
-and FFN variants are scored jointly, each pair by its own forward pass (Puzzle, arXiv 2411.19146
-§3). Knows models and sub-blocks; knows nothing of costs or the search.
+Attention and FFN variants are scored jointly, each pair by its own forward pass (Puzzle, arXiv
+2411.19146 §3), unless a prescreen leaves it at the sum of its halves' scores. Reads artifacts and
+makes tables; the forward passes are in `replacements.py`, what is measured in `metrics.py`.
 """
 
 from __future__ import annotations
 
-import os
+import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
+from assets.puzzle.intervals import intervals as intervals
+from assets.puzzle.prescreen import compose, halves, survivors
+from assets.puzzle.score_tables import PARENT, Measured, block_scores, heatmaps, run_scores
+from warehouse.artifact import parts
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -24,10 +26,8 @@ if TYPE_CHECKING:
 
     from assets.puzzle.calibration import Sequences
     from assets.puzzle.halves import Library
+    from assets.puzzle.replacements import Replacement
     from resources.models.modeling import HeterogeneousLlamaForCausalLM
-
-RESAMPLES = 1000
-COVERAGE = 0.95
 
 
 def score_blocks(
@@ -36,72 +36,138 @@ def score_blocks(
     recipe: dict[str, Any],
     execution: dict[str, Any],
 ) -> Output:
-    """Table `block_scores`: KL to the parent (nats a token) of every layer and variant pair.
+    """Tables `block_scores`, every metric of every layer and variant pair, and `run_scores`, of
+    every run that `fused_runs` names.
 
-    Inputs: parent, corpus, block_library. Recipe: attention and ffn (variant names), tokens,
-    sequence_length, metric. The interval is a bootstrap over `samples` sequences. Batches that
-    were scored before a kill are read back from the work folder.
+    Inputs: parent, corpus, block_library (all its partitions). Recipe: the scores section, and
+    attention and ffn (variant names). A prescreen ranks by the first metric. Intervals are a
+    bootstrap over `samples` sequences, or problems. Scores are kept by content in the home's
+    cache: a killed run goes on, and a library that changed is scored where it changed.
+
+    Raises:
+        FileNotFoundError, ValueError: a layer lacks a variant, or its weights are not finite.
     """
-    from assets.puzzle.calibration import sequences
     from assets.puzzle.halves import Library
-    from assets.puzzle.pictures import score_heatmap
+    from assets.puzzle.metrics import set_of
+    from assets.puzzle.replacements import TOGETHER, score
+    from assets.puzzle.score_cache import ScoreCache
+    from assets.puzzle.score_data import leading, score_sets
     from resources.models.loading import load
 
     began = time.monotonic()
     parent = load(inputs["parent"].path(), device=execution.get("device", "cpu"))
-    library = Library(parent, inputs["block_library"].path())
-    data = sequences(
-        inputs["corpus"].table("corpus", columns=["text_ids"]),
-        "score",
-        tokens=recipe["tokens"],
-        sequence_length=recipe["sequence_length"],
-        seed=recipe["seed"],
-    )
+    library = Library(parent, [part.path() for part in parts(inputs, "block_library")])
+    names, prescreen = recipe["metrics"], recipe["prescreen"]
+    together = execution.get("micro_batch", 32) * recipe["sequence_length"]
+    if parent.device.type == "cpu":
+        together = min(together, TOGETHER)
+    columns = ["text_ids", "loss_mask"] if "task" in names else ["text_ids"]
+    sets = score_sets(inputs["corpus"].table("corpus", columns=columns), recipe)
+    home = execution.get("home")
+    folder = workdir / "scores" if home is None else Path(home) / "cache" / "scores"
     pairs = variant_pairs(recipe["attention"], recipe["ffn"])
-    # Children of a layer go up together: that many sequences are at work at once.
-    size = max(execution.get("micro_batch", 32) // max(len(pairs) - 1, 1), 1)
-    parts = []
-    for number, batch in enumerate(data.batches(size)):
-        file = workdir / f"scores_{size}_{number:05d}.npy"
-        if not file.is_file():
-            partial = file.with_suffix(".partial.npy")
-            np.save(partial, replacement_kl(library, pairs, batch))
-            os.replace(partial, file)
-        parts.append(np.load(file, allow_pickle=False))
-        if execution.get("progress"):
-            done = min((number + 1) * size, len(data))
-            execution["progress"](f"{done} of {len(data)} sequences", done / len(data))
-    values = np.concatenate(parts, axis=2)
-    model = recipe["asset_key"].split("/")[0]
-    means = values.mean(axis=2)
-    replaced = means[:, [pair != ("full", "full") for pair in pairs]]
-    seconds = time.monotonic() - began
+    shape = (parent.config.num_hidden_layers, len(pairs))
+    runs = fused_runs(recipe["fused_runs"], shape[0])
+    report = _reports(execution.get("progress"), len(sets) * (1 + bool(runs)) + bool(prescreen))
+    kept = None if prescreen else np.ones(shape, bool)
+    measured: list[Measured] = []
+    computed = 0
+    # The first metric's set comes first: a prescreen ranks there.
+    for name in sorted(sets, key=lambda name: name != set_of(names[0])):
+        batches, metrics = sets[name], [metric for metric in names if set_of(metric) == name]
+        cache = ScoreCache(folder, inputs["parent"].data_version, metrics, recipe["k"])
+        scored = functools.partial(
+            score,
+            library,
+            batches=batches,
+            metrics=metrics,
+            k=recipe["k"],
+            together=together,
+            cache=cache,
+        )
+        if kept is None:
+            single = np.tile(halves(pairs), (shape[0], 1))
+            values = pair_scores(scored, next(report), pairs, single)
+            first = values[:, :, metrics.index(names[0]), : leading(batches, prescreen["tokens"])]
+            kept = survivors(compose(first.mean(-1), pairs), pairs, prescreen["keep"])
+        values = pair_scores(scored, next(report), pairs, kept)
+        if not kept.all():
+            values = np.where(kept[..., None, None], values, compose(values, pairs))
+        of_runs = scored(runs, progress=next(report)) if runs else values[0, :0]
+        measured += [
+            Measured(metric, values[:, :, place], kept, of_runs[:, place])
+            for place, metric in enumerate(metrics)
+        ]
+        computed += cache.computed
+    model, seed = recipe["asset_key"].split("/")[0], recipe["seed"]
+    tables = {"block_scores": block_scores(model, pairs, measured, seed)}
+    if runs:
+        tables["run_scores"] = run_scores(model, runs, measured, seed)
     return Output(
-        tables={
-            "block_scores": score_table(model, recipe["metric"], pairs, values, recipe["seed"])
-        },
+        tables=tables,
         metrics={
-            "median_kl": float(np.median(replaced)) if replaced.size else 0.0,
-            "scores": float(means.size),
-            "tokens": float(data.tokens),
+            **{f"median_{each.metric}": each.median(pairs) for each in measured},
+            "scores": float(sum(table.num_rows for table in tables.values())),
+            "tokens": float(sum(b.sequences.tokens for batches in sets.values() for b in batches)),
         },
-        observations={
-            "seconds": seconds,
-            "children_tokens_per_second": replaced.size * data.tokens / seconds,
-        },
-        images={
-            "block_scores": score_heatmap(
-                f"{model}: KL to the parent with one block replaced (nats a token)",
-                [f"{attention} / {ffn}" for attention, ffn in pairs],
-                means.T,
-            )
-        },
+        observations={"seconds": time.monotonic() - began, "sequences_computed": computed},
+        images=heatmaps(model, pairs, measured),
     )
 
 
 def variant_pairs(attention: Sequence[str], ffn: Sequence[str]) -> list[tuple[str, str]]:
     """Every (attention, ffn) combination, in the order given."""
     return [(a, f) for a in attention for f in ffn]
+
+
+def fused_runs(section: Mapping[str, Any] | None, layers: int) -> list[Replacement]:
+    """Every run of the section's `lengths` and `ffn` variants in a model of `layers` layers.
+
+    No run begins at layer 0, which keeps its attention.
+
+    Raises:
+        ValueError: a length that no run of the model has, or an FFN that cannot be fused.
+    """
+    from assets.puzzle.replacements import Replacement
+
+    if section is None:
+        return []
+    if "linear" in section["ffn"]:
+        raise ValueError("fused_runs.ffn: a linear FFN cannot be fused; leave 'linear' out")
+    longest = max(section["lengths"])
+    if longest >= layers:
+        raise ValueError(
+            f"fused_runs.lengths: no run of {longest} layers after layer 0 in a model of {layers}"
+        )
+    return [
+        Replacement(tuple(range(first, first + length)), "noop", ffn)
+        for length in section["lengths"]
+        for first in range(1, layers - length + 1)
+        for ffn in section["ffn"]
+    ]
+
+
+def pair_scores(
+    scored: Callable[..., np.ndarray],
+    progress: Callable[[str, float], Any] | None,
+    pairs: Sequence[tuple[str, str]],
+    wanted: np.ndarray,
+) -> np.ndarray:
+    """Values `[layers, pairs, metrics, N]` of the pairs `wanted` `[layers, pairs]`, else 0.
+
+    The pair (full, full) is the parent itself: 0 without being run.
+
+    Args:
+        scored: gives the values `[replacements, metrics, N]` of replacements.
+    """
+    from assets.puzzle.replacements import Replacement
+
+    places = [(i, j) for i, j in np.argwhere(wanted).tolist() if pairs[j] != PARENT]
+    found = scored([Replacement((i,), *pairs[j]) for i, j in places], progress=progress)
+    values = np.zeros((*wanted.shape, *found.shape[1:]))
+    for place, value in zip(places, found, strict=True):
+        values[place] = value
+    return values
 
 
 def replacement_kl(
@@ -112,45 +178,17 @@ def replacement_kl(
 ) -> np.ndarray:
     """Mean KL(parent ‖ parent with one block replaced) per sequence, `[layers, pairs, N]`, nats.
 
-    The pair (full, full) is the parent itself: 0 without being run. Layers: all by default.
+    Layers: all by default.
     """
-    import torch
+    from assets.puzzle.replacements import score
+    from assets.puzzle.score_data import Batch
 
-    from assets.puzzle.halves import ATTENTION, FFN
-
-    parent = library.parent
-    wanted = range(parent.config.num_hidden_layers) if layers is None else layers
-    values = np.zeros((len(wanted), len(pairs), len(batch)))
-    replaced = [place for place, pair in enumerate(pairs) if pair != ("full", "full")]
-    if not replaced:
-        return values
-    with torch.inference_mode():
-        hidden, context = batch.context(parent)
-        states = [hidden]
-        for layer in parent.model.layers:
-            states.append(layer(states[-1], context))
-        reference = log_probabilities(parent, states[-1])
-        copies = batch.select(np.tile(np.arange(len(batch)), len(replaced)))
-        _, copied = copies.context(parent)
-        for row, layer in enumerate(wanted):
-            attended = {
-                variant: library.half(layer, ATTENTION, variant)(states[layer], context)
-                for variant in dict.fromkeys(pairs[place][0] for place in replaced)
-            }
-            ffns = {
-                variant: library.half(layer, FFN, variant)
-                for variant in dict.fromkeys(pairs[place][1] for place in replaced)
-            }
-            outputs = [
-                ffns[ffn](attended[attention], context)
-                for attention, ffn in (pairs[place] for place in replaced)
-            ]
-            state = torch.cat(outputs)
-            for above in parent.model.layers[layer + 1 :]:
-                state = above(state, copied)
-            for place, part in zip(replaced, state.split(len(batch)), strict=True):
-                kl = divergence(reference, log_probabilities(parent, part))
-                values[row, place] = kl.mean(dim=-1).cpu().numpy()
+    count = library.parent.config.num_hidden_layers
+    rows = list(range(count)) if layers is None else list(layers)
+    wanted = np.zeros((count, len(pairs)), bool)
+    wanted[rows] = True
+    scored = functools.partial(score, library, batches=[Batch(batch)], metrics=["kl"])
+    values: np.ndarray = pair_scores(scored, None, pairs, wanted)[rows, :, 0]
     return values
 
 
@@ -179,46 +217,30 @@ def model_kl(
     parts = []
     with torch.inference_mode():
         for part in data.batches(batch):
-            logs = []
+            states = []
             for each in (parent, model):
                 hidden, context = part.context(each)
                 for layer in each.model.layers:
                     hidden = layer(hidden, context)
-                logs.append(log_probabilities(each, hidden))
-            parts.append(divergence(*logs).mean(dim=-1).cpu().numpy())
-    return np.concatenate(parts)
+                states.append(hidden)
+            for rows in zip(*states, strict=True):  # logits of one sequence at a time
+                logs = [
+                    log_probabilities(each, row)
+                    for each, row in zip((parent, model), rows, strict=True)
+                ]
+                parts.append(float(divergence(*logs).mean()))
+    return np.array(parts)
 
 
-def intervals(values: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile bootstrap of the mean over the last axis: (low, high) at 95 % coverage."""
-    count = values.shape[-1]
-    draws = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
-    weights = np.stack([np.bincount(draw, minlength=count) for draw in draws]) / count
-    tail = (1 - COVERAGE) / 2
-    low, high = np.quantile(values @ weights.T, [tail, 1 - tail], axis=-1)
-    return low, high
+def _reports(
+    progress: Callable[[str, float], Any] | None, calls: int
+) -> Iterator[Callable[[str, float], Any] | None]:
+    """The progress callable of each of `calls` pieces of work of like size, one after the other."""
+    for call in range(calls):
+        yield None if progress is None else functools.partial(_report, progress, call, calls)
 
 
-def score_table(
-    model: str,
-    metric: str,
-    pairs: Sequence[tuple[str, str]],
-    values: np.ndarray,
-    seed: int,
-) -> pa.Table:
-    """The `block_scores` rows of scores `[layers, pairs, sequences]`."""
-    layers, count, samples = values.shape
-    low, high = intervals(values, seed)
-    return pa.table(
-        {
-            "model": [model] * (layers * count),
-            "layer": np.repeat(np.arange(layers), count),
-            "attention": [attention for attention, _ in pairs] * layers,
-            "ffn": [ffn for _, ffn in pairs] * layers,
-            "metric": [metric] * (layers * count),
-            "value": values.mean(axis=2).ravel(),
-            "ci_low": low.ravel(),
-            "ci_high": high.ravel(),
-            "samples": np.full(layers * count, samples),
-        }
-    )
+def _report(
+    progress: Callable[[str, float], Any], call: int, calls: int, text: str, share: float
+) -> None:
+    progress(text, (call + share) / calls)

@@ -7,19 +7,15 @@ many-to-one rows so that a fused run can compete with its layers).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Unpack
 
 import pyarrow as pa
 
-from assets.puzzle.candidates import (
-    Bound,
-    Forbidden,
-    forbidden_rows,
-    read_candidates,
-    read_limits,
-)
+from assets.puzzle.candidates import Bound
 from assets.puzzle.milp import Cut, Program, Solution, reachable, solve, violations
+from assets.puzzle.rules import Rules, read_program
 
 
 @dataclass(frozen=True)
@@ -64,12 +60,8 @@ def search(
     limits: Mapping[str, Bound],
     objective: str = "kl",
     *,
-    groups: Sequence[Sequence[int]] | None = None,
-    max_distinct: int | None = None,
-    max_noops: int | None = None,
-    fixed: Mapping[int, str] | None = None,
-    forbidden: Forbidden | None = None,
     time_limit: float | None = None,
+    **rules: Unpack[Rules],
 ) -> Architecture:
     """The architecture with the least total objective within the limits.
 
@@ -78,12 +70,8 @@ def search(
             `variant` (str; sub-blocks joined by `/`, e.g. `noop/ratio_50`) and numeric columns.
         limits: column → upper bound, or (lower, upper) with None for an open end.
         objective: the column to minimise.
-        groups: lists of layers that must all take the same variant.
-        max_distinct: how many different variants may be used in all.
-        max_noops: how many sub-blocks may be removed (parts of variants that read `noop`).
-        fixed: layer → the variant it must take.
-        forbidden: variant names (for all layers), (layer, variant) pairs, or layer → variant(s).
         time_limit: seconds; the best choice found by then is returned with `proven` False.
+        rules: groups, max_distinct, max_noops, fixed, forbidden; see `Rules`.
 
     Raises:
         InfeasibleError: no choice keeps the limits; `.tightest` says what could be reached.
@@ -91,13 +79,11 @@ def search(
             variant).
         TimeoutError: the time limit passed before any choice was found.
     """
-    program, bounds = _read(
-        candidates, limits, objective, groups, max_distinct, max_noops, fixed, forbidden
-    )
+    program, bounds = read_program(candidates, limits, objective, **rules)
     solution = solve(program, program.candidates.columns[objective], bounds, time_limit=time_limit)
     if solution.rows is None:
-        raise _infeasible(program, bounds)
-    return _architecture(program, solution, objective, bounds)
+        raise infeasible(program, bounds)
+    return architecture(program, solution, objective, bounds)
 
 
 def search_many(
@@ -107,12 +93,8 @@ def search_many(
     *,
     k: int,
     min_distance: int = 1,
-    groups: Sequence[Sequence[int]] | None = None,
-    max_distinct: int | None = None,
-    max_noops: int | None = None,
-    fixed: Mapping[int, str] | None = None,
-    forbidden: Forbidden | None = None,
     time_limit: float | None = None,
+    **rules: Unpack[Rules],
 ) -> list[Architecture]:
     """Up to `k` architectures, best first, each differing from all earlier ones in some layers.
 
@@ -125,59 +107,29 @@ def search_many(
     """
     if k < 1 or min_distance < 1:
         raise ValueError(f"k and min_distance must be at least 1, got {k} and {min_distance}")
-    program, bounds = _read(
-        candidates, limits, objective, groups, max_distinct, max_noops, fixed, forbidden
-    )
+    program, bounds = read_program(candidates, limits, objective, **rules)
     read = program.candidates
     found: list[Architecture] = []
     while len(found) < k:
         solution = solve(program, read.columns[objective], bounds, time_limit=time_limit)
         if solution.rows is None:
             break
-        found.append(_architecture(program, solution, objective, bounds))
+        found.append(architecture(program, solution, objective, bounds))
         same = {row: float(len(read.covers[row])) for row in solution.rows}
         program.cuts.append(Cut(same, upper=len(read.layers) - min_distance))
     if not found:
-        raise _infeasible(program, bounds)
+        raise infeasible(program, bounds)
     return found
 
 
-def _read(
-    table: pa.Table,
-    limits: Mapping[str, Bound],
-    objective: str,
-    groups: Sequence[Sequence[int]] | None,
-    max_distinct: int | None,
-    max_noops: int | None,
-    fixed: Mapping[int, str] | None,
-    forbidden: Forbidden | None,
-) -> tuple[Program, dict[str, tuple[float, float]]]:
-    bounds = read_limits(limits)
-    candidates = read_candidates(table, objective, bounds)
-    groups = [list(group) for group in groups or ()]
-    for layer in [layer for group in groups for layer in group]:
-        if layer not in candidates.layers:
-            raise ValueError(f"group layer {layer} is not among layers {candidates.layers}")
-    program = Program(
-        candidates,
-        excluded=forbidden_rows(candidates, forbidden),
-        groups=[group for group in groups if group],
-        max_distinct=max_distinct,
-    )
-    for layer, variant in (fixed or {}).items():
-        rows = candidates.rows_at(int(layer), [variant])
-        if not rows:
-            raise ValueError(f"fixed variant {variant!r} is not a candidate of layer {layer}")
-        program.cuts.append(Cut(dict.fromkeys(rows, 1.0), lower=1.0))
-    if max_noops is not None:
-        noops = {row: float(candidates.noops(row)) for row in range(len(candidates.variants))}
-        program.cuts.append(Cut(noops, upper=max_noops))
-    return program, bounds
-
-
-def _architecture(
+def architecture(
     program: Program, solution: Solution, objective: str, bounds: dict[str, tuple[float, float]]
 ) -> Architecture:
+    """A solution as an architecture, every rule and limit checked again from the table.
+
+    Raises:
+        RuntimeError: the solution breaks one.
+    """
     candidates = program.candidates
     rows = sorted(solution.rows or (), key=lambda row: candidates.covers[row])
     broken = violations(program, rows, bounds)
@@ -197,7 +149,8 @@ def _architecture(
     )
 
 
-def _infeasible(program: Program, bounds: dict[str, tuple[float, float]]) -> InfeasibleError:
+def infeasible(program: Program, bounds: dict[str, tuple[float, float]]) -> InfeasibleError:
+    """The error for a program without a choice, with the reachable value of each limit."""
     tightest: dict[str, float] = {}
     for column, bound in bounds.items():
         others = {name: other for name, other in bounds.items() if name != column}

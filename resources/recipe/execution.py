@@ -58,6 +58,11 @@ class Execution(Section):
     `workers` partitions of an asset are built side by side, each in its own process.
     `checkpoint_steps` is how often a block library in training writes its state.
 
+    Training runs on `ranks` processes of each of `hosts` (none: this machine alone; else this one
+    first). ZeRO shards over all of them, `offload_optimizer` keeps the optimizer's states in host
+    memory, `activation_checkpointing` computes layers again in the backward pass, and
+    `sequence_parallel` neighbouring ranks share the tokens of a micro-batch.
+
     Work predicted to take longer than `approval_seconds` waits for approval when a sensor asks for
     it. `budget` states the plan stage by stage (empty: not stated).
     """
@@ -70,6 +75,11 @@ class Execution(Section):
     micro_batch: Count = 32
     engine: Literal["transformers", "vllm"] = "transformers"
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 0
+    ranks: Count = 1
+    hosts: list[str] = Field(default_factory=list)
+    offload_optimizer: bool = False
+    activation_checkpointing: bool = False
+    sequence_parallel: Count = 1
     tensor_parallel: Count = 1
     approval_seconds: Positive = 3600.0
     rates: Rates = Rates(parameters=1_900_000, train=9000.0, score=30000.0, sample=4000.0)

@@ -17,7 +17,7 @@ from resources.recipe.base import (
     impossible,
 )
 from resources.recipe.errors import nearest
-from resources.recipe.search import TIMED, Search
+from resources.recipe.search import Search
 
 ATTENTION = re.compile(r"^(full|kv_[1-9]\d*|linear|noop)$")
 FFN = re.compile(r"^(full|ratio_[1-9]\d?(\.\d+)?|linear|noop)$")
@@ -220,9 +220,10 @@ class Puzzle(Section):
             raise impossible(
                 f"search.objective '{self.search.objective}' is not among scores.metrics; add it"
             )
-        timed = sorted(set(self.search.limits) & set(TIMED))
-        if timed and self.costs.profile is None:
-            raise impossible(f"search.limits: {timed[0]} needs measured seconds; add costs.profile")
+        if self.search.timed and self.costs.profile is None:
+            raise impossible(
+                "search: a limit or front in measured seconds needs costs.profile; add it"
+            )
         banned = {
             rule.attention
             for rule in self.search.forbidden

@@ -144,3 +144,9 @@ class Search(Section):
                     "before the first FFN); fix another variant"
                 )
         return self
+
+    @property
+    def timed(self) -> bool:
+        """Whether the search needs measured seconds."""
+        columns = {*self.limits, *([self.pareto.column] if self.pareto else [])}
+        return bool(columns & set(TIMED))

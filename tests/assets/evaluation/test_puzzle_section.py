@@ -104,34 +104,6 @@ def test_runs_say_what_is_within_noise(artifacts: dict[str, Artifact]) -> None:
     assert "25.0 %" in html
 
 
-def test_ways_to_choose_stand_beside_the_front(
-    artifacts: dict[str, Artifact], tmp_path: Path
-) -> None:
-    tables = {"search_baselines": pa.Table.from_pylist(BASELINES)}
-    study = support.publish(Store(tmp_path), "ultra/search_study", Output(tables=tables))
-    front = support.publish(
-        Store(tmp_path),
-        "ultra/architecture",
-        Output(images={"pareto": FRONT}, tables={"pareto": pa.Table.from_pylist(POINTS)}),
-    )
-    both = {"ultra/search_study": study, "ultra/architecture": front}
-    found = exhibits(both, ["ultra"])["ultra"]
-    drawn = pictures.pareto_front(
-        "ultra: least sum of scores by parameters",
-        "parameters",
-        [1.5e6, 2e6],
-        [2.0, 0.5],
-        (1.9e6, 0.6),
-        {"marginal greedy": (1.8e6, 0.65)},
-    )
-    assert found[0].pictures == {"pareto": drawn}
-    html = section({"ultra": found})
-    for words in ("0.6 to 0.8", "<td>none within the limits</td>", "random, 2 times", "2 to 3"):
-        assert words in html
-    alone = exhibits({"ultra/architecture": front}, ["ultra"])["ultra"]
-    assert alone[0].pictures == {"pareto": FRONT}
-
-
 def test_the_page_holds_it_all(artifacts: dict[str, Artifact], tmp_path: Path) -> None:
     nodes = [Node("ultra/fused", "puzzle", "0", 0, ())]
     facts = Facts("test", {}, {}, puzzle=exhibits(artifacts, ["ultra"]))

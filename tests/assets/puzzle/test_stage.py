@@ -11,8 +11,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from assets.puzzle import checks, distill, library
-from assets.puzzle.architecture import bounds, join, parent_totals, ruled_out
+from assets.puzzle import checks
 from assets.puzzle.assets import specs
 from assets.puzzle.calibration import sequences
 from assets.puzzle.costs import cost_rows, non_block_costs
@@ -20,14 +19,14 @@ from assets.puzzle.search import InfeasibleError
 from resources.models.accounting import Shape, total_parameters
 from resources.models.loading import load, save
 from resources.recipe.loading import load as load_recipe
-from resources.store.building import bind
-from resources.store.building import load as find
+from resources.store.building import Code, inputs_of, materialise
 from resources.store.spec import Spec
 from tests.assets.puzzle import tiny
 from warehouse.store import Artifact, Output, Store
 
 TOKENIZER = Path(__file__).parents[3] / "resources" / "models" / "bundled" / "tokenizer"
 LAYERS = {"super": 3, "ultra": 7}
+NAMES = ("assembled", "fused")
 SPECS = {spec.key: spec for spec in specs(load_recipe("smoke", check_paths=False))}
 
 
@@ -58,21 +57,24 @@ def shorter(spec: Spec) -> Spec:
 
 
 def build(store: Store, spec: Spec, execution: dict[str, Any] | None = None) -> Artifact:
-    inputs = {}
-    for name, key in spec.inputs.items():
-        found = store.current(key)
-        assert found is not None, key
-        inputs[name] = found
-    return store.build(
-        spec.key,
+    for partition in spec.slices():
+        artifact = materialise(store, spec, Code("1"), execution, partition=partition)
+    return artifact
+
+
+def build_corpus(home: Store) -> None:
+    table = corpus_table(200)
+    columns = {"kind": ["text"] * 200, "domain": ["math"] * 200}
+    for name, values in columns.items():
+        table = table.append_column(name, pa.array(values))
+    home.build(
+        "problems/corpus",
         None,
-        find(spec.fn),
-        inputs,
-        dict(spec.recipe),
-        spec.seed,
+        lambda *_: Output(tables={"corpus": table}),
+        {},
+        {},
+        0,
         code_version="1",
-        execution=execution,
-        checks=[bind(check, inputs) for check in spec.checks],
     )
 
 
@@ -80,22 +82,7 @@ def build(store: Store, spec: Spec, execution: dict[str, Any] | None = None) -> 
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A home with random parents, a corpus and everything smoke's Puzzle stage makes of them."""
     home = Store(tmp_path_factory.mktemp("home"))
-    table = corpus_table(200)
-    home.build(
-        "problems/corpus",
-        None,
-        lambda *_: Output(
-            tables={
-                "corpus": table.append_column("kind", pa.array(["text"] * 200)).append_column(
-                    "domain", pa.array(["math"] * 200)
-                )
-            }
-        ),
-        {},
-        {},
-        0,
-        code_version="1",
-    )
+    build_corpus(home)
     for name, layers in LAYERS.items():
         home.build(
             f"{name}/parent", None, build_parent, {}, {"layers": layers}, 0, code_version="1"
@@ -106,9 +93,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def current(store: Store, key: str) -> Artifact:
-    found = store.current(key)
-    assert found is not None
-    return found
+    return next(iter(store.parts(key).values()))
 
 
 def test_every_asset_is_made_and_checked(store: Store) -> None:
@@ -117,6 +102,8 @@ def test_every_asset_is_made_and_checked(store: Store) -> None:
         assert len(artifact.checks) == len(spec.checks) >= 1
         assert all(result.passed for result in artifact.checks)
     images = {key: set(current(store, key).manifest["images"]) for key in SPECS}
+    assert images["super/architecture"] == {"architecture", "pareto"}
+    assert images["super/search_study"] == {"surrogate", "front"}
     assert images["super/block_scores"] == {"block_scores"}
     assert images["ultra/fused"] == {"dependency", "architecture"}
     for key, names in images.items():
@@ -169,41 +156,6 @@ def test_a_model_without_runs_is_copied(store: Store) -> None:
     assert all(torch.equal(same[0][name], same[1][name]) for name in same[0] | same[1])
 
 
-def test_the_library_goes_on_after_a_kill(
-    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Killed in the second of three groups: the first is not made again, and nothing differs."""
-    spec = shorter(SPECS["super/block_library"])
-    inputs = {name: current(store, key) for name, key in spec.inputs.items()}
-    recipe = {
-        **spec.recipe,
-        "groups": 3,
-        "attention": ["full", "kv_1", "linear", "noop"],
-        "seed": 3,
-        "asset_key": spec.key,
-    }
-    undisturbed = library.build_library(tmp_path, inputs, recipe, {})
-    work, calls, train = tmp_path / "killed", [], distill.train_children
-    work.mkdir()
-
-    def killed(*arguments: Any) -> Any:
-        calls.append(arguments[1][0].layer)
-        if calls == [0, 1]:
-            raise KeyboardInterrupt
-        return train(*arguments)
-
-    monkeypatch.setattr(distill, "train_children", killed)
-    with pytest.raises(KeyboardInterrupt):
-        library.build_library(work, inputs, recipe, {})
-    again = library.build_library(work, inputs, recipe, {})
-    assert calls == [0, 1, 1, 2]
-    assert again.tables["block_library"].equals(undisturbed.tables["block_library"])
-    assert again.tables["training_metrics"].equals(undisturbed.tables["training_metrics"])
-    for row in undisturbed.tables["block_library"].to_pylist():
-        one, other = (output.files[""] / row["file"] for output in (undisturbed, again))
-        assert one.read_bytes() == other.read_bytes()
-
-
 def test_an_impossible_limit_says_what_is_reachable(store: Store) -> None:
     spec = SPECS["super/architecture"]
     recipe = {**spec.recipe, "limits": {"parameters": {"max": 10, "min": None}}}
@@ -232,46 +184,6 @@ def test_costs_are_those_of_the_model(store: Store) -> None:
     assert non_block_costs(shape, recipe)["parameters"] == 2 * 64 * 16 + 16
 
 
-def test_rules_and_limits_of_the_recipe() -> None:
-    pairs = [(a, f) for a in ("full", "noop") for f in ("full", "ratio_50")]
-    scores = [
-        {"layer": layer, "attention": a, "ffn": f, "metric": "kl", "value": 1.0}
-        for layer in range(2)
-        for a, f in pairs
-    ]
-    costs = [
-        {**row, "parameters": 10, "weight_bytes": 20, "kv_bytes_per_token": 2}
-        | {"activation_bytes": 1, "memory_bytes": 30, "prefill_seconds": None}
-        | {"decode_seconds": None}
-        for row in scores
-    ]
-    candidates = join(
-        pa.Table.from_pylist(scores), pa.Table.from_pylist(costs), {"parameters": 5}, "kl"
-    )
-    totals = parent_totals(candidates)
-    assert totals["parameters"] == 25
-    assert bounds({"parameters": 0.5, "memory_bytes": {"max": 7, "min": 2}}, totals) == {
-        "parameters": (None, 12.5),
-        "memory_bytes": (2, 7),
-    }
-    with pytest.raises(ValueError, match="prefill_seconds"):
-        bounds({"prefill_seconds": 0.5}, totals)
-    assert ruled_out(
-        candidates,
-        [{"layer": 1, "attention": "noop", "ffn": None}],
-        [{"layer": None, "attention": None, "ffn": "ratio_50"}],
-    ) == [
-        (0, "full/ratio_50"),
-        (0, "noop/full"),
-        (0, "noop/ratio_50"),
-        (1, "full/full"),
-        (1, "full/ratio_50"),
-        (1, "noop/ratio_50"),
-    ]
-    with pytest.raises(ValueError, match=r"layer 1, variant 'noop/ratio_50'.*score"):
-        join(pa.Table.from_pylist(scores[:-1]), pa.Table.from_pylist(costs), {}, "kl")
-
-
 def test_checks_see_what_is_wrong(store: Store) -> None:
     class Changed:
         """An artifact with some tables replaced."""
@@ -289,7 +201,7 @@ def test_checks_see_what_is_wrong(store: Store) -> None:
         return pa.Table.from_pylist(rows, schema=table.schema)
 
     def passes(check: Any, artifact: Artifact, **tables: pa.Table) -> bool:
-        inputs = {name: current(store, key) for name, key in SPECS[artifact.key].inputs.items()}
+        inputs = inputs_of(store, SPECS[artifact.key])
         return bool(check(Changed(artifact, **tables), inputs).passed)
 
     scores = current(store, "super/block_scores")
@@ -300,7 +212,7 @@ def test_checks_see_what_is_wrong(store: Store) -> None:
         assert not passes(
             checks.scores_complete, scores, block_scores=with_first(table, value=value)
         )
-    made = current(store, "super/block_library")
+    made = store.parts("super/block_library")["group_1"]
     bad = with_first(made.table("block_library"), loss_after=float("nan"))
     assert not passes(checks.library_trained, made, block_library=bad)
     architecture = current(store, "super/architecture")
@@ -330,3 +242,63 @@ def test_shares_of_the_corpus_never_meet() -> None:
     assert (part.position_ids[:, 1:] == (part.position_ids[:, :-1] + 1) * same).all()
     with pytest.raises(ValueError, match="less than one sequence"):
         sequences(table, "held_out", tokens=100, sequence_length=4096, seed=1)
+
+
+FAMILIES = {
+    "llama": ("LlamaConfig", "LlamaForCausalLM", {"attention_bias": True}),
+    "mistral": ("MistralConfig", "MistralForCausalLM", {"sliding_window": None, "head_dim": 8}),
+    "qwen2": ("Qwen2Config", "Qwen2ForCausalLM", {"tie_word_embeddings": True}),
+}
+
+
+def build_family(
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+) -> Output:
+    """A random parent as `transformers` itself makes and saves it, biases not zero."""
+    import shutil
+
+    import transformers
+
+    config, model, changes = FAMILIES[recipe["family"]]
+    torch.manual_seed(0)
+    made = getattr(transformers, model)(
+        getattr(transformers, config)(
+            vocab_size=tiny.VOCABULARY,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            bos_token_id=None,
+            eos_token_id=None,
+            pad_token_id=None,
+            **changes,
+        )
+    )
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    made.save_pretrained(workdir / "parent")
+    for file in TOKENIZER.iterdir():
+        shutil.copy(file, workdir / "parent" / file.name)
+    return Output(files={"": workdir / "parent"})
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_any_llama_shaped_parent_goes_through_the_whole_stage(tmp_path: Path, family: str) -> None:
+    home = Store(tmp_path)
+    build_corpus(home)
+    home.build("ultra/parent", None, build_family, {}, {"family": family}, 0, code_version="1")
+    for spec in SPECS.values():
+        if spec.model == "ultra":
+            build(home, shorter(spec))
+    assembled, fused = (load(current(home, f"ultra/{name}").path()) for name in NAMES)
+    size = current(home, "ultra/architecture").metrics["parameters"]
+    assert assembled.num_parameters() == size
+    report = current(home, "ultra/cost_report")
+    assert all(result.passed for result in report.checks)
+    ids = torch.arange(12)[None] % tiny.VOCABULARY
+    for model in (assembled, fused):
+        assert torch.isfinite(model(ids).logits).all()
+    if family == "qwen2":
+        attention = next(layer.self_attn for layer in assembled.model.layers if layer.self_attn)
+        assert attention.q_proj.bias is not None and attention.o_proj.bias is None

@@ -1,0 +1,142 @@
+"""Re-scoring rounds against functions whose best choice is known, and on a tiny model."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from assets.puzzle.assemblies import Assembly
+from assets.puzzle.halves import Library
+from assets.puzzle.milp import Program, violations
+from assets.puzzle.rounds import Round, improve, measure_with, rounds_table
+from assets.puzzle.rules import read_program
+from assets.puzzle.scores import replacement_kl
+from assets.puzzle.search import search
+from tests.assets.puzzle import tiny
+
+Limits = dict[str, tuple[float, float]]
+
+
+def problem(
+    scores: np.ndarray, most: int, runs: tuple[tuple[list[int], float], ...] = ()
+) -> tuple[pa.Table, Program, Limits]:
+    """Layers of full (costs 2), cut (1) and noop (0) with the scores `[layers, 3]`, at most `most`
+    in all; fused runs cost nothing."""
+    names = ("full/full", "full/cut", "noop/noop")
+    rows = [
+        {"layer": [layer], "variant": name, "kl": float(scores[layer, place]), "cost": 2 - place}
+        for layer in range(len(scores))
+        for place, name in enumerate(names)
+    ]
+    rows += [{"layer": at, "variant": "fused/full", "kl": kl, "cost": 0} for at, kl in runs]
+    table = pa.Table.from_pylist(rows)
+    return table, *read_program(table, {"cost": most}, "kl")
+
+
+def rounds(
+    table: pa.Table,
+    program: Program,
+    bounds: Limits,
+    truth: Callable[[Assembly], float],
+    count: int,
+) -> list[Round]:
+    """Rounds from the search's answer with a known true KL."""
+    found = search(table, bounds)
+    pieces = list(zip(found.layers, found.choice, strict=True))
+    read = program.candidates
+    places = dict(zip(zip(read.covers, read.variants, strict=True), range(99), strict=False))
+    return improve(
+        program,
+        read.columns["kl"],
+        bounds,
+        tuple(places[piece] for piece in pieces),
+        lambda assemblies, _: np.array([truth(each) for each in assemblies]),
+        count,
+    )
+
+
+def test_where_scores_add_up_nothing_changes() -> None:
+    scores = np.array([[0, 1, 5], [0, 2, 6], [0, 3, 4], [0, 1, 2]], float)
+    table, program, bounds = problem(scores, 4)
+    values = dict(
+        zip(
+            zip(program.candidates.covers, program.candidates.variants, strict=True),
+            table["kl"].to_pylist(),
+            strict=True,
+        )
+    )
+    found = rounds(table, program, bounds, lambda each: sum(values[piece] for piece in each), 3)
+    assert [each.changed for each in found] == [0, 0]
+    assert found[0].kl == found[1].kl == search(table, bounds).objective
+    assert rounds_table("super", found).to_pylist()[1] == {
+        "model": "super",
+        "round": 1,
+        "objective": found[0].objective,
+        "kl": found[0].kl,
+        "changed": 0,
+    }
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rounds_lower_the_true_kl_within_the_limits(seed: int) -> None:
+    """Neighbouring changes hurt each other by random amounts, which single scores cannot see."""
+    draw = np.random.default_rng(seed)
+    layers = 5
+    scores = np.sort(draw.uniform(0, 1, (layers, 3)), axis=1)
+    scores[:, 0] = 0
+    pairs = draw.uniform(0, 2, (layers, 3, 3))
+    pairs[:, 0] = pairs[:, :, 0] = 0
+    table, program, bounds = problem(scores, 5)
+    places = {"full/full": 0, "full/cut": 1, "noop/noop": 2}
+
+    def truth(assembly: Assembly) -> float:
+        at = [places[variant] for _, variant in assembly]
+        own = sum(scores[layer, place] for layer, place in enumerate(at))
+        return float(own + sum(pairs[i, at[i], at[i + 1]] for i in range(layers - 1)))
+
+    found = rounds(table, program, bounds, truth, 6)
+    kls = [each.kl for each in found]
+    assert kls == sorted(kls, reverse=True)
+    assert found[-1].changed == 0 or len(found) == 7
+    for each in found:
+        assert not violations(program, each.rows, bounds)
+        assert each.changed <= 2  # a quarter of 5 layers, rounded up
+    every = [
+        truth([((layer,), list(places)[place]) for layer, place in enumerate(choice)])
+        for choice in itertools.product(range(3), repeat=layers)
+        if sum(2 - place for place in choice) <= 5
+    ]
+    assert kls[-1] == pytest.approx(min(every))
+
+
+def test_runs_stay_runs() -> None:
+    scores = np.array([[0, 1, 5], [0, 2, 6], [0, 3, 4], [0, 1, 2]], float)
+    table, program, bounds = problem(scores, 3, (([1, 2], 1.0),))
+    found = rounds(table, program, bounds, lambda each: float(len({v for _, v in each})), 2)
+    covers = program.candidates.covers
+    for each in found:
+        assert [covers[row] for row in each.rows] == [(0,), (1, 2), (3,)]
+
+
+def test_changes_around_the_parent_are_its_scores(tmp_path: Path) -> None:
+    """The first round from the parent measures replace-1-block scores, and is not run twice."""
+    library, data = Library(tiny.parent()), tiny.data()
+    pairs = [("full", "full"), ("noop", "full"), ("full", "noop")]
+    expected = replacement_kl(library, pairs, data).mean(axis=2)
+    measure = measure_with(library, data, tmp_path, batch=2)
+    parent = [((layer,), "full/full") for layer in range(3)]
+    changed = [
+        [((at,), f"{a}/{f}" if at == layer else "full/full") for at in range(3)]
+        for layer in range(3)
+        for a, f in pairs
+    ]
+    assert measure([parent], "round_0") == pytest.approx(0, abs=1e-12)
+    found = measure(changed, "round_1")
+    assert found.reshape(3, 3) == pytest.approx(expected, abs=1e-9)
+    broken = measure_with(Library(tiny.parent(seed=1)), data, tmp_path, batch=2)
+    assert np.array_equal(broken(changed, "round_1"), found)
