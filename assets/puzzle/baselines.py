@@ -20,6 +20,7 @@ from assets.puzzle.rules import Rules, read_program
 
 Rows = tuple[int, ...]
 STEPS = 20  # proposals a layer before a random walk gives its choice
+GAP = 1e-3  # parameters are counted so finely that the last of them would be searched for long
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,12 @@ def max_parameters(
     objective: str = "kl",
     **rules: Unpack[Rules],
 ) -> Rows | None:
-    """The most parameters within the limits, whatever the scores (Puzzle's "max-params")."""
+    """The most parameters within the limits, to a thousandth, whatever the scores (Puzzle's
+    "max-params")."""
     asked = {"parameters": math.inf, **limits}
     field = _field(candidates, asked, objective, rules)
     sizes = field.program.candidates.columns["parameters"]
-    rows = solve(field.program, -sizes, field.bounds).rows
+    rows = solve(field.program, -sizes, field.bounds, gap=GAP).rows
     return None if rows is None else field.kept(rows)
 
 
@@ -166,7 +168,7 @@ def random_choices(
 ) -> list[Rows]:
     """`count` random choices that keep limits and rules; none where there are none.
 
-    Each starts at the optimum of a random objective and walks: a random layer (or group) is given
+    Each starts near the optimum of a random objective and walks: a random layer (or group) is given
     a random row wherever that keeps the limits. In the long run every choice that can be reached
     this way is equally likely.
     """
@@ -176,7 +178,8 @@ def random_choices(
     grouped = {layer: list(group) for group in program.groups for layer in group}
     found = []
     for _ in range(count):
-        start = solve(program, draw.uniform(size=len(field.scores)), field.bounds).rows
+        lure = draw.uniform(size=len(field.scores))
+        start = solve(program, lure, field.bounds, gap=GAP).rows
         if start is None:
             return []
         rows = dict(zip(layers, field.kept(start) or (), strict=True))

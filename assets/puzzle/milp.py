@@ -60,11 +60,13 @@ def solve(
     limits: dict[str, tuple[float, float]],
     *,
     time_limit: float | None = None,
+    gap: float = 0.0,
 ) -> Solution:
     """Minimises Σ objective[r]·x_r over choices that cover every layer once and keep the limits.
 
     An answer that breaks a limit within the solver's tolerance only is cut off and the program
-    solved again, so that what is returned keeps every limit exactly.
+    solved again, so that what is returned keeps every limit exactly. `gap` is the share of the
+    optimum within which an answer counts as proven.
 
     Raises:
         TimeoutError: the time limit (seconds) passed before any choice was found.
@@ -74,7 +76,7 @@ def solve(
     refused: list[Cut] = []
     for _ in range(50):
         remaining = None if deadline is None else max(deadline - time.monotonic(), 0.01)
-        solution = _solve_once(program, objective, limits, refused, remaining)
+        solution = _solve_once(program, objective, limits, refused, remaining, gap)
         if solution.rows is None or not violations(program, solution.rows, limits):
             return solution
         refused.append(Cut(dict.fromkeys(solution.rows, 1.0), upper=len(solution.rows) - 1))
@@ -157,17 +159,18 @@ def _solve_once(
     limits: dict[str, tuple[float, float]],
     refused: Sequence[Cut],
     time_limit: float | None,
+    gap: float,
 ) -> Solution:
     import pulp
 
     scale = float(np.abs(objective).max()) or 1.0
     problem, variables = _build(program, objective / scale, limits, refused)
     if importlib.util.find_spec("highspy") is not None:
-        rows, bound, proven = _run_highs(problem, variables, time_limit)
+        rows, bound, proven = _run_highs(problem, variables, time_limit, gap)
         name = "HiGHS"
     else:
         # Without a thread count CBC runs in its own thread; worker threads were seen to stall.
-        solver = pulp.PULP_CBC_CMD(msg=False, gapRel=0, gapAbs=0, timeLimit=time_limit)
+        solver = pulp.PULP_CBC_CMD(msg=False, gapRel=gap, gapAbs=0, timeLimit=time_limit)
         rows, bound, proven = _run_cbc(problem, variables, solver)
         name = "CBC"
     return Solution(rows, bound * scale, proven, name)
@@ -259,7 +262,9 @@ def _swallow_banner() -> None:
         os.close(kept)
 
 
-def _run_highs(problem: Any, variables: dict[int, Any], time_limit: float | None) -> Outcome:
+def _run_highs(
+    problem: Any, variables: dict[int, Any], time_limit: float | None, gap: float
+) -> Outcome:
     import highspy
     import pulp
 
@@ -267,7 +272,7 @@ def _run_highs(problem: Any, variables: dict[int, Any], time_limit: float | None
     solver = pulp.HiGHS(
         msg=False,
         timeLimit=time_limit,
-        gapRel=0.0,
+        gapRel=gap,
         gapAbs=0.0,
         threads=1,
         random_seed=0,

@@ -25,7 +25,7 @@ from assets.puzzle.metrics import OF_STATES, compare, refer
 from assets.puzzle.score_cache import ScoreCache
 from assets.puzzle.score_data import Batch
 
-TOGETHER = 1024  # tokens at work at once on a CPU, whose cache then holds their activations
+TOGETHER = 512  # tokens at work at once on a CPU: the activations of more leave its cache
 
 
 @dataclass(frozen=True)

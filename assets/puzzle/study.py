@@ -206,11 +206,10 @@ def _pictures(
 ) -> dict[str, bytes]:
     from assets.puzzle.pictures import scatter
 
-    marks = {
-        name: (float(sums[at]), float(means[at]))
-        for at, name in enumerate(methods)
-        if not name.startswith("random")
-    }
+    # The search last, on top of a method that chose the same.
+    shown = [name for name in methods if not name.startswith("random") and name != SEARCH]
+    places = {name: methods.index(name) for name in [*shown, SEARCH]}
+    marks = {name: (float(sums[at]), float(means[at])) for name, at in places.items()}
     return {
         "surrogate": scatter(
             f"{model}: random assemblies and chosen ones",

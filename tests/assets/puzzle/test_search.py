@@ -390,7 +390,7 @@ def test_relaxation_search_and_heuristics_are_in_order(instance: Instance) -> No
     problem, variables = milp._build(program, scores, bounds, [])
     for variable in variables.values():
         variable.cat = "Continuous"
-    milp._run_highs(problem, variables, None)
+    milp._run_highs(problem, variables, None, 0.0)
     assert float(problem.objective.value() or 0) <= optimum + 1e-6
     for heuristic in (baselines.marginal_greedy, baselines.paper_greedy, baselines.best_uniform):
         rows = heuristic(candidates, limits)
