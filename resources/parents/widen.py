@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from resources.models.modeling import HeterogeneousLlamaForCausalLM
@@ -53,7 +53,8 @@ def widen(model: HeterogeneousLlamaForCausalLM, heads: int) -> HeterogeneousLlam
         "head_dim": size,
         "block_configs": [{} for _ in model.model.layers],
     }
-    wide = HeterogeneousLlamaForCausalLM(HeterogeneousLlamaConfig(**values)).to(model.dtype)
+    wide: Any = HeterogeneousLlamaForCausalLM(HeterogeneousLlamaConfig(**values))
+    wide.to(model.dtype)
     weights = dict(model.state_dict())
     for name, weight in model.state_dict().items():
         part = name.split(".")[-2]
@@ -65,7 +66,8 @@ def widen(model: HeterogeneousLlamaForCausalLM, heads: int) -> HeterogeneousLlam
             weights[name] = columns.flatten(1)
     with torch.no_grad():
         wide.load_state_dict(weights)
-    return wide.eval()
+    result: HeterogeneousLlamaForCausalLM = wide.eval()
+    return result
 
 
 def main(arguments: list[str]) -> int:
