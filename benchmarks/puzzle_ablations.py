@@ -173,7 +173,7 @@ class Bench:
         """Greedy, thinking off: problem -> (depth, 1 where the answer is right)."""
         with tempfile.TemporaryDirectory(dir=self.work) as folder:
             save(model, Path(folder) / "model", self.parent_folder)
-            engine = open_engine(Path(folder) / "model", "ablation", {"threads": 2})
+            engine = open_engine(Path(folder) / "model", "ablation", {"threads": 1})
             sampling = Sampling(temperature=0.0, max_new_tokens=96, seed=1)
             made = attempts.attempt(engine, attempts.every(self.problems, "off", 1), sampling)
         return {
@@ -285,7 +285,7 @@ def main() -> int:
     parser.add_argument("models", nargs="*", default=["super", "ultra"])
     parser.add_argument("--home")
     arguments = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     store = Store(homes.find(arguments.home).path)
     for model in arguments.models:
         began = time.monotonic()

@@ -1,17 +1,18 @@
 """What a replace-1-block score costs, against one plain forward pass over the same samples.
 
-    python benchmarks/scoring_cost.py [--repeats 3] [--threads 2] [MODEL ...]
+    python benchmarks/scoring_cost.py [--repeats 3] [--threads 1] [MODEL ...]
 
 Scores every layer and pair of variants of the bundled tiny parents, from a library that is only
-initialised; whenever a batch's children of a layer are done, the parent's plain forward pass to
-logits takes its turn on that batch, so that both meet the same load. Prints a Markdown table:
-seconds a child (reading the library, the parent's own passes and writing the score cache included)
-as a ratio to the seconds of the forward pass, which has the batch size that suits it best.
+initialised; after every layer the parent's plain forward pass to logits takes its turn, so that
+both meet the same load. Prints a Markdown table: seconds a child (reading the library, the parent's
+own passes and writing the score cache included) as a ratio to the seconds of the forward pass,
+which has the batch size that suits it best.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import platform
 import statistics
 import tempfile
@@ -39,12 +40,12 @@ from resources.parents.documents import encode, problems
 
 BUNDLED = Path(__file__).parents[1] / "resources" / "models" / "bundled"
 VARIANTS = {ATTENTION: ["full", "kv_1", "noop"], FFN: ["full", "ratio_75", "ratio_50", "noop"]}
-TOKENS = {"super": 8192, "ultra": 4096}  # of the tiny recipe's scores
-LENGTH = 256
+MODELS = ("super", "ultra")
+TOKENS, LENGTH = 2048, 256
 SIZES = (1, 2, 4, 8)  # sequences a batch of the plain forward pass: the quickest counts
 
 
-def corpus(documents: int = 4000) -> pa.Table:
+def corpus(documents: int = 1000) -> pa.Table:
     """Texts of the kind that the bundled parents have read."""
     drawn = problems({"direct": 1.0}, {"math": 1.0}, {"direct": {1: 0.5, 2: 0.5}}, seed="scoring")
     texts = encode(
@@ -97,22 +98,23 @@ def measure(
     batches = [Batch(part) for part in data.batches(BATCH_TOKENS // LENGTH)]
     size = min(SIZES, key=lambda size: min(forward_seconds(parent, data, size) for _ in range(3)))
     forwards: list[float] = []
+    calls = itertools.count(1)
 
     def take_turn(*_: object) -> None:
-        batch = batches[len(forwards) % len(batches)]
-        forwards.append(forward_seconds(parent, batch.sequences, min(size, len(batch))))
+        if next(calls) % len(batches) == 0:
+            forwards.append(forward_seconds(parent, data, size))
 
     began = time.perf_counter()
     score(library, children, batches, ["kl"], cache=cache, progress=take_turn)
     taken = time.perf_counter() - began - sum(forwards)
-    return sum(forwards) / len(forwards) * len(batches), taken / len(children)
+    return statistics.mean(forwards), taken / len(children)
 
 
 def row(name: str, texts: pa.Table, repeats: int, folder: Path) -> list[str]:
     """The cells of a model's row."""
     parent = load(BUNDLED / name)
     initialised(parent, folder / name)
-    data = sequences(texts, "score", tokens=TOKENS[name], sequence_length=LENGTH, seed=0)
+    data = sequences(texts, "score", tokens=TOKENS, sequence_length=LENGTH, seed=0)
     children = [
         Replacement((layer,), *pair)
         for layer in range(parent.config.num_hidden_layers)
@@ -143,13 +145,13 @@ def row(name: str, texts: pa.Table, repeats: int, folder: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", default=list(TOKENS), metavar="MODEL")
+    parser.add_argument("models", nargs="*", default=MODELS, metavar="MODEL")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     texts = corpus()
-    print(f"{platform.processor() or platform.machine()}, {arguments.threads} threads, float32\n")
+    print(f"{platform.processor() or platform.machine()}, {arguments.threads} thread(s), float32\n")
     heads = ["parent", "layers", "children", "tokens", "forward s", "s a child", "ratio", "range"]
     print("| " + " | ".join(heads) + " |")
     print("|" + "---|" * len(heads))

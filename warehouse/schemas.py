@@ -44,7 +44,9 @@ _COLUMNS = {
     "tokens:int policy_version:str parents:parents?",
     "training_metrics": "step:int tokens:int metric:str value:float stage:str?",
     "block_scores": "model:str layer:int attention:str ffn:str metric:str value:float "
-    "ci_low:float ci_high:float samples:int",
+    "ci_low:float ci_high:float samples:int source:str?",
+    "run_scores": "model:str layers:layers ffn:str metric:str value:float ci_low:float "
+    "ci_high:float samples:int",
     "block_costs": "model:str layer:int attention:str ffn:str parameters:int weight_bytes:int "
     "kv_bytes_per_token:int activation_bytes:int prefill_seconds:float decode_seconds:float "
     "batch:int prefill_length:int decode_length:int dtype:str hardware:str engine:str",

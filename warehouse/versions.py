@@ -159,25 +159,35 @@ class Versions:
         """The current version of an asset or of one of its partitions, None when there is none."""
         return self.parts(key).get(partition)
 
-    def parts(self, key: str, version_prefix: str = "") -> dict[str | None, Artifact]:
+    def parts(self, name: str, version_prefix: str = "") -> dict[str | None, Artifact]:
         """The versions that make up an asset by partition; without partitions `{None: artifact}`.
 
-        Empty where nothing is current. With a prefix: of the whole, or of the one partition, whose
-        data version starts so; `WarehouseError` where there is no such one or several.
+        `name` is an asset key, or the label of one partition, then of that alone. Empty where
+        nothing is current. With a prefix: of the whole, or of the one partition, whose data version
+        starts so; `WarehouseError` where there is no such one or several.
         """
-        if not version_prefix:
-            record = self.document(pointer(key, None))
+        key, _, partition = name.removesuffix("]").partition("[")
+        record = self._whole(key, version_prefix) if version_prefix else None
+        if record is None and version_prefix:
+            artifact = self.at(key, version_prefix)
+            found = {artifact.partition: artifact}
+        else:
+            record = record or self.document(pointer(key, None))
             members = {} if record is None else self._members(record)
-            return {name: self.artifact(manifest) for name, manifest in members.items()}
-        wholes = [w for w in self.wholes_ever() if w["asset_key"] == key]
-        matching = [w for w in wholes if w["data_version"].startswith(version_prefix)]
-        if len(matching) > 1:
-            versions = ", ".join(w["data_version"][:12] for w in matching)
+            found = {part: self.artifact(manifest) for part, manifest in members.items()}
+        return {part: made for part, made in found.items() if partition in ("", part)}
+
+    def _whole(self, key: str, version_prefix: str) -> dict[str, Any] | None:
+        """The record of the whole whose data version starts so, where all its parts are there."""
+        found = [
+            record
+            for record in self.wholes_ever()
+            if record["asset_key"] == key and record["data_version"].startswith(version_prefix)
+        ]
+        if len(found) > 1:
+            versions = ", ".join(record["data_version"][:12] for record in found)
             raise WarehouseError(f"{key}@{version_prefix} fits several versions: {versions}")
-        if matching and (members := self._members(matching[0])):
-            return {name: self.artifact(manifest) for name, manifest in members.items()}
-        found = self.at(key, version_prefix)
-        return {found.partition: found}
+        return found[0] if found and self._members(found[0]) else None
 
     def at(self, key: str, version_prefix: str) -> Artifact:
         """The version of an asset whose data version starts so; the current or newest of equals."""

@@ -6,7 +6,6 @@ weights are never read. Knows layers and caches; knows nothing of files, recipes
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -166,7 +165,7 @@ class Bench:
 def model_seconds(
     model: HeterogeneousLlamaForCausalLM, batch: int, setting: Setting
 ) -> tuple[float, float]:
-    """Seconds of a whole model, medians: a prefill with the logits of the last position, and a
+    """Seconds of a whole model, the least: a prefill with the logits of the last position, and a
     decode step. Timed as sub-blocks are."""
     draw = torch.Generator().manual_seed(setting.seed)
 
@@ -183,7 +182,7 @@ def model_seconds(
         later.advance(setting.context - 1)
         runs = [partial(run, tokens(setting.prefill), first), partial(run, tokens(1), later)]
         prefill, decode = interleaved(runs, model.device, setting.repeats)
-    return statistics.median(prefill), statistics.median(decode)
+    return min(prefill), min(decode)
 
 
 @contextmanager

@@ -55,20 +55,28 @@ def library_trained(artifact: Artifact, inputs: Inputs) -> CheckResult:
 
 
 def scores_complete(artifact: Artifact, inputs: Inputs) -> CheckResult:
-    """Every layer has a finite, non-negative score for every variant, and 0 for the parent."""
+    """Every layer has a finite score of each metric for every variant, and 0 for the parent."""
     rows = artifact.table("block_scores").to_pylist()
     layers = {row["layer"] for row in rows}
     pairs = {(row["attention"], row["ffn"]) for row in rows}
-    missing = len(layers) * len(pairs) - len(rows)
+    metrics = {row["metric"] for row in rows}
+    missing = len(layers) * len(pairs) * len(metrics) - len(rows)
+    signed = ("lm_loss", "task")  # a child may do better than its parent
     # KL is at least 0; the sum that computes it may round to just below.
-    bad = [row for row in rows if not math.isfinite(row["value"]) or row["value"] < -1e-6]
+    bad = [
+        row
+        for row in rows
+        if not math.isfinite(row["value"]) or (row["value"] < -1e-6 and row["metric"] not in signed)
+    ]
     parents = [row["value"] for row in rows if (row["attention"], row["ffn"]) == ("full", "full")]
     where = "; first: layer {layer}, {attention}/{ffn}".format(**bad[0]) if bad else ""
+    runs = artifact.table("run_scores") if "run_scores" in artifact.manifest["tables"] else None
+    unscored = 0 if runs is None else sum(not math.isfinite(v) for v in runs["value"].to_pylist())
     return CheckResult(
         "scores_complete",
-        passed=bool(rows) and not missing and not bad and not any(parents),
-        description=f"{len(layers)} layers x {len(pairs)} variants, {missing} missing, "
-        f"{len(bad)} not finite or negative{where}",
+        passed=bool(rows) and not missing and not bad and not any(parents) and not unscored,
+        description=f"{len(layers)} layers x {len(pairs)} variants x {len(metrics)} metrics, "
+        f"{missing} missing, {len(bad) + unscored} not finite or negative{where}",
     )
 
 

@@ -2,8 +2,9 @@
 
 The parent goes up once; then, layer by layer, the states that enter a layer feed every replacement
 there, attention halves that pairs share are computed once, and children go through the layers above
-together. Two states a token are held (the present layer's and the last), and logits of one sequence
-of one child at a time. Knows models and sub-blocks; knows nothing of tables or recipes.
+together. Held are two states a token (the present layer's and the last), the parent's probabilities
+of one batch and the logits of one sequence of one child. Knows models and sub-blocks; knows nothing
+of tables or recipes.
 """
 
 from __future__ import annotations

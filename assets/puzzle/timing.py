@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 
 SHORTEST = 0.005  # seconds a sample lasts at least: shorter runs are repeated within a sample
-MORE = 4  # times as many samples when the first ones leave a negative time
+MORE = (4, 16, 64)  # times as many samples, try by try, while a time comes out negative
 STEADY = 0.1  # noise, as a share of the short stack's time, below which a time is told from 0
 
 Run = Callable[[], object]
@@ -51,12 +51,13 @@ def paired(
 
 
 def marginal(short: Sequence[float], long: Sequence[float], blocks: int) -> Marginal:
-    """The time of a block from samples of both stacks taken in turn, by their medians.
+    """The time of a block from samples of both stacks taken in turn, by the least of each: what
+    else runs on a machine only ever adds time.
 
     Raises:
         TimingError: it is negative beyond its noise, or the samples are too noisy to call it 0.
     """
-    middle = statistics.median(short), statistics.median(long)
+    middle = min(short), min(long)
     (seconds,), (overhead,) = paired(middle[:1], middle[1:], blocks)
     differences = [(b - a) / blocks for a, b in zip(short, long, strict=True)]
     spread = statistics.stdev(differences) if len(differences) > 1 else 0.0
@@ -110,14 +111,16 @@ def settled(
     `sample(repeats)` gives samples of prefill and decode of the short stack, then of the long one.
     """
     samples = sample(repeats)
-    try:
-        found = _phases(samples, blocks)
-        if not any(phase.clamped for phase in found):
-            return found
-    except TimingError:
-        pass  # what it says is said below, of more samples
-    further = sample(MORE * repeats)
-    return _phases([old + new for old, new in zip(samples, further, strict=True)], blocks)
+    for more in MORE:
+        try:
+            found = _phases(samples, blocks)
+            if not any(phase.clamped for phase in found):
+                return found
+        except TimingError:
+            pass  # what it says is said below, of more samples
+        further = sample(more * repeats)
+        samples = [old + new for old, new in zip(samples, further, strict=True)]
+    return _phases(samples, blocks)
 
 
 def _phases(samples: Sequence[Sequence[float]], blocks: int) -> tuple[Marginal, Marginal]:

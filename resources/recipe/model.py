@@ -28,12 +28,52 @@ from resources.recipe.puzzle import Fusion, Puzzle
 from resources.recipe.reinforcement import Grpo, PreferenceGrpo, Rloo, Rpo
 
 
-class Distillation(Training):
-    """Distillation from the parent: KL at `temperature` + `hidden_weight` x hidden cosine."""
+class Recovery(Training):
+    """Training that heals a searched model; held-out examples measure it as it goes.
+
+    They do so before, after, and when the shares `measure_at` of the steps are done.
+    """
+
+    measure_at: list[PositiveShare] = Field(default=[0.1, 0.25, 0.5, 1.0])
+
+
+class Distillation(Recovery):
+    """Distillation from the parent, the sum of weighted terms.
+
+    `kl_weight`: divergence at `temperature`; `lm_weight`: next-token cross-entropy;
+    `hidden_weight`: cosine distance of the final states; `layer_weight`: that of every layer's
+    states, mean over the layers. `chunk` tokens' logits are held at once (null: all of a
+    micro-batch). A `cached` teacher's `top_k` log-probabilities are computed once, as an artifact.
+    """
 
     temperature: Positive
     direction: Literal["forward", "reverse"]
+    kl_weight: NonNegative = 1.0
+    lm_weight: NonNegative = 0.0
     hidden_weight: NonNegative
+    layer_weight: NonNegative = 0.0
+    chunk: Count | None = None
+    teacher: Literal["live", "cached"] = "live"
+    top_k: Count | None = None
+
+    @model_validator(mode="after")
+    def _terms_agree(self) -> Self:
+        if not self.kl_weight + self.lm_weight + self.hidden_weight + self.layer_weight:
+            raise impossible("every weight is 0; give kl_weight a positive one")
+        if self.teacher == "live":
+            if self.top_k is not None:
+                raise impossible("top_k is of a cached teacher; leave it out, or 'teacher: cached'")
+            return self
+        if self.top_k is None:
+            raise impossible("'teacher: cached' needs top_k, such as 64")
+        if self.direction != "forward":
+            raise impossible("a cached teacher gives the forward divergence; direction: forward")
+        if not self.kl_weight or self.hidden_weight or self.layer_weight:
+            raise impossible(
+                "a cached teacher gives its distribution alone; set hidden_weight and "
+                "layer_weight to 0 and kl_weight above 0, or 'teacher: live'"
+            )
+        return self
 
 
 class Sft(Training):
@@ -68,7 +108,7 @@ class ModelRecipe(Section):
     puzzle: Puzzle | None = None
     fusion: Fusion | None = None
     distillation: Distillation | None = None
-    continued_pretraining: Training | None = None
+    continued_pretraining: Recovery | None = None
     sft: list[Sft] = Field(min_length=1)
     grpo: Grpo | None = None
     rloo: Rloo | None = None

@@ -108,7 +108,8 @@ class Library(Training):
 
 class Prescreen(Section):
     """Pairs of variants are scored by the sum of their halves' scores first, on `tokens`; the
-    `keep` best of every layer are scored exactly, the others keep the sum."""
+    `keep` best of every layer are scored exactly, the others keep the sum of their halves'
+    scores."""
 
     tokens: Count
     keep: Count
@@ -154,6 +155,11 @@ class Scores(Section):
             raise impossible("metrics: kl_long needs the section long_context")
         if "task" in self.metrics and self.task_problems is None:
             raise impossible("metrics: task needs task_problems, a number of problems")
+        if self.prescreen is not None and self.prescreen.tokens > self.tokens:
+            raise impossible(
+                f"prescreen.tokens {self.prescreen.tokens} is above tokens {self.tokens}; rank on "
+                "at most what is scored"
+            )
         return self
 
 
@@ -224,6 +230,13 @@ class Puzzle(Section):
             raise impossible(
                 "search: a limit or front in measured seconds needs costs.profile; add it"
             )
+        runs = self.scores.fused_runs
+        for name in runs.ffn if runs else []:
+            if name not in self.library.ffn or name == "linear":
+                raise impossible(
+                    f"scores.fused_runs names ffn '{name}', which no run can be made of; use a "
+                    "width of library.ffn"
+                )
         banned = {
             rule.attention
             for rule in self.search.forbidden
