@@ -27,8 +27,8 @@ class TimingError(RuntimeError):
 
 @dataclass(frozen=True)
 class Marginal:
-    """Seconds of one block and of what is not repeated; `noise` is two standard errors of the
-    former. `clamped`: it came out below 0 by less than its noise and was set to 0."""
+    """Seconds of one block and of what is not repeated; `noise` is twice the samples' standard
+    deviation of the former. `clamped`: it came out below 0 by less than its noise and was set to 0."""
 
     seconds: float
     overhead: float
@@ -61,7 +61,7 @@ def marginal(short: Sequence[float], long: Sequence[float], blocks: int) -> Marg
     (seconds,), (overhead,) = paired(middle[:1], middle[1:], blocks)
     differences = [(b - a) / blocks for a, b in zip(short, long, strict=True)]
     spread = statistics.stdev(differences) if len(differences) > 1 else 0.0
-    noise = 2 * spread / math.sqrt(len(differences))
+    noise = 2 * spread
     if seconds >= 0:
         return Marginal(seconds, overhead, noise)
     if -seconds > noise or noise * blocks > STEADY * middle[0]:
