@@ -27,8 +27,11 @@ class TimingError(RuntimeError):
 
 @dataclass(frozen=True)
 class Marginal:
-    """Seconds of one block and of what is not repeated; `noise` is twice the samples' standard
-    deviation of the former. `clamped`: it came out below 0 by less than its noise and was set to 0."""
+    """Seconds of one block and of what is not repeated.
+
+    `noise` is twice the standard deviation of the former's samples. `clamped`: it came out below 0
+    by less than its noise and was set to 0.
+    """
 
     seconds: float
     overhead: float
