@@ -25,7 +25,7 @@ def build_preference_pairs(
 ) -> Output:
     """One pair a prompt and round, from `samples` responses of `inputs["model"]`.
 
-    A prompt whose responses all score the same gives no pair. All rounds are sampled from the same
+    A prompt whose responses all score the same, or whose extremes are one text, gives no pair. All rounds are sampled from the same
     checkpoint, the one that the first round starts from.
     """
     model = inputs["model"]
@@ -59,6 +59,9 @@ def build_preference_pairs(
         answered = attempts.attempt(engine, asked, sampling)
         scores = reward.score(scorer, attempts.sequences(tokenizer, answered))
         for best, worst in extremes(scores, recipe["samples"]):
+            # Equal answers may differ in the last bits of their scores.
+            if answered[best].completion.text == answered[worst].completion.text:
+                continue
             pairs.append(
                 Pair(
                     answered[best].prompt,
