@@ -185,7 +185,7 @@ class Bench:
         }
 
 
-def measure(bench: Bench) -> list[str]:
+def measure(bench: Bench, fusion_only: bool) -> list[str]:
     """The Markdown table of one model."""
     library = Library(
         bench.parent, [part.path() for part in parts(bench.libraries(), "block_library")]
@@ -196,7 +196,20 @@ def measure(bench: Bench) -> list[str]:
     ]
     search = compose(library, own)
     models: dict[str, Any] = {"parent": bench.parent, "search": search}
-    models |= {name: compose(library, rows) for name, rows in bench.baselines().items()}
+    if not fusion_only:
+        models |= others(bench, library, own)
+    runs = fused_runs(bench, search)
+    if runs:
+        models["search, fused (own norms)"] = fuse(search, runs)
+        models["search, fused (the last norm)"] = fuse(search, runs, norms="last")
+    return table(bench, models, runs)
+
+
+def others(bench: Bench, library: Library, own: list[tuple[str, str]]) -> dict[str, Any]:
+    """Models at equal cost that differ in how they were chosen or how their blocks were made."""
+    models: dict[str, Any] = {
+        name: compose(library, rows) for name, rows in bench.baselines().items()
+    }
     bare = bench.rebuilt("untrained", learning_rate=NOT_TRAINED, min_learning_rate=0.0, tokens=2048)
     bare_library = Library(bench.parent, [made.path() for made in bare.values()])
     models["search's choice, blocks not trained"] = compose(bare_library, own)
@@ -209,11 +222,7 @@ def measure(bench: Bench) -> list[str]:
     models["searched and put together of coupled blocks"] = compose(
         coupled_library, bench.searched(bench.scored("coupled", coupled))
     )
-    runs = fused_runs(bench, search)
-    if runs:
-        models["search, fused (own norms)"] = fuse(search, runs)
-        models["search, fused (the last norm)"] = fuse(search, runs, norms="last")
-    return table(bench, models, runs)
+    return models
 
 
 def fused_runs(bench: Bench, model: Any) -> list[list[int]]:
@@ -284,13 +293,15 @@ def main() -> int:
     )
     parser.add_argument("models", nargs="*", default=["super", "ultra"])
     parser.add_argument("--home")
+    parser.add_argument("--fusion-only", action="store_true", help="parent, search and fused alone")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     store = Store(homes.find(arguments.home).path)
     for model in arguments.models:
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as work:
-            print("\n".join(measure(Bench(store, model, Path(work)))), flush=True)
+            bench = Bench(store, model, Path(work))
+            print("\n".join(measure(bench, arguments.fusion_only)), flush=True)
         print(f"({time.monotonic() - began:.0f} s)\n", flush=True)
     return 0
 

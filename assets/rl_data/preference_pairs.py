@@ -25,8 +25,8 @@ def build_preference_pairs(
 ) -> Output:
     """One pair a prompt and round, from `samples` responses of `inputs["model"]`.
 
-    A prompt whose responses all score the same, or whose extremes are one text, gives no pair. All rounds are sampled from the same
-    checkpoint, the one that the first round starts from.
+    A prompt whose responses all score the same, or whose extremes are one text, gives no pair. All
+    rounds are sampled from the same checkpoint, the one that the first round starts from.
     """
     model = inputs["model"]
     rows = prompt_rows(inputs["prompts"].table("prompts"))
