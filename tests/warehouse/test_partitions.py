@@ -107,6 +107,11 @@ def test_versions_of_the_whole_and_of_partitions(store: Store) -> None:
     assert store.parts("m/library", version)["g1"].memo_key == first["g1"].memo_key
     one = store.parts("m/library", first["g1"].data_version[:10])
     assert list(one) == ["g1"] and one["g1"].label == "m/library[g1]"
+    assert (
+        list(store.parts("m/library[g0]")) == list(store.parts("m/library[g0]", version)) == ["g0"]
+    )
+    assert store.parts("m/library[g9]") == {}
+    assert lineage.asset_tree(store, "m/library[g1]").partition == "g1"
     with pytest.raises(WarehouseError, match=r"fits no version; there are .* \(g0\)"):
         store.parts("m/library", "zz")
     tree = lineage.asset_tree(store, "m/library")
