@@ -19,7 +19,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +35,7 @@ from resources.training.loop import Trainer
 from resources.training.measuring import Batch
 from resources.training.optimizer import OptimizerConfig
 
-SHAPES: Mapping[str, Mapping[str, int]] = {
+SHAPES: Mapping[str, Mapping[str, Any]] = {
     "2M": {
         "vocab_size": 512,
         "hidden_size": 192,
@@ -122,15 +124,17 @@ def measure(size: str, rounds: int, tokens: int, threads: int, folder: Path) -> 
         for stage in STAGES
     }
 
-    def turn(stage: int | None, number: int) -> float:
-        def step(at: int) -> None:
-            if stage is None:
-                for batch in made[at % len(made)]:
-                    plain(batch)
-            else:
-                trainers[stage].update(made[at % len(made)], language_model_loss)
+    def step(stage: int | None, at: int) -> None:
+        batches = made[at % len(made)]
+        if stage is not None:
+            trainers[stage].update(batches, language_model_loss)
+            return
+        for batch in batches:
+            plain(batch)
 
-        return statistics.median(seconds(lambda at=number + k: step(at)) for k in range(turns))
+    def turn(stage: int | None, first: int) -> float:
+        spent = [seconds(partial(step, stage, first + more)) for more in range(turns)]
+        return statistics.median(spent)
 
     order: list[int | None] = [None, *STAGES]
     times: dict[int | None, list[float]] = {stage: [] for stage in order}
@@ -140,7 +144,7 @@ def measure(size: str, rounds: int, tokens: int, threads: int, folder: Path) -> 
             if number >= 0:  # the first round warms up
                 times[stage].append(spent)
     loading = statistics.median(
-        seconds(lambda at=at: feed(at)) for at in range(min(50, len(feed.steps)))
+        seconds(partial(feed, at)) for at in range(min(50, len(feed.steps)))
     )
     for trainer in trainers.values():
         trainer.close()

@@ -1,13 +1,18 @@
-"""The recovery stage's assets: `<model>/distilled` and `<model>/continued`."""
+"""The recovery stage's assets: `<model>/distilled` and `<model>/continued`, with what they read."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from resources.recipe.budget import predict
+from resources.recipe.model import Distillation, ModelRecipe
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
-VERSION = "1"
+VERSION = "2"
 CORPUS = "problems/corpus"
+CACHED = ("temperature", "sequence_length", "top_k")  # what a teacher's outputs depend on
 
 
 def specs(recipe: Recipe) -> list[Spec]:
@@ -16,31 +21,32 @@ def specs(recipe: Recipe) -> list[Spec]:
     made: list[Spec] = []
     for name, model in recipe.models.items():
         line = [f"{name}/{artifact}" for artifact in model.artifacts()]
+        common: dict[str, Any] = {
+            "stage": "recovery",
+            "seed": recipe.family.seed,
+            "version": VERSION,
+            "model": name,
+            "pool": "gpu",
+        }
         if model.distillation is not None:
-            key = f"{name}/distilled"
+            key, section = f"{name}/distilled", model.distillation
+            if section.teacher == "cached":
+                made.append(_teacher_outputs(name, section, common))
             made.append(
                 Spec(
                     key=key,
-                    stage="recovery",
                     fn="assets.recovery.distill:distil",
-                    inputs={
-                        "student": line[line.index(key) - 1],
-                        "teacher": f"{name}/parent",
-                        "corpus": CORPUS,
-                    },
-                    recipe=model.distillation.model_dump(mode="json"),
-                    seed=recipe.family.seed,
-                    version=VERSION,
+                    inputs={"student": line[line.index(key) - 1], **_teacher(name, model, section)},
+                    recipe=section.model_dump(mode="json"),
                     checks=(
                         "assets.recovery.checks:loss_finite",
                         "assets.recovery.checks:loss_decreased",
                         "assets.recovery.checks:kl_not_worse",
                     ),
-                    model=name,
                     kinds=("torch", "deepspeed"),
-                    pool="gpu",
                     description="The searched model after distillation from its parent.",
                     predicted=planned.get(key, {}),
+                    **common,
                 )
             )
         if model.continued_pretraining is not None:
@@ -48,22 +54,47 @@ def specs(recipe: Recipe) -> list[Spec]:
             made.append(
                 Spec(
                     key=key,
-                    stage="recovery",
                     fn="assets.recovery.continued:continue_pretraining",
-                    inputs={"model": line[line.index(key) - 1], "corpus": CORPUS},
+                    inputs={
+                        "model": line[line.index(key) - 1],
+                        "teacher": f"{name}/parent",
+                        "corpus": CORPUS,
+                    },
                     recipe=model.continued_pretraining.model_dump(mode="json"),
-                    seed=recipe.family.seed,
-                    version=VERSION,
                     checks=(
                         "assets.recovery.checks:loss_finite",
                         "assets.recovery.checks:loss_decreased",
                         "assets.recovery.checks:cross_entropy_not_worse",
                     ),
-                    model=name,
                     kinds=("torch", "deepspeed"),
-                    pool="gpu",
                     description="The distilled model after continued pretraining on the corpus.",
                     predicted=planned.get(key, {}),
+                    **common,
                 )
             )
     return made
+
+
+def _teacher(name: str, model: ModelRecipe, section: Distillation) -> dict[str, str]:
+    """The inputs that stand for the teacher, and the corpus."""
+    if section.teacher == "cached":
+        return {"teacher_outputs": f"{name}/teacher_outputs", "corpus": CORPUS}
+    found = {"teacher": f"{name}/parent", "corpus": CORPUS}
+    if section.layer_weight and model.puzzle is not None:
+        # The last word on which of the parent's layers each layer of the student holds.
+        found["architecture"] = f"{name}/{'fused' if model.fusion else 'architecture'}"
+    return found
+
+
+def _teacher_outputs(name: str, section: Distillation, common: Mapping[str, Any]) -> Spec:
+    settings = section.model_dump(mode="json")
+    return Spec(
+        key=f"{name}/teacher_outputs",
+        fn="assets.recovery.teacher_outputs:teacher_outputs",
+        inputs={"teacher": f"{name}/parent", "corpus": CORPUS},
+        recipe={key: settings[key] for key in CACHED},
+        checks=("assets.recovery.checks:outputs_are_probabilities",),
+        kinds=("torch", "parquet"),
+        description="The parent's likeliest next tokens on the corpus, with their probabilities.",
+        **common,
+    )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from assets.recovery import corpus
+from assets.recovery.objective import LiveTeacher, Towards
 from resources.models.loading import load, save
+from resources.training import launch, ranked
 from resources.training.fit import fit, language_model_loss
+from resources.training.measuring import Objective
 from warehouse.store import Artifact, Output
 
 
@@ -18,9 +23,21 @@ def continue_pretraining(
     recipe: Mapping[str, Any],
     execution: Mapping[str, Any],
 ) -> Output:
-    """Train `inputs["model"]` on `inputs["corpus"]`; key metric: held-out cross-entropy in nats."""
-    model = load(inputs["model"].path(), device=str(execution.get("device") or "cpu"))
-    training, held_out = corpus.read(inputs["corpus"], recipe)
+    """Train `inputs["model"]` on `inputs["corpus"]`; key metric: held-out cross-entropy in nats.
+
+    `inputs["teacher"]`, the parent, is not learned from: held-out examples measure how far the
+    model is from it. It is in memory only while they do.
+    """
+    if launch.several(execution):
+        target = "assets.recovery.continued:continue_pretraining"
+        return ranked.build(target, workdir, inputs, recipe, execution)
+    model = load(inputs["model"].path())
+    training, held_out = corpus.read(inputs["corpus"], recipe, workdir, execution).examples
+
+    def measuring() -> tuple[Objective, Sequence[nn.Module]]:
+        teacher = LiveTeacher(inputs["teacher"].path(), execution)
+        return Towards(teacher).objective(measuring=True), [teacher.model]
+
     fitted = fit(
         model,
         training,
@@ -31,6 +48,7 @@ def continue_pretraining(
         execution,
         stage="continued_pretraining",
         measure="cross_entropy",
+        measuring=measuring,
     )
     folder = workdir / "model"
     save(model, folder, inputs["model"].path())

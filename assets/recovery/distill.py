@@ -1,6 +1,6 @@
 """Recovery by distillation: the searched model learns its parent's output distribution.
 
-The teacher stays in memory and its logits are computed batch by batch, so nothing is truncated.
+The teacher is the parent in memory, or its cached outputs (`teacher_outputs.py`).
 Source: arXiv 2411.19146 §5 (global knowledge distillation), arXiv 2505.00949 §2.2.
 """
 
@@ -10,15 +10,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from assets.recovery import corpus
+from assets.recovery import corpus, teacher_outputs
+from assets.recovery.objective import CachedTeacher, LiveTeacher, Teacher, Towards
+from resources.models.config import HeterogeneousLlamaConfig
 from resources.models.loading import load, save
-from resources.training.fit import fit, forward
-from resources.training.loop import Batch, Objective
-from resources.training.objectives import Loss, distillation, hidden_cosine
+from resources.training import launch, ranked
+from resources.training.distilling import depth_map
+from resources.training.fit import Attach, fit
 from warehouse.store import Artifact, Output
+
+STUDENT, TEACHER, OUTPUTS, ARCHITECTURE = "student", "teacher", "teacher_outputs", "architecture"
 
 
 def distil(
@@ -27,39 +30,54 @@ def distil(
     recipe: Mapping[str, Any],
     execution: Mapping[str, Any],
 ) -> Output:
-    """Train `inputs["student"]` towards `inputs["teacher"]` on `inputs["corpus"]`.
+    """Train `inputs["student"]` towards its teacher on `inputs["corpus"]`.
 
-    Loss: KL at `temperature` in `direction`, plus `hidden_weight` times the cosine distance of the
-    final hidden states. The key metric is the KL divergence on held-out documents, in nats a token.
+    The teacher is `inputs["teacher"]`, or `inputs["teacher_outputs"]` where it is cached; the loss
+    is that of the recipe's weights (`Towards`). A `layer_weight` compares layers by the depth map
+    in `inputs["architecture"]`, without one layer by layer. The key metric is the divergence on
+    held-out documents, in nats a token.
     """
-    device = str(execution.get("device") or "cpu")
-    teacher = load(inputs["teacher"].path(), device=device).requires_grad_(False)
-    student = load(inputs["student"].path(), device=device)
-    if teacher.config.vocab_size != student.config.vocab_size:
-        raise ValueError(
-            f"teacher {inputs['teacher'].key} has a vocabulary of {teacher.config.vocab_size}, "
-            f"student {inputs['student'].key} one of {student.config.vocab_size}; distillation "
-            "compares logits, so they must share a tokenizer"
+    if launch.several(execution):
+        return ranked.build("assets.recovery.distill:distil", workdir, inputs, recipe, execution)
+    student = load(inputs[STUDENT].path())
+    split = corpus.read(inputs["corpus"], recipe, workdir, execution)
+    attach: tuple[Attach, Attach] | None = None
+    teachers: list[nn.Module] = []
+    teacher: Teacher
+    depth: list[int] = []
+    if OUTPUTS in inputs:
+        outputs = teacher_outputs.read(
+            inputs[OUTPUTS], inputs["corpus"], split.pieces, workdir, execution
         )
-    if recipe["hidden_weight"] and teacher.config.hidden_size != student.config.hidden_size:
-        raise ValueError(
-            f"hidden_weight is {recipe['hidden_weight']}, but teacher and student have hidden "
-            f"sizes {teacher.config.hidden_size} and {student.config.hidden_size}; set it to 0"
-        )
-    training, held_out = corpus.read(inputs["corpus"], recipe)
+        _same_vocabulary(inputs, OUTPUTS, outputs.vocabulary, student.config.vocab_size)
+        teacher = CachedTeacher(float(recipe["temperature"]))
+        attach = outputs.of(split.training), outputs.of(split.held_out)
+    else:
+        heat, direction = float(recipe["temperature"]), str(recipe["direction"])
+        live = LiveTeacher(inputs[TEACHER].path(), execution, heat, direction)
+        _same_vocabulary(inputs, TEACHER, live.model.config.vocab_size, student.config.vocab_size)
+        _comparable(recipe, live.model.config, student.config)
+        teacher, teachers = live, [live.model]
+        if recipe["layer_weight"]:
+            depth = _depth(inputs, live.model.config, student.config)
+    towards = Towards.of(teacher, recipe, depth)
+    training, held_out = split.examples
     fitted = fit(
         student,
         training,
         held_out,
-        towards(teacher, recipe),
+        towards.objective(),
         recipe,
         workdir,
         execution,
         stage="distillation",
         measure=f"kl_{recipe['direction']}",
+        measuring=lambda: (towards.objective(measuring=True), teachers),
+        attach=attach,
+        teachers=teachers if towards.asks else (),
     )
     folder = workdir / "model"
-    save(student, folder, inputs["student"].path())
+    save(student, folder, inputs[STUDENT].path())
     return Output(
         tables={"training_metrics": fitted.table, "training_events": fitted.events},
         files={"": folder},
@@ -69,26 +87,44 @@ def distil(
     )
 
 
-def towards(teacher: nn.Module, recipe: Mapping[str, Any]) -> Objective:
-    """The distillation objective for a fixed teacher."""
-    weight = float(recipe["hidden_weight"])
-
-    def objective(model: nn.Module, batch: Batch) -> Loss:
-        with torch.no_grad():
-            target = forward(teacher, batch, output_hidden_states=weight > 0)
-        output = forward(model, batch, output_hidden_states=weight > 0)
-        weights, total = batch["weights"], batch["total"]
-        loss = distillation(
-            output.logits,
-            target.logits,
-            weights,
-            total,
-            float(recipe["temperature"]),
-            recipe["direction"],
+def _same_vocabulary(inputs: Mapping[str, Artifact], name: str, teacher: int, student: int) -> None:
+    if teacher != student:
+        raise ValueError(
+            f"teacher {inputs[name].key} has a vocabulary of {teacher}, "
+            f"student {inputs[STUDENT].key} one of {student}; distillation "
+            "compares logits, so they must share a tokenizer"
         )
-        if not weight:
-            return loss
-        hidden = hidden_cosine(output.hidden_states[-1], target.hidden_states[-1], weights, total)
-        return Loss(loss.loss + weight * hidden.loss, {**loss.metrics, **hidden.metrics})
 
-    return objective
+
+def _comparable(
+    recipe: Mapping[str, Any],
+    teacher: HeterogeneousLlamaConfig,
+    student: HeterogeneousLlamaConfig,
+) -> None:
+    for name in ("hidden_weight", "layer_weight"):
+        if recipe[name] and teacher.hidden_size != student.hidden_size:
+            raise ValueError(
+                f"{name} is {recipe[name]}, but teacher and student have hidden "
+                f"sizes {teacher.hidden_size} and {student.hidden_size}; set it to 0"
+            )
+
+
+def _depth(
+    inputs: Mapping[str, Artifact],
+    teacher: HeterogeneousLlamaConfig,
+    student: HeterogeneousLlamaConfig,
+) -> list[int]:
+    """For every layer of the student, the teacher's layer whose output it should give."""
+    depth = list(range(teacher.num_hidden_layers))
+    where = "without an architecture, layers are compared one by one"
+    if ARCHITECTURE in inputs:
+        table = inputs[ARCHITECTURE].table("architectures", columns=["layer", "fused_into"])
+        fused_into = table.sort_by("layer").column("fused_into").to_pylist()
+        depth = depth_map(teacher.num_hidden_layers, fused_into)
+        where = f"{inputs[ARCHITECTURE].key} makes {len(depth)} of them"
+    if len(depth) != student.num_hidden_layers:
+        raise ValueError(
+            f"layer_weight needs to know which layer is which: the teacher has "
+            f"{teacher.num_hidden_layers} layers, the student {student.num_hidden_layers}; {where}"
+        )
+    return depth

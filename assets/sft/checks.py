@@ -14,14 +14,32 @@ __all__ = [
     "loss_finite",
     "no_empty_domain",
     "no_held_out_overlap",
+    "packs_filled",
 ]
 
 HELD_OUT = "held_out"
+FILLED = 0.99  # of the room in packs, at least
 
 
 def cross_entropy_not_worse(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
     """Fine-tuning left the held-out cross-entropy no larger than it found it."""
     return not_worse(artifact, "cross_entropy")
+
+
+def packs_filled(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """Packed samples fill 99 % of their sequences; a warning.
+
+    Less means that `sequence_length` holds too few samples for lengths to add up. Rows are as wide
+    as what they hold, so the room left costs evenness of the steps, not padding.
+    """
+    fill = artifact.metrics.get("pack_fill")
+    return CheckResult(
+        name="packs_filled",
+        passed=fill is None or fill >= FILLED,
+        description="not packed" if fill is None else f"packs are filled to {fill:.2%}",
+        metadata={} if fill is None else {"fill": fill},
+        blocking=False,
+    )
 
 
 def no_empty_domain(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:

@@ -8,6 +8,7 @@ from typing import Any
 
 from assets.sft import samples
 from resources.models.loading import load, load_tokenizer, save
+from resources.training import launch, ranked
 from resources.training.fit import fit, language_model_loss
 from warehouse.store import Artifact, Output
 
@@ -25,13 +26,15 @@ def sft(
     `recipe` is a training section with `packed`. Key metric: held-out cross-entropy in nats a token
     of output, on questions that were not trained on.
     """
+    if launch.several(execution):
+        return ranked.build("assets.sft.train:sft", workdir, inputs, recipe, execution)
     path = inputs["model"].path()
     datasets = {name: artifact for name, artifact in inputs.items() if name not in ROLES}
     prompts, outputs = samples.blended(inputs["blend"], datasets)
     training, held_out, too_long = samples.encode(
         load_tokenizer(path), prompts, outputs, int(recipe["sequence_length"]), recipe["seed"]
     )
-    model = load(path, device=str(execution.get("device") or "cpu"))
+    model = load(path)
     fitted = fit(
         model,
         training,

@@ -1,7 +1,8 @@
 """Resumable training checkpoints: folders that are whole or absent, holding tensors and JSON.
 
-A checkpoint is written beside its final name, flushed, then renamed; the last two are kept, so a
-kill at any moment leaves one to go on from. It knows tensors and JSON, nothing of training.
+A checkpoint is written beside its final name, its list of files last, flushed, then renamed to a
+name that no other bears; the last two are kept, so a kill at any moment leaves one to go on from.
+Tensors are written a shard at a time. It knows tensors and JSON, nothing of training.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ import torch
 from torch import Tensor
 
 KEPT = 2
+SHARD_BYTES = 2_000_000_000  # of tensors are held at once for writing
+FORMAT = 2
+STATE = "state.json"
+Named = Iterable[tuple[str, Tensor]]
 
 
 class CheckpointError(RuntimeError):
@@ -24,13 +29,13 @@ class CheckpointError(RuntimeError):
 
 
 def unique_tensors(model: torch.nn.Module) -> dict[str, Tensor]:
-    """Parameters and persistent buffers by name; a tied tensor appears once."""
+    """Parameters and persistent buffers themselves, by name; a tied tensor appears once."""
     seen: set[int] = set()
     found: dict[str, Tensor] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
         if id(tensor) not in seen:
             seen.add(id(tensor))
-            found[name] = tensor.detach()
+            found[name] = tensor
     return found
 
 
@@ -50,33 +55,75 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, flat: Mapping[str, Tenso
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def write(root: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Any) -> Path:
-    """Write `<root>/step_<n>`: a safetensors file a group and `state.json`. The last two stay."""
+def write(
+    root: Path, step: int, groups: Mapping[str, Named], state: Any, *, alone: bool = True
+) -> None:
+    """Write the checkpoint of `step`: shards of safetensors for each group, and `state` (JSON).
+
+    A group's tensors are taken one at a time, in order, and written `SHARD_BYTES` at a time. On
+    ranks that do not write (`alone` false) they are taken all the same, because giving them may
+    need every rank.
+    """
     from safetensors.torch import save_file
 
-    root.mkdir(parents=True, exist_ok=True)
-    final = root / f"step_{step:08d}"
     aside = root / f"tmp_{step:08d}_{os.getpid()}"
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    for name, group in tensors.items():
-        save_file({k: v.contiguous() for k, v in group.items()}, aside / f"{name}.safetensors")
-    (aside / "state.json").write_text(json.dumps(state))
-    publish(aside, final)
-    return final
+    if alone:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+    files: dict[str, int] = {}
+    for group, tensors in groups.items():
+        for number, shard in enumerate(_shards(tensors, alone)):
+            path = aside / f"{group}-{number:05d}.safetensors"
+            save_file(shard, path)
+            files[path.name] = path.stat().st_size
+    if alone:
+        manifest = {"format": FORMAT, "groups": list(groups), "files": files, "saved": state}
+        (aside / STATE).write_text(json.dumps(manifest))
+        publish(aside, step)
 
 
-def publish(aside: Path, final: Path) -> None:
-    """Flush a finished folder to disk, rename it into place and drop the oldest ones."""
-    for path in [p for p in aside.rglob("*") if p.is_file()]:
-        with path.open("rb") as handle:
-            os.fsync(handle.fileno())
-    shutil.rmtree(final, ignore_errors=True)
-    aside.rename(final)
-    for old in steps(final.parent)[:-KEPT]:
-        shutil.rmtree(old)
-    for leftover in final.parent.glob("tmp_*"):
+def _shards(tensors: Named, keep: bool) -> Iterator[dict[str, Tensor]]:
+    shard: dict[str, Tensor] = {}
+    held = 0
+    for name, tensor in tensors:
+        if not keep:
+            continue
+        if shard and held + tensor.nbytes > SHARD_BYTES:
+            yield shard
+            shard, held = {}, 0
+        shard[name] = tensor.detach().contiguous()
+        held += tensor.nbytes
+    if shard:
+        yield shard
+
+
+def publish(aside: Path, step: int) -> Path:
+    """Flush a finished folder to disk, rename it into place and drop the oldest ones.
+
+    A step that was saved before gets a second name, so that at no time there is none of it.
+    """
+    root = aside.parent
+    for path in aside.iterdir():
+        _flush(path)
+    _flush(aside)
+    names = [path.name for path in steps(root) if step_of(path) == step]
+    revision = int(names[-1][len(f"step_{step:08d}_") :] or 0) + 1 if names else 0
+    final = f"step_{step:08d}" + (f"_{revision:04d}" if names else "")
+    aside.rename(root / final)
+    _flush(root)
+    for old in steps(root)[:-KEPT]:
+        old.rename(root / f"tmp_{old.name}")  # half a checkpoint must not look like one
+    for leftover in root.glob("tmp_*"):
         shutil.rmtree(leftover, ignore_errors=True)
+    return root / final
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def steps(root: Path) -> list[Path]:
@@ -84,32 +131,65 @@ def steps(root: Path) -> list[Path]:
     return sorted(p for p in root.glob("step_*") if p.is_dir())
 
 
-def read(folder: Path) -> tuple[dict[str, dict[str, Tensor]], Any]:
-    """Groups of tensors and the state of one checkpoint. Raises CheckpointError when unreadable."""
-    from safetensors.torch import load_file
-
-    try:
-        tensors = {p.stem: load_file(p) for p in sorted(folder.glob("*.safetensors"))}
-        state = json.loads((folder / "state.json").read_text())
-    except Exception as error:
-        raise CheckpointError(
-            f"checkpoint {folder} cannot be read ({error}); remove the folder to go on from the "
-            "one before it, or from the start"
-        ) from error
-    return tensors, state
+def step_of(folder: Path) -> int:
+    """Completed steps at the checkpoint in `folder`."""
+    return int(folder.name.split("_")[1])
 
 
-def restore_model(model: torch.nn.Module, saved: Mapping[str, Tensor], folder: Path) -> None:
-    """Copy saved tensors into the model in place. Raises CheckpointError when they do not fit."""
+class Saved:
+    """A checkpoint that is read tensor by tensor; opening it compares its files with its list.
+
+    Raises CheckpointError when it is damaged or of another format.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from safetensors import safe_open
+
+        self.folder = folder
+        self._names: dict[str, dict[str, Any]] = {}
+        try:
+            manifest = json.loads((folder / STATE).read_text())
+            if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+                raise ValueError(f"its format is not {FORMAT}: another version wrote it")
+            self.state: Any = manifest["saved"]
+            for group in manifest["groups"]:
+                self._names[group] = {}
+            for name, size in manifest["files"].items():
+                there = (folder / name).stat().st_size
+                if there != size:
+                    raise ValueError(f"{name} has {there} bytes, {size} were written")
+                shard = safe_open(folder / name, framework="pt")
+                self._names[name.rsplit("-", 1)[0]].update(dict.fromkeys(shard.keys(), shard))
+        except Exception as error:
+            raise CheckpointError(
+                f"checkpoint {folder} cannot be read ({error}); remove the folder to go on from "
+                "the one before it, or from the start"
+            ) from error
+
+    def names(self, group: str) -> list[str]:
+        """The names of a group's tensors, sorted."""
+        return sorted(self._names.get(group, ()))
+
+    def tensor(self, group: str, name: str) -> Tensor:
+        """One tensor, on the CPU. KeyError where there is none."""
+        found: Tensor = self._names[group][name].get_tensor(name)
+        return found
+
+
+def restore_model(model: torch.nn.Module, saved: Saved) -> None:
+    """Copy saved weights into the model in place. Raises CheckpointError when they do not fit."""
     targets = unique_tensors(model)
-    if targets.keys() != saved.keys():
-        different = sorted(targets.keys() ^ saved.keys())[:5]
-        raise CheckpointError(f"checkpoint {folder} is of another model: it differs in {different}")
+    if sorted(targets) != saved.names("model"):
+        different = sorted(targets.keys() ^ set(saved.names("model")))[:5]
+        raise CheckpointError(
+            f"checkpoint {saved.folder} is of another model: it differs in {different}"
+        )
     with torch.no_grad():
         for name, target in targets.items():
-            if target.shape != saved[name].shape:
+            value = saved.tensor("model", name)
+            if target.shape != value.shape:
                 raise CheckpointError(
-                    f"checkpoint {folder}: {name} has shape {tuple(saved[name].shape)}, "
+                    f"checkpoint {saved.folder}: {name} has shape {tuple(value.shape)}, "
                     f"the model has {tuple(target.shape)}"
                 )
-            target.copy_(saved[name])
+            target.copy_(value)

@@ -19,6 +19,37 @@ CHUNK = 1024  # tokens whose logits are held at once
 Head = Callable[[Tensor], Tensor]
 
 
+def in_chunks(
+    term: Callable[..., Loss], weights: Tensor, chunk: int, states: Tensor, *values: Tensor
+) -> Loss:
+    """`term` summed over the tokens that carry weight, at most `chunk` of them at once.
+
+    `term(states, *values, weights)` gets the rows `[n,...]` of so many tokens and gives their part
+    of a loss over a global total; `weights` `[B,T]`, `states` and `values` `[B,T,...]`. What it
+    makes of them, logits above all, is computed again in the backward pass and never held for all
+    tokens: peak memory is a few times `chunk`·V numbers instead of B·T·V.
+    """
+    if chunk < 1:
+        raise ValueError(f"chunk is {chunk} tokens; it must be at least 1")
+    kept = weights.flatten().nonzero().flatten()
+    rows = [value.flatten(0, 1)[kept] for value in (states, *values, weights)]
+    names: list[str] = []
+
+    def part(*piece: Tensor) -> Tensor:
+        loss = term(*piece)
+        names[:] = loss.metrics
+        return torch.stack([loss.loss, *(value.to(loss.loss) for value in loss.metrics.values())])
+
+    if not len(kept):
+        # A loss of 0 that still reaches the parameters behind the states.
+        return Loss(states.sum() * 0.0)
+    sums = states.new_zeros((), dtype=torch.float32)
+    for start in range(0, len(kept), chunk):
+        piece = [row[start : start + chunk] for row in rows]
+        sums = sums + checkpoint(part, *piece, use_reentrant=False, preserve_rng_state=False)
+    return Loss(sums[0], {name: sums[place + 1].detach() for place, name in enumerate(names)})
+
+
 def chunked_distillation(
     student: Tensor,
     student_head: Head,
@@ -33,37 +64,15 @@ def chunked_distillation(
     """`objectives.distillation` from the states before the heads; logits of `chunk` tokens at once.
 
     A head maps `[N,H]` to logits `[N,V]`. States `[B,T,H]` (the teacher's may be wider), `weights
-    [B,T]`. Tokens of weight 0 cost nothing. The student's logits of a chunk are computed again in
-    the backward pass, so that peak memory is a few times `chunk`·V numbers instead of B·T·V.
+    [B,T]`. Tokens of weight 0 cost nothing.
     """
-    if chunk < 1:
-        raise ValueError(f"chunk is {chunk} tokens; it must be at least 1")
-    kept = weights.flatten().nonzero().flatten()
-    flat = weights.flatten()[kept]
-    states = student.flatten(0, -2)[kept]
-    with torch.no_grad():
-        targets = teacher.flatten(0, -2)[kept]
-    names: list[str] = []
 
-    def part(state: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    def term(state: Tensor, target: Tensor, weight: Tensor) -> Loss:
         with torch.no_grad():
             logits = teacher_head(target)
-        loss = distillation(student_head(state), logits, weight, total, temperature, direction)
-        names[:] = loss.metrics
-        return torch.stack([loss.loss, *(value.to(loss.loss) for value in loss.metrics.values())])
+        return distillation(student_head(state), logits, weight, total, temperature, direction)
 
-    sums = student.new_zeros((), dtype=torch.float32)
-    # No token carries weight: a loss of 0 that still reaches the student's parameters.
-    pieces = [range(start, min(start + chunk, len(kept))) for start in range(0, len(kept), chunk)]
-    for piece in pieces:
-        at = slice(piece.start, piece.stop)
-        sums = sums + checkpoint(
-            part, states[at], targets[at], flat[at], use_reentrant=False, preserve_rng_state=False
-        )
-    if not pieces:
-        return Loss(student.sum() * 0.0)
-    metrics = {name: sums[place + 1].detach() for place, name in enumerate(names)}
-    return Loss(sums[0], metrics)
+    return in_chunks(term, weights, chunk, student, teacher.detach())
 
 
 def top_k(logits: Tensor, k: int, temperature: float = 1.0) -> tuple[Tensor, Tensor]:

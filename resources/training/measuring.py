@@ -64,6 +64,15 @@ def events_table(events: Sequence[Mapping[str, Any]], stage: str) -> pa.Table:
     )
 
 
+def measured_steps(shares: Sequence[float], steps: int) -> list[int]:
+    """The steps (from 1) before the last at which a run has passed the given shares of its steps.
+
+    >>> measured_steps([0.1, 0.25, 0.5, 1.0], 10)
+    [1, 2, 5]
+    """
+    return sorted({max(1, round(share * steps)) for share in shares} - {steps})
+
+
 @torch.no_grad()
 def evaluate(
     model: nn.Module, micro_batches: Sequence[Batch], objective: Objective

@@ -29,6 +29,21 @@ class Loss:
     metrics: dict[str, Tensor] = field(default_factory=dict)
 
 
+def combine(*terms: tuple[float, Loss]) -> Loss:
+    """Σ weight · loss over `(weight, loss)` pairs, with the metrics of all of them.
+
+    A term of weight 0 is measured and adds nothing to the loss or the gradient.
+    """
+    counted = [weight * term.loss for weight, term in terms if weight]
+    total = counted[0] if counted else torch.zeros(())
+    for each in counted[1:]:
+        total = total + each
+    metrics: dict[str, Tensor] = {}
+    for _, term in terms:
+        metrics |= term.metrics
+    return Loss(total, metrics)
+
+
 def _choose(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")

@@ -11,29 +11,9 @@ from assets.recovery import checks, corpus
 from assets.recovery.continued import continue_pretraining
 from assets.recovery.distill import distil
 from resources.models.loading import load
+from tests.assets.recovery.section import DISTILLATION
 from tests.resources.training import tiny_family as tiny
 from warehouse.store import Artifact, Output, Store
-
-DISTILLATION = {**tiny.TRAINING, "temperature": 1.0, "direction": "forward", "hidden_weight": 0.5}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "home")
-
-
-@pytest.fixture
-def inputs(store: Store, tmp_path: Path) -> dict[str, Artifact]:
-    """The teacher is the student's parent: same weights, and the student lost its first FFN."""
-    blocks = [{"ffn": {"kind": "noop"}}, {}]
-    teacher = tiny.checkpoint_in(tmp_path / "teacher", seed=1)
-    student = tiny.checkpoint_in(tmp_path / "student", seed=1, like=teacher, block_configs=blocks)
-    corpus_output = Output(tables={"corpus": tiny.corpus_table()})
-    return {
-        "teacher": tiny.publish(store, "super/parent", Output(files={"": teacher})),
-        "student": tiny.publish(store, "super/assembled", Output(files={"": student})),
-        "corpus": tiny.publish(store, "problems/corpus", corpus_output),
-    }
 
 
 def test_distillation_lowers_the_held_out_divergence_and_resumes_exactly(
@@ -47,7 +27,18 @@ def test_distillation_lowers_the_held_out_divergence_and_resumes_exactly(
     for check in (checks.loss_finite, checks.loss_decreased, checks.kl_not_worse):
         result = check(made, inputs)
         assert result.passed, result.description
-    assert {r["stage"] for r in made.table("training_metrics").to_pylist()} == {"distillation"}
+    rows = made.table("training_metrics").to_pylist()
+    assert {r["stage"] for r in rows} == {"distillation"}
+    curve = {r["step"]: r["value"] for r in rows if r["metric"] == "held_out_kl_forward"}
+    assert list(curve) == [0, 2, 5, 10]
+    assert curve[0] == metrics["held_out_kl_forward_before"] > curve[5]
+    assert curve[10] == metrics["held_out_kl_forward"]
+    seen = {r["step"]: r["tokens"] for r in rows if r["metric"] == "held_out_cross_entropy"}
+    steps = {r["step"]: r["tokens"] for r in rows if r["metric"] == "loss"}
+    assert seen == {0: 0, **{step: steps[step] for step in (2, 5, 10)}}
+    assert set(made.manifest["images"]) == {"training_curve", "held_out_curve"}
+    assert not {"tokens_per_second", "mfu"} & {r["metric"] for r in rows}
+    assert made.observations["median_mfu"] > 0 and made.observations["peak_memory_bytes"] > 1e7
     assert load(made.path()).config.block_configs[0]["ffn"]["kind"] == "noop"
     assert next(iter(made.manifest["metrics"])) == "held_out_kl_forward"
 
@@ -78,16 +69,24 @@ def test_distillation_refuses_teachers_that_do_not_fit(
 
 
 def test_continued_pretraining(store: Store, inputs: dict[str, Artifact]) -> None:
-    given = {"model": inputs["student"], "corpus": inputs["corpus"]}
-    made = tiny.build(store, "ultra/continued", continue_pretraining, given, tiny.TRAINING)
+    given = {name: inputs[name] for name in ("teacher", "corpus")}
+    given["model"] = inputs["student"]
+    recipe = {**tiny.TRAINING, "measure_at": [0.5]}
+    made = tiny.build(store, "ultra/continued", continue_pretraining, given, recipe)
     assert made.metrics["held_out_cross_entropy"] < made.metrics["held_out_cross_entropy_before"]
+    assert made.metrics["held_out_kl_forward"] > 0
+    kl = [r for r in made.table("training_metrics").to_pylist() if "kl" in r["metric"]]
+    assert [r["step"] for r in kl] == [0, 5, 10]
     assert checks.cross_entropy_not_worse(made, given).passed
     before, after = load(inputs["student"].path()), load(made.path())
     assert not torch.equal(before.lm_head.weight, after.lm_head.weight)
 
 
-def test_corpus_is_cut_and_split_without_overlap(inputs: dict[str, Artifact]) -> None:
-    training, held_out = corpus.read(inputs["corpus"], {"sequence_length": 16, "seed": 1})
+def test_corpus_is_cut_and_split_without_overlap(
+    inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    recipe = {"sequence_length": 16, "seed": 1}
+    training, held_out = corpus.read(inputs["corpus"], recipe, tmp_path, {}).examples
     assert max(training.lengths.max(), held_out.lengths.max()) <= 16
     tokens = sum(len(ids) for ids in tiny.corpus_table().column("text_ids").to_pylist())
     # Pieces of a single token predict nothing and are left out.

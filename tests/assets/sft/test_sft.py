@@ -159,28 +159,20 @@ def test_sft_learns_and_resumes_exactly(
         "code": datasets["code"],
     }
     recipe = {**SFT, "packed": packed, "sequence_length": 200, "batch_tokens": 400}
-    if packed:
-        recipe["reset_optimizer_after_epoch"] = 1
     made = tiny.build(store, "nano/sft", sft, inputs, recipe)
     assert made.metrics["held_out_cross_entropy"] < made.metrics["held_out_cross_entropy_before"]
     for check in (checks.loss_finite, checks.loss_decreased, checks.cross_entropy_not_worse):
         assert check(made, inputs).passed
     assert load(made.path()).config.num_hidden_layers == 2
+    filled = checks.packs_filled(made, inputs)
+    assert not filled.blocking and filled.passed == (made.metrics.get("pack_fill", 1.0) >= 0.99)
+    assert ("pack_fill" in made.metrics) == packed == ("filled" in filled.description)
     other = Store(tmp_path / "other")
     last = int(made.metrics["steps"])
     with pytest.raises(tiny.Killed):
         tiny.build(other, "nano/sft", sft, inputs, recipe, tiny.kill_after(last))
     again = tiny.build(other, "nano/sft", sft, inputs, recipe)
     assert again.data_version == made.data_version
-
-
-def test_reset_must_fall_inside_the_run() -> None:
-    from resources.training.fit import _resets
-
-    assert _resets({"reset_optimizer_after_epoch": 1, "epochs": 3}, 30) == (10,)
-    assert _resets({"epochs": 3}, 30) == ()
-    with pytest.raises(ValueError, match="below epochs, which is 1"):
-        _resets({"reset_optimizer_after_epoch": 1, "epochs": 1}, 30)
 
 
 @pytest.mark.parametrize("name", ["tiny", "smoke", "paper"])
@@ -195,4 +187,4 @@ def test_specs_chain_the_stages(name: str) -> None:
         assert spec.inputs["blend"] == f"nano/{stage}_blend"
         assert "domains" not in spec.recipe and "learning_rate" in spec.recipe
         assert "learning_rate" not in made[f"nano/{stage}_blend"].recipe
-        assert spec.version == "1" and made[f"nano/{stage}_blend"].version is None
+        assert spec.version == assets.VERSION and made[f"nano/{stage}_blend"].version is None

@@ -198,9 +198,71 @@ def test_checkpoint_errors_name_the_folder(tmp_path: Path) -> None:
         trainer_in(tmp_path, model(), steps=11)
     with pytest.raises(checkpoint.CheckpointError, match="of another model"):
         trainer_in(tmp_path, nn.Linear(2, 2))
-    (tmp_path / "checkpoints" / "step_00000001" / "model.safetensors").write_bytes(b"x")
+    (tmp_path / "checkpoints" / "step_00000001" / "model-00000.safetensors").write_bytes(b"x")
     with pytest.raises(checkpoint.CheckpointError, match="step_00000001 cannot be read"):
         trainer_in(tmp_path, model())
+
+
+def test_a_step_saved_again_has_at_no_time_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = trainer_in(tmp_path, model())
+    trainer.update(batch_of(0), objective)
+    trainer.save({"times": 1})
+    root = tmp_path / "checkpoints"
+    seen: list[list[str]] = []
+    rename = Path.rename
+
+    def watched(self: Path, target: Path) -> Path:
+        seen.append([path.name for path in checkpoint.steps(root)])
+        found = rename(self, target)
+        seen.append([path.name for path in checkpoint.steps(root)])
+        return found
+
+    monkeypatch.setattr(Path, "rename", watched)
+    for times in (2, 3):
+        trainer.save({"times": times})
+    assert all(seen)
+    names = ["step_00000001_0001", "step_00000001_0002"]
+    assert [path.name for path in checkpoint.steps(root)] == names
+    assert trainer.saved_step == 1
+    resumed = trainer_in(tmp_path, model())
+    assert (resumed.step, resumed.state) == (1, {"times": 3})
+    resumed.update(batch_of(1), objective)
+    resumed.save()
+    names = ["step_00000001_0002", "step_00000002"]
+    assert [path.name for path in checkpoint.steps(root)] == names
+
+
+def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
+    trainer = trainer_in(tmp_path, model())
+    trainer.save()
+    folder = checkpoint.steps(trainer.root)[-1]
+    file = folder / "model-00000.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-4])
+    with pytest.raises(checkpoint.CheckpointError, match=rf"has {len(whole) - 4} bytes"):
+        checkpoint.Saved(folder)
+    file.unlink()
+    with pytest.raises(checkpoint.CheckpointError, match=r"No such file.*model-00000"):
+        checkpoint.Saved(folder)
+    (folder / "state.json").write_text('{"step": 1}')
+    with pytest.raises(checkpoint.CheckpointError, match="another version wrote it"):
+        checkpoint.Saved(folder)
+
+
+def test_micro_batches_that_say_different_things(tmp_path: Path) -> None:
+    """A metric that only some micro-batches have is summed over those."""
+
+    def odd(module: nn.Module, batch: dict[str, Any]) -> objectives.Loss:
+        loss = objective(module, batch)
+        more = {"rows": torch.tensor(3.0)} if len(batch["input_ids"]) == 3 else {}
+        return objectives.Loss(loss.loss, {**loss.metrics, **more})
+
+    trainer = trainer_in(tmp_path, model())
+    assert trainer.update(batch_of(0), odd)["rows"] == 3.0
+    with pytest.raises(ValueError, match="step 2 has no micro-batches"):
+        trainer.update([], odd)
 
 
 def test_schedule() -> None:

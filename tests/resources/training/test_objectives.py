@@ -275,3 +275,17 @@ def test_token_logprobs() -> None:
     assert got[0].tolist() == pytest.approx([math.log(0.75), 0.0], abs=1e-6)
     warm = objectives.token_logprobs(logits, labels, temperature=0.5)
     assert warm[0, 0].item() == pytest.approx(math.log(0.9), abs=1e-6)
+
+
+def test_weighted_terms_by_hand() -> None:
+    x = torch.tensor(3.0, requires_grad=True)
+    made = objectives.combine(
+        (2.0, objectives.Loss(x * x, {"a": torch.tensor(1.0)})),
+        (0.0, objectives.Loss(x * 100, {"b": torch.tensor(2.0)})),
+        (0.5, objectives.Loss(x * 4, {"c": torch.tensor(3.0)})),
+    )
+    made.loss.backward()
+    assert x.grad is not None
+    assert (made.loss.item(), x.grad.item()) == (24.0, 14.0)  # 2·9 + 0.5·12; 2·6 + 0.5·4
+    assert {name: value.item() for name, value in made.metrics.items()} == {"a": 1, "b": 2, "c": 3}
+    assert objectives.combine((0.0, made)).loss.item() == 0
