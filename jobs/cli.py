@@ -63,6 +63,15 @@ def parser() -> argparse.ArgumentParser:
     accept.add_argument("key", metavar="KEY")
     accept.add_argument("--reason", required=True)
 
+    resume = command(
+        "resume", "resume", "let a diverged training run go on from its last good step"
+    )
+    resume.add_argument("key", metavar="KEY")
+    resume.add_argument(
+        "--reinitialize-optimizer", action="store_true", required=True, help="with fresh states"
+    )
+    resume.add_argument("--reason", required=True)
+
     diff = command("diff", "diff", "what differs between two versions, and what came of it")
     diff.add_argument("left", metavar="KEY@A", help="without a version: the current one")
     diff.add_argument("right", metavar="KEY@B")

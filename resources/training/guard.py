@@ -49,7 +49,7 @@ class Diverged(RuntimeError):
         super().__init__(
             f"training diverged at optimizer step {step}: {what} is {value:.4g}, the limit was "
             f"{limit:.4g}; stopped at the checkpoint of step {good}. Lower the learning rate, or "
-            "go on from that checkpoint with `heirloom resume KEY --reinitialize-optimizer`"
+            "go on from it with `heirloom resume KEY --reinitialize-optimizer --reason …`"
         )
         self.what, self.step, self.value, self.limit, self.good = what, step, value, limit, good
 
