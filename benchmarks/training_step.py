@@ -1,6 +1,6 @@
 """What a training step costs against a bare torch loop, and the loader against the step.
 
-    python benchmarks/training_step.py [--rounds 9] [--threads 2] [--tokens 512] [SIZE ...]
+    python benchmarks/training_step.py [--rounds 5] [--threads 2] [--tokens 512] [SIZE ...]
 
 Trains models of 2M and 36M parameters in float32 on the same packed micro-batches: with a plain
 loop (forward, cross-entropy, backward, clipping, torch's fused AdamW) and with the Trainer at ZeRO
@@ -160,7 +160,7 @@ def measure(size: str, rounds: int, tokens: int, threads: int, folder: Path) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sizes", nargs="*", default=list(SHAPES), metavar="SIZE")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tokens", type=int, default=512)
     arguments = parser.parse_args()

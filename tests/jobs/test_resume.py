@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from jobs.cli import main
 from jobs.plan import make_plan
-from resources.store import home as homes
+from resources.store.home import Home
 from resources.training import interventions
 from warehouse.store import Store
 
 
-def test_a_stop_is_answered_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stop_is_answered_once(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["resume", "super/parent", "--recipe", "smoke", "--reinitialize-optimizer"]
-    arguments += ["--reason", "as in the paper"]
+    arguments += ["--reason", "as in the paper", "--home", str(home.path)]
     assert main(arguments) == 1
     assert "no stopped run waits for an answer" in capsys.readouterr().err
-    plan = make_plan(homes.find(str(home)).prepare(), "smoke")
+    plan = make_plan(home, "smoke")
     [step] = [step for step in plan.steps if step.key == "super/parent"]
     assert step.found.memo_key is not None
-    work = Store(home).scratch / "work" / step.found.memo_key
+    work = Store(home.path).scratch / "work" / step.found.memo_key
     record = {"step": 32, "good_step": 30, "what": "the loss", "value": 9.0, "limit": 3.0}
     interventions.stop(work, record, 1)
     assert main(arguments) == 0
