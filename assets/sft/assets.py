@@ -9,7 +9,7 @@ from resources.recipe.model import Sft
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
-VERSION = "1"
+VERSION = "2"
 BLEND_KEYS = ("name", "domains", "reasoning", "off_share", "samples", "start_from")
 HELD_OUT = "problems/held_out"
 
@@ -65,6 +65,7 @@ def specs(recipe: Recipe) -> list[Spec]:
                         "assets.sft.checks:loss_finite",
                         "assets.sft.checks:loss_decreased",
                         "assets.sft.checks:cross_entropy_not_worse",
+                        "assets.sft.checks:packs_filled",
                     ),
                     model=name,
                     kinds=("torch", "deepspeed"),

@@ -63,6 +63,11 @@ class Execution(Section):
     memory, `activation_checkpointing` computes layers again in the backward pass, and
     `sequence_parallel` neighbouring ranks share the tokens of a micro-batch.
 
+    Training reads examples from files where they are larger than `examples_bytes`. A live teacher
+    is on `teacher_device` (null: on the student's). `flops` is what one device can do in a second,
+    of which utilisation is a share (null: measured). `trackers` show runs while they go; they need
+    the extra `trackers`.
+
     Work predicted to take longer than `approval_seconds` waits for approval when a sensor asks for
     it. `budget` states the plan stage by stage (empty: not stated).
     """
@@ -73,6 +78,10 @@ class Execution(Section):
     activations: Activations = Activations()
     checkpoint_steps: Count = 200
     micro_batch: Count = 32
+    examples_bytes: Count = 2_000_000_000
+    teacher_device: str | None = None
+    flops: Positive | None = None
+    trackers: list[Literal["tensorboard", "wandb", "mlflow"]] = Field(default_factory=list)
     engine: Literal["transformers", "vllm"] = "transformers"
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 0
     ranks: Count = 1

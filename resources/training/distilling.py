@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from resources.training import runtime
 from resources.training.objectives import Loss, distillation, hidden_cosine
 
 CHUNK = 1024  # tokens whose logits are held at once
@@ -32,6 +33,9 @@ def in_chunks(
     if chunk < 1:
         raise ValueError(f"chunk is {chunk} tokens; it must be at least 1")
     kept = weights.flatten().nonzero().flatten()
+    if not len(kept):
+        # One token of weight 0: a loss of 0 that still reaches the parameters behind the states.
+        kept = kept.new_zeros(1)
     rows = [value.flatten(0, 1)[kept] for value in (states, *values, weights)]
     names: list[str] = []
 
@@ -40,12 +44,12 @@ def in_chunks(
         names[:] = loss.metrics
         return torch.stack([loss.loss, *(value.to(loss.loss) for value in loss.metrics.values())])
 
-    if not len(kept):
-        # A loss of 0 that still reaches the parameters behind the states.
-        return Loss(states.sum() * 0.0)
     sums = states.new_zeros((), dtype=torch.float32)
-    for start in range(0, len(kept), chunk):
-        piece = [row[start : start + chunk] for row in rows]
+    for number in range(runtime.most(-(-len(kept) // chunk), states.device)):
+        piece = [row[number * chunk : (number + 1) * chunk] for row in rows]
+        if not len(piece[0]):
+            # Another rank has more tokens: call the head as often as it does, for nothing.
+            piece = [*(row[:1] for row in rows[:-1]), torch.zeros_like(rows[-1][:1])]
         sums = sums + checkpoint(part, *piece, use_reentrant=False, preserve_rng_state=False)
     return Loss(sums[0], {name: sums[place + 1].detach() for place, name in enumerate(names)})
 
