@@ -15,8 +15,8 @@ from jobs.plan import Step
 COSTS = ("seconds", "tokens", "bytes")
 
 
-def show_costs(todo: Sequence[Step]) -> None:
-    """Print a line a step, and the totals."""
+def show_costs(todo: Sequence[Step], *, timed: bool = True) -> None:
+    """Print a line a step, and the totals; without seconds where nobody `timed` the machine."""
     if not todo:
         print("nothing to do")
         return
@@ -29,10 +29,16 @@ def show_costs(todo: Sequence[Step]) -> None:
         costs = [step.seconds, step.predicted("tokens"), step.predicted("bytes")]
         costs = [0.0, 0.0, 0.0] if step.found.restorable else costs
         totals = [total + cost for total, cost in zip(totals, costs, strict=True)]
-        numbers = (f"{cost:,.0f}" for cost in costs)
+        numbers = _numbers(costs, timed)
         # As Text: Rich would take `[group_1]` for markup.
         table.add_row(Text(step.label), step.state, *numbers, Text(step.why))
     table.add_section()
     assets = len({step.key for step in todo})
-    table.add_row(f"{assets} assets", "", *(f"{total:,.0f}" for total in totals), "")
+    table.add_row(f"{assets} assets", "", *_numbers(totals, timed), "")
     open_console().print(table)
+
+
+def _numbers(costs: Sequence[float], timed: bool) -> list[str]:
+    """The costs as written in the table."""
+    seconds, *others = (f"{cost:,.0f}" for cost in costs)
+    return [seconds if timed else "-", *others]

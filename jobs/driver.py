@@ -24,6 +24,7 @@ from jobs.costs import show_costs
 from jobs.display import Display, Line, clock, open_display
 from jobs.plan import Plan, Step, make_plan
 from jobs.selection import select
+from jobs.training_costs import show_training_costs
 from resources.store import home as homes
 from warehouse.errors import WarehouseError
 from warehouse.locks import alone_or_refused
@@ -51,8 +52,10 @@ def main(arguments: argparse.Namespace) -> int:
     chosen = select(plan, arguments.select)
     todo = [step for step in plan.todo if step.key in chosen]
     if arguments.dry_run:
-        show_costs(todo)
-        return 0
+        settings = plan.recipe.execution
+        # Rates of another machine say nothing about this one's hardware.
+        show_costs(todo, timed=settings.hardware is None or "rates" in settings.model_fields_set)
+        return show_training_costs(plan.recipe, {step.key for step in todo})
     homes.remember_recipe(home, name)
     if not todo:
         print(f"nothing to do: {len(chosen)} assets are fresh (recipe {plan.recipe.name})")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from resources.recipe.base import Count, NonNegative, Positive, Section
+from resources.recipe.base import Count, NonNegative, Positive, PositiveShare, Section
 
 
 class Rates(Section):
@@ -52,6 +52,34 @@ class Planned(Section):
     seconds: NonNegative
 
 
+class Hardware(Section):
+    """The machine that training is planned for: `devices` of `memory_bytes` and peak `flops` each.
+
+    `mfu` is the share of the peak that a training step is taken to reach.
+    """
+
+    name: str
+    devices: Count
+    memory_bytes: Positive
+    flops: Positive
+    mfu: PositiveShare
+
+
+class Sizes(Section):
+    """A parent's sizes, for plans of parents that are not here to be read; as its config.json's.
+
+    `parameters` are those of the model that the search makes of it (null: it is trained as it is).
+    """
+
+    hidden_size: Count
+    num_hidden_layers: Count
+    num_attention_heads: Count
+    num_key_value_heads: Count
+    intermediate_size: Count
+    vocab_size: Count
+    parameters: Count | None = None
+
+
 class Execution(Section):
     """How a run is executed. `micro_batch` in sequences, `approval_seconds` a predicted cost.
 
@@ -70,6 +98,9 @@ class Execution(Section):
 
     Work predicted to take longer than `approval_seconds` waits for approval when a sensor asks for
     it. `budget` states the plan stage by stage (empty: not stated).
+
+    A dry run also plans memory and device hours of the training stages where `hardware` and the
+    `parents` of the models are stated; `published_hours` are shown beside them.
     """
 
     device: Literal["cpu", "cuda"] = "cpu"
@@ -95,3 +126,6 @@ class Execution(Section):
     sizes: dict[str, Size] = Field(default_factory=dict)
     typical: Typical = Typical(example=85, response_on=60, response_off=15)
     budget: dict[str, Planned] = Field(default_factory=dict)
+    hardware: Hardware | None = None
+    parents: dict[str, Sizes] = Field(default_factory=dict)
+    published_hours: dict[str, Positive] = Field(default_factory=dict)

@@ -15,6 +15,8 @@ from torch import nn
 from resources.models.config import HeterogeneousLlamaConfig
 from resources.models.modeling import HeterogeneousLlamaForCausalLM
 from resources.training import objectives, runtime
+from resources.training.distilling import in_chunks
+from resources.training.fit import head_of
 from resources.training.loop import Trainer
 from resources.training.optimizer import OptimizerConfig
 from resources.training.packing import collate_packed, with_total
@@ -71,6 +73,23 @@ def objective(module: nn.Module, batch: dict[str, Any]) -> objectives.Loss:
     )
 
 
+def chunked_objective(module: nn.Module, batch: dict[str, Any]) -> objectives.Loss:
+    """The same, logits of four tokens at once: ranks have unequal numbers of such chunks."""
+    states = module(
+        batch["input_ids"],
+        position_ids=batch["position_ids"],
+        document_ids=batch["document_ids"],
+        output_hidden_states=True,
+        output_logits=False,
+    ).hidden_states[-1]
+    head = head_of(module)
+
+    def term(state: torch.Tensor, label: torch.Tensor, weight: torch.Tensor) -> objectives.Loss:
+        return objectives.cross_entropy(head(state), label, weight, batch["total"])
+
+    return in_chunks(term, batch["weights"], 4, states, batch["labels"])
+
+
 def spread_small_parameters() -> None:
     """Stage 3 keeps parameters below 100,000 elements whole: here it must spread all."""
     config = runtime.engine_config
@@ -93,14 +112,16 @@ def train_some(
     reset_at: tuple[int, ...] = (),
     rewind_at: tuple[int, ...] = (),
     shape: dict[str, Any] | None = None,
+    chunked: bool = False,
 ) -> dict[str, Any]:
     """Train from the last checkpoint in `folder` up to `until`; losses, weights, held-out loss."""
     spread_small_parameters()
+    loss = chunked_objective if chunked else objective
     model = llama(**(shape or {}))
     trainer = Trainer(model, CONFIG, STEPS, Path(folder), 5, execution)
     started, losses = trainer.step, []
     while trainer.step < until:
-        found = trainer.update(batch_of(trainer.step, rows), objective)
+        found = trainer.update(batch_of(trainer.step, rows), loss)
         losses.append([found["loss"], found["gradient_norm"]])
         if trainer.step in save_at:
             trainer.save({"at": trainer.step})
@@ -109,7 +130,7 @@ def train_some(
         if trainer.step in rewind_at:
             rewind_at = ()
             trainer.rewind()
-    held_out = trainer.evaluate(batch_of(99, rows), objective)
+    held_out = trainer.evaluate(batch_of(99, rows), loss)
     trainer.close()
     weights = torch.cat([p.detach().flatten() for p in model.parameters()])
     return {

@@ -36,6 +36,7 @@ def scenarios(stage: int) -> list[dict[str, Any]]:
         {"folder": f"half_{stage}", "until": HALF, "save_at": [HALF]},
         {"folder": f"half_{stage}"},
         {"folder": f"reset_{stage}", "reset_at": [HALF]},
+        {"folder": f"chunked_{stage}", "chunked": True},
         # Rewinding at step 5 goes back to the checkpoint at 3 with fresh moments.
         {"folder": f"rewound_{stage}", "save_at": [HALF], "rewind_at": [5]},
     ]
@@ -92,6 +93,10 @@ def test_stages_and_ranks_agree(made: dict[int, Any], stage: int) -> None:
         run = made[ranks][f"whole_{stage}"]
         assert close(run, alone)
         assert run["held_out"] == pytest.approx(alone["held_out"], rel=1e-6)
+        # Ranks hold tokens of unequal numbers, and so unequal numbers of chunks.
+        chunked = made[ranks][f"chunked_{stage}"]
+        assert close(chunked, alone)
+        assert chunked["held_out"] == pytest.approx(alone["held_out"], rel=1e-6)
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

@@ -1,0 +1,78 @@
+"""Device hours and memory of training stages, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from jobs.training_costs import searched, show_training_costs, training_costs
+from resources.models.accounting import Shape, blocks_of, total_parameters
+from resources.recipe.loading import load
+from resources.recipe.schema import Recipe
+
+LLAMA_70B = Shape(8192, 64, 8, 128, 28672, 128256)
+
+
+@pytest.fixture(scope="module")
+def paper() -> Recipe:
+    """The paper's recipe."""
+    return load("paper")
+
+
+def with_settings(recipe: Recipe, **settings: object) -> Recipe:
+    """The recipe with other execution settings."""
+    changed = recipe.execution.model_copy(update=settings)
+    return dataclasses.replace(recipe, execution=changed)
+
+
+def test_tokens_are_the_papers(paper: Recipe) -> None:
+    tokens = {stage.key: stage.tokens for stage in training_costs(paper)}
+    assert tokens["super/distilled"] == 40e9
+    assert (tokens["ultra/distilled"], tokens["ultra/continued"]) == (65e9, 88e9)
+    published = {s.key: s.published for s in training_costs(paper) if s.published}
+    assert published == {"ultra/grpo": 140000}
+
+
+def test_hours_are_operations_over_what_devices_do(paper: Recipe) -> None:
+    (stage,) = training_costs(paper, {"ultra/continued"})
+    # Two operations a weight and token forward (all but the embedding), four passes with the layers
+    # computed again; attention over half of 8,192 tokens: 4 x 4,096 x 16,384 a layer and token.
+    weights = 253e9 - 128256 * 16384
+    by_hand = 4 * 88e9 * (2 * weights + 126 * 4 * 4096 * 16384)
+    assert stage.flops == pytest.approx(by_hand, rel=0.01)
+    assert stage.hours == pytest.approx(stage.flops / (989e12 * 0.4) / 3600)
+
+
+def test_a_searched_child_has_the_parameters_asked_for() -> None:
+    parent = blocks_of(LLAMA_70B, [("full", "full")] * 80)
+    child = searched(LLAMA_70B, parent, 49_000_000_000)
+    # One channel of all layers is 80 x 3 x 8,192 weights: no width comes nearer than half of that.
+    assert abs(total_parameters(LLAMA_70B, child) - 49e9) <= 80 * 3 * 8192 / 2
+    assert searched(LLAMA_70B, parent, None) == parent
+    for impossible in (80_000_000_000, 5_000_000_000):
+        with pytest.raises(ValueError, match="cannot come from narrower FFNs of a parent with 70,"):
+            searched(LLAMA_70B, parent, impossible)
+
+
+def test_what_does_not_fit_is_refused_with_a_change(
+    paper: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert show_training_costs(paper, {"super/sft"}) == 0
+    assert "too many" not in capsys.readouterr().out
+    assert paper.execution.hardware is not None
+    few = paper.execution.hardware.model_copy(update={"devices": 8})
+    assert show_training_costs(with_settings(paper, hardware=few), {"super/sft"}) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "does not fit: super/sft needs" in said
+        and "It would fit with the optimizer offloaded" in said
+    )
+
+
+def test_without_hardware_nothing_is_planned(
+    paper: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert show_training_costs(with_settings(paper, hardware=None), {"super/sft"}) == 0
+    assert training_costs(with_settings(paper, parents={})) == []
+    assert not capsys.readouterr().out
