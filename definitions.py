@@ -16,6 +16,7 @@ from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 from resources.store import home as homes
 from resources.store.spec import Spec
+from sensors.divergence import divergence_sensor
 from sensors.rebuild import Planner, fresh_plan, rebuild_sensor
 
 
@@ -35,7 +36,10 @@ def build_defs(
     return dg.Definitions(
         assets=family_assets(specs),
         jobs=family_jobs(specs),
-        sensors=[rebuild_sensor(home, name, planner, known)],
+        sensors=[
+            rebuild_sensor(home, name, planner, known),
+            divergence_sensor(home, name, planner),
+        ],
         resources={"builder": builder(home, recipe), **(resources or {})},
         executor=dg.in_process_executor,
     )

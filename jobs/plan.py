@@ -205,6 +205,8 @@ def as_json(plan: Plan) -> dict[str, Any]:
             for asset in plan.assets
             if asset.state != "fresh"
         ],
+        # Where each step works: what a stopped one left lies there.
+        "work": {step.found.memo_key: step.key for step in plan.todo if step.found.memo_key},
     }
 
 

@@ -1,0 +1,81 @@
+"""The sensor that lets a diverged training run go on, once, on the record; off until switched on.
+
+A run that explodes stops at its last good checkpoint and leaves a record in its work folder. This
+sensor answers as the paper's team did (fresh optimizer states, arXiv 2505.00949 section 4) and
+requests the asset again. Knows what may be answered, not what a divergence is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from jobs.runs import under_way
+from resources.store.home import Home
+from resources.training import interventions
+from sensors.rebuild import PlanError, Planner, fresh_plan
+from warehouse.errors import WarehouseError
+from warehouse.locks import alone_or_refused
+from warehouse.store import Store
+
+NAME = "resume_diverged"
+RESUME_TAG = "heirloom/resume"
+SECONDS_BETWEEN_TICKS = 60
+AT_MOST = 1  # answers to one run; a second explosion is for a person to look at
+
+
+def divergence_sensor(
+    home: Home, recipe: str, planner: Planner = fresh_plan
+) -> dg.SensorDefinition:
+    """The sensor on one home and recipe."""
+
+    @dg.sensor(
+        name=NAME,
+        asset_selection=dg.AssetSelection.all(),
+        minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description="Resumes a training run that diverged with fresh optimizer states, once.",
+    )
+    def resume_diverged(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        return tick(context.instance, home, recipe, planner)
+
+    return resume_diverged
+
+
+def tick(
+    instance: dg.DagsterInstance, home: Home, recipe: str, planner: Planner = fresh_plan
+) -> dg.RunRequest | dg.SkipReason:
+    """One look: answers the first stop that waits and requests its asset, or says why not."""
+    try:
+        with alone_or_refused(home.driver_lock, "`heirloom run` is at work on this home"):
+            pass
+    except WarehouseError as busy:
+        return dg.SkipReason(str(busy))
+    if runs := under_way(instance, home):
+        return dg.SkipReason(f"run {runs[0]} is under way")
+    try:
+        planned: Mapping[str, str] = planner(home, recipe)["work"]
+    except PlanError as error:
+        return dg.SkipReason(f"no plan: {error}")
+    work, given_up = Store(home.path).scratch / "work", []
+    for memo_key, key in planned.items():
+        record = interventions.stopped(work / memo_key)
+        if record is None:
+            continue
+        if record["number"] > AT_MOST:
+            given_up.append(f"{key} diverged {record['number']} times")
+            continue
+        interventions.answer(
+            work / memo_key,
+            by="sensor",
+            reason=f"{record['what']} diverged at optimizer step {record['step']}",
+        )
+        return dg.RunRequest(
+            run_key=f"{memo_key}:{record['number']}",
+            asset_selection=[dg.AssetKey(key.split("/"))],
+            tags={RESUME_TAG: str(record["number"]), "heirloom/recipe": recipe},
+        )
+    if given_up:
+        return dg.SkipReason(f"{'; '.join(given_up)}: `heirloom resume` after a look at the curves")
+    return dg.SkipReason("no training run stopped because it diverged")
