@@ -165,6 +165,13 @@ def searched(
     return [{**b, "ffn": {**b["ffn"], "intermediate_size": width}} for b in blocks]
 
 
+def refuse_what_does_not_fit(recipe: Recipe, keys: Collection[str]) -> None:
+    """Raises DoesNotFitError for the first training stage that cannot run as placed."""
+    for stage in training_costs(recipe, keys):
+        if stage.refusal:
+            raise DoesNotFitError(stage.refusal)
+
+
 def show_training_costs(recipe: Recipe, keys: Collection[str]) -> int:
     """Print a line a training stage, and why stages do not fit; 1 where one does not."""
     stages = training_costs(recipe, keys)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import pytest
 
+from jobs.cli import main
 from jobs.training_costs import searched, show_training_costs, training_costs
 from resources.models.accounting import Shape, blocks_of, total_parameters
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
+from resources.store.home import CHECKOUT, Home
 
 LLAMA_70B = Shape(8192, 64, 8, 128, 28672, 128256)
 
@@ -68,6 +72,18 @@ def test_what_does_not_fit_is_refused_with_a_change(
         "does not fit: super/sft needs" in said
         and "It would fit with the optimizer offloaded" in said
     )
+
+
+def test_a_run_is_refused_before_it_starts(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "small"
+    shutil.copytree(CHECKOUT / "resources" / "recipe" / "paper", folder)
+    settings = folder / "execution.yaml"
+    settings.write_text(settings.read_text().replace("devices: 576", "devices: 8"))
+    arguments = ["run", "--recipe", str(folder), "--select", "super/sft", "--home", str(home.path)]
+    assert main(arguments) == 1
+    assert "super/sft needs 111.8 GB a rank on 8 x H100" in capsys.readouterr().err
 
 
 def test_without_hardware_nothing_is_planned(
