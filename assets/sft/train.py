@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.sft import samples
-from resources.models.loading import load, load_tokenizer, save
+from resources.models.loading import load, save
 from resources.training import launch, ranked
 from resources.training.fit import fit, language_model_loss
 from warehouse.store import Artifact, Output
@@ -30,15 +30,12 @@ def sft(
         return ranked.build("assets.sft.train:sft", workdir, inputs, recipe, execution)
     path = inputs["model"].path()
     datasets = {name: artifact for name, artifact in inputs.items() if name not in ROLES}
-    prompts, outputs = samples.blended(inputs["blend"], datasets)
-    training, held_out, too_long = samples.encode(
-        load_tokenizer(path), prompts, outputs, int(recipe["sequence_length"]), recipe["seed"]
-    )
+    split = samples.read(inputs["model"], inputs["blend"], datasets, recipe, workdir, execution)
     model = load(path)
     fitted = fit(
         model,
-        training,
-        held_out,
+        split.training,
+        split.held_out,
         language_model_loss,
         recipe,
         workdir,
@@ -52,7 +49,11 @@ def sft(
     return Output(
         tables={"training_metrics": fitted.table, "training_events": fitted.events},
         files={"": folder},
-        metrics={**fitted.metrics, "samples": float(len(training)), "too_long": float(too_long)},
+        metrics={
+            **fitted.metrics,
+            "samples": float(len(split.training)),
+            "too_long": float(split.too_long),
+        },
         observations=fitted.observations,
         images=fitted.images,
     )

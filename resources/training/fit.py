@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from resources.training import launch, trackers
+from resources.training.bins import pack
 from resources.training.data import Batches, Examples, plan_steps, singles
 from resources.training.guard import GuardConfig
 from resources.training.loop import (
@@ -27,7 +28,6 @@ from resources.training.loop import (
 from resources.training.measuring import events_table, measured_steps, metrics_table
 from resources.training.objectives import Loss, cross_entropy
 from resources.training.optimizer import OptimizerConfig
-from resources.training.packing import pack
 from resources.training.plots import curve
 from resources.training.telemetry import Telemetry, operations_of
 
@@ -116,7 +116,7 @@ def fit(
     """Train `model` in place on `training`, resuming from `workdir`.
 
     `recipe` is a training section (optimizer, `tokens` or `epochs`, `batch_tokens`,
-    `sequence_length`) with `seed`. `packed` keeps best-fit packs of `sequence_length` together,
+    `sequence_length`) with `seed`. `packed` keeps full packs of `sequence_length` together,
     otherwise examples are drawn one by one; either way a step is about `batch_tokens` tokens and no
     padding is computed.
 

@@ -6,8 +6,6 @@ example is `(ids, mask)`: token ids and, per token, whether predicting it carrie
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,41 +16,6 @@ from resources.training.objectives import IGNORE
 
 Example = tuple[Sequence[int] | np.ndarray, Sequence[bool] | np.ndarray]
 PADDING_DOCUMENT = -1
-
-
-def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Best-fit decreasing: indices grouped so that no group's lengths exceed `capacity`.
-
-    Longest first, each into the fullest pack it fits in (the oldest of equals), so the result
-    depends on the lengths alone. Raises ValueError for a length above capacity or below 1.
-
-    >>> pack([3, 4, 1], 4)
-    [[1], [0, 2]]
-    """
-    for index, length in enumerate(lengths):
-        if not 1 <= length <= capacity:
-            raise ValueError(f"example {index} has {length} tokens; a pack holds 1 to {capacity}")
-    packs: list[list[int]] = []
-    waiting: dict[int, deque[int]] = {}  # room left -> packs, oldest first
-    rooms: list[int] = []  # the keys of `waiting`, sorted
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        place = bisect_left(rooms, lengths[index])
-        if place == len(rooms):
-            chosen, room = len(packs), capacity
-            packs.append([])
-        else:
-            room = rooms[place]
-            chosen = waiting[room].popleft()
-            if not waiting[room]:
-                del waiting[room], rooms[place]
-        packs[chosen].append(index)
-        room -= lengths[index]
-        if room:
-            if room not in waiting:
-                waiting[room] = deque()
-                insort(rooms, room)
-            waiting[room].append(chosen)
-    return packs
 
 
 def collate_packed(

@@ -13,6 +13,7 @@ from assets.sft import assets, checks, samples
 from assets.sft.blend import make_blend
 from assets.sft.train import sft
 from resources.models.loading import load, load_tokenizer
+from resources.models.template import encode_example
 from resources.recipe.loading import load as load_recipe
 from tests.resources.training import tiny_family as tiny
 from warehouse.rows import with_ids
@@ -126,24 +127,73 @@ def test_loss_is_on_outputs_only_and_held_out_questions_are_unseen(
     store: Store, datasets: dict[str, Artifact], tmp_path: Path
 ) -> None:
     blend = tiny.build(store, "nano/sft_blend", make_blend, datasets, BLEND)
-    tokenizer = load_tokenizer(tiny.checkpoint_in(tmp_path / "model", seed=1))
+    folder = tiny.checkpoint_in(tmp_path / "model", seed=1)
+    model = tiny.publish(store, "nano/parent", Output(files={"": folder}))
+    tokenizer = load_tokenizer(folder)
     only = {k: v for k, v in datasets.items() if k != "held_out"}
-    prompts, outputs = samples.blended(blend, only)
-    assert prompts[0][0]["content"].startswith("detailed thinking")
-    training, unseen, too_long = samples.encode(tokenizer, prompts, outputs, 500, seed=3)
-    assert too_long == 0 and len(training) + len(unseen) == 30
+
+    def read(length: int) -> samples.Split:
+        recipe = {"sequence_length": length, "seed": 3}
+        return samples.read(model, blend, only, recipe, tmp_path, {})
+
+    split = read(500)
+    assert split.too_long == 0 and len(split.training) + len(split.held_out) == 30
 
     def asked(examples: Any) -> set[str]:
         return {tokenizer.decode(ids).split("?")[0].split("\n\n")[-1] for ids, _ in examples}
 
-    assert asked(unseen) and not asked(unseen) & asked(training)
-    ids, mask = training[0]
+    assert asked(split.held_out) and not asked(split.held_out) & asked(split.training)
+    ids, mask = split.training[0]
+    assert "detailed thinking" in tokenizer.decode(ids[~mask])
     text = tokenizer.decode(ids[mask])
     assert text.endswith("<|eot_id|>") and "detailed" not in text and "?" not in text
-    short = samples.encode(tokenizer, prompts, outputs, int(training.lengths.min()) + 1, seed=3)
-    assert short[2] > 0
+    assert read(int(split.training.lengths.min()) + 1).too_long > 0
     with pytest.raises(ValueError, match="0 of 30 samples fit in 5 tokens"):
-        samples.encode(tokenizer, prompts, outputs, 5, seed=3)
+        read(5)
+    with pytest.raises(ValueError, match=r"sft_blend: \d+ of 30 samples are in none of sft_da"):
+        samples.read(model, blend, {"code": only["code"]}, {}, tmp_path, {})
+    with pytest.raises(ValueError, match="30 of 30 samples are in none of"):
+        samples.read(model, blend, {}, {}, tmp_path, {})
+
+
+def test_examples_follow_the_blend_from_memory_and_from_files(
+    store: Store,
+    datasets: dict[str, Artifact],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the blend's order, repetitions included, as each sample encoded on its own has it."""
+    blend = tiny.build(store, "nano/sft_blend", make_blend, datasets, {**BLEND, "samples": 60})
+    folder = tiny.checkpoint_in(tmp_path / "model", seed=1)
+    model = tiny.publish(store, "nano/parent", Output(files={"": folder}))
+    only = {k: v for k, v in datasets.items() if k != "held_out"}
+    rows = {
+        row["row_id"]: row
+        for data in only.values()
+        for row in data.table("sft_samples").to_pylist()
+    }
+    order = blend.table("blends").sort_by("position").column("sample_id").to_pylist()
+    assert len(set(order)) < len(order)
+    wanted = [
+        encode_example(
+            load_tokenizer(folder),
+            samples.with_system(rows[each]["input"], rows[each]["system_prompt"]),
+            rows[each]["output"],
+        )
+        for each in order
+    ]
+    recipe = {"sequence_length": 500, "seed": 3}
+    monkeypatch.setattr(samples, "BATCH", 5)
+    held = samples.read(model, blend, only, recipe, tmp_path / "a", {})
+    filed = samples.read(model, blend, only, recipe, tmp_path / "b", {"examples_bytes": 100})
+    assert not (tmp_path / "a").exists() and (tmp_path / "b/examples").is_dir()
+    for split in (held, filed, samples.read(model, blend, only, recipe, tmp_path / "b", {})):
+        training, unseen = (
+            [(ids.tolist(), mask.tolist()) for ids, mask in part]
+            for part in (split.training, split.held_out)
+        )
+        assert training == [each for each in wanted if each not in unseen]
+        assert unseen == [each for each in wanted if each in unseen]
 
 
 @pytest.mark.parametrize("packed", [True, False])

@@ -8,30 +8,8 @@ import pytest
 import torch
 
 from resources.training import data, packing
+from resources.training.bins import pack
 from resources.training.plots import curve
-
-
-def test_pack_known_case() -> None:
-    """TRL `test_data_utils.py`: [[1,2,3],[4..7],[8]] at length 4 -> [[4,5,6,7],[1,2,3,8]]."""
-    assert packing.pack([3, 4, 1], 4) == [[1], [0, 2]]
-    assert packing.pack([], 4) == []
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_pack_properties(seed: int) -> None:
-    lengths = np.random.default_rng(seed).integers(1, 100, 300).tolist()
-    packs = packing.pack(lengths, 128)
-    assert sorted(i for members in packs for i in members) == list(range(300))
-    assert all(sum(lengths[i] for i in members) <= 128 for members in packs)
-    assert packs == packing.pack(lengths, 128)
-    # Best-fit decreasing needs at most 11/9 of the fewest possible packs, plus one.
-    assert len(packs) <= 11 / 9 * np.ceil(sum(lengths) / 128) + 1
-
-
-def test_pack_takes_the_tightest_fit() -> None:
-    assert packing.pack([6, 5, 4, 3], 10) == [[0, 2], [1, 3]]
-    with pytest.raises(ValueError, match="example 1 has 11 tokens"):
-        packing.pack([3, 11], 10)
 
 
 def test_collate_packed_by_hand() -> None:
@@ -116,7 +94,7 @@ def test_plan_survives_uneven_lengths_and_refuses_nothing() -> None:
 
 def test_batches_hold_every_token_of_their_step_without_padding() -> None:
     docs = examples()
-    units = packing.pack(docs.lengths.tolist(), 40)
+    units = pack(docs.lengths.tolist(), 40)
     fill = [int(docs.lengths[u].sum()) for u in units]
     batches = data.Batches(docs, units, data.plan_steps(fill, 120, seed=1, epochs=1), 50)
     total = 0
