@@ -4,9 +4,10 @@
 
 Distils a home's searched model from its parent with different losses, several seeds each, on the
 home's corpus and on one that the parent was not made from (worked math of one and two steps alone),
-and prints Markdown: KL to the parent on documents drawn anew and greedy accuracy on the held-out
-problems by depth. Intervals are 95 % bootstraps over seeds and over sequences or problems at once;
-differences to the first loss are paired by both.
+and prints Markdown: KL to the parent on the answers of documents drawn anew (the tokens that carry
+loss) and greedy accuracy, thinking off, on the held-out problems by depth. Intervals are 95 %
+bootstraps over seeds and over documents or problems at once; differences to the first loss are
+paired by both.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from puzzle_ablations import DEPTHS, HELD_OUT_TOKENS, Bench
+from puzzle_ablations import DEPTHS, Bench
 
 from assets.problems.corpus import DEPTHS as DEPTHS_OF
 from assets.problems.corpus import STYLES
-from assets.puzzle.calibration import sequences
 from assets.recovery.distill import distil
 from resources.models.loading import load, load_tokenizer
 from resources.parents.documents import encode, problems
 from resources.recipe.model import Distillation
 from resources.store import home as homes
+from resources.training.data import Examples
+from resources.training.packing import collate_padded
 from warehouse.store import Store
 
 TERMS = ("kl_weight", "lm_weight", "hidden_weight", "layer_weight")
@@ -43,6 +45,8 @@ LOSSES = {
     "next-token loss": (0.0, 1.0, 0.0, 0.0),
 }
 DOCUMENTS = 6000  # of a corpus that is drawn here
+UNSEEN = 512  # documents that KL is measured on
+ROWS = 64  # of them at once
 DRAWS = 2000
 
 
@@ -59,10 +63,17 @@ class Corpus:
         yield from self.whole.select(columns).to_batches(batch_size)
 
 
-def documents(folder: Path, seed: str, styles: Any, domains: Sequence[str], depths: Any) -> Corpus:
+def documents(
+    folder: Path,
+    seed: str,
+    styles: Any,
+    domains: Sequence[str],
+    depths: Any,
+    count: int = DOCUMENTS,
+) -> Corpus:
     """Documents drawn like a corpus's, but from other problems."""
     drawn = problems(styles, dict.fromkeys(domains, 1.0), depths, seed=seed)
-    pairs = [next(drawn) for _ in range(DOCUMENTS)]
+    pairs = [next(drawn) for _ in range(count)]
     texts = encode(load_tokenizer(folder), pairs, rng=Random(seed), thinks=False)
     table = pa.table(
         {
@@ -73,20 +84,17 @@ def documents(folder: Path, seed: str, styles: Any, domains: Sequence[str], dept
     return Corpus(seed, table)
 
 
-def prepare(bench: Bench) -> list[Corpus]:
-    """The corpora to distil on: the home's, and a narrower world than the parent's.
-
-    What KL is measured on is drawn anew: distillation may have read any of the home's documents.
-    """
+def unseen(bench: Bench) -> Examples:
+    """What KL is measured on: distillation may have read any of the home's documents."""
     domains = bench.corpus.manifest["recipe"]["domains"]
-    unseen = documents(bench.parent_folder, "unseen documents", STYLES, domains, DEPTHS_OF)
-    bench.held_out = sequences(
-        unseen.whole.select(["text_ids"]),
-        "held_out",
-        tokens=HELD_OUT_TOKENS,
-        sequence_length=bench.length,
-        seed=1,
+    drawn = documents(
+        bench.parent_folder, "unseen documents", STYLES, domains, DEPTHS_OF, count=UNSEEN
     )
+    return Examples.from_table(drawn.whole)
+
+
+def corpora(bench: Bench) -> list[Corpus]:
+    """The corpora to distil on: the home's, and a narrower world than the parent's."""
     return [
         Corpus("the home's corpus", bench.corpus.table("corpus")),
         documents(
@@ -97,6 +105,22 @@ def prepare(bench: Bench) -> list[Corpus]:
             {"worked": {1: 0.5, 2: 0.5}},
         ),
     ]
+
+
+@torch.inference_mode()
+def kl(parent: Any, model: Any, examples: Examples) -> np.ndarray:
+    """Forward KL to the parent of each document, nats a token over those that carry loss."""
+    found = []
+    for start in range(0, len(examples), ROWS):
+        batch = collate_padded(
+            [examples[i] for i in range(start, min(start + ROWS, len(examples)))], pad_id=0
+        )
+        teacher, student = (
+            torch.log_softmax(each(batch["input_ids"]).logits, -1) for each in (parent, model)
+        )
+        each_token = (teacher.exp() * (teacher - student)).sum(-1) * batch["weights"]
+        found.append((each_token.sum(1) / batch["weights"].sum(1)).numpy())
+    return np.concatenate(found).astype(float)
 
 
 def distilled(
@@ -140,7 +164,9 @@ def difference(values: np.ndarray, reference: np.ndarray, form: str, scale: floa
     return f"{mean:+{form}} ({low:+{form}} to {high:+{form}}){verdict}"
 
 
-def measure(bench: Bench, corpus: Any, seeds: int, tokens: int | None) -> list[str]:
+def measure(
+    bench: Bench, corpus: Any, held_out: Examples, seeds: int, tokens: int | None
+) -> list[str]:
     """The Markdown table of one model and corpus."""
     untrained = load(
         (bench.store.current(f"{bench.model}/fused") or bench.current("assembled")).path()
@@ -153,13 +179,13 @@ def measure(bench: Bench, corpus: Any, seeds: int, tokens: int | None) -> list[s
         order = sorted(answers[0])
         depths[:] = [answers[0][each][0] for each in order]
         right = np.array([[each[problem][1] for problem in order] for each in answers])
-        return np.stack([bench.kl(model) for model in models]), right
+        return np.stack([kl(bench.parent, model, held_out) for model in models]), right
 
     for name, weights in LOSSES.items():
         found[name] = of([distilled(bench, corpus, weights, seed, tokens) for seed in range(seeds)])
     for name, model in (("not trained", untrained), ("parent", bench.parent)):
-        kl, right = of([model])
-        found[name] = np.repeat(kl, seeds, axis=0), np.repeat(right, seeds, axis=0)
+        far, right = of([model])
+        found[name] = np.repeat(far, seeds, axis=0), np.repeat(right, seeds, axis=0)
     return table(bench, corpus.key, found, depths)
 
 
@@ -170,27 +196,27 @@ def table(
     depths: Sequence[int | None],
 ) -> list[str]:
     """Rows of Markdown."""
-    first, (_, right) = next(iter(found.items()))
+    first, (far, right) = next(iter(found.items()))
     lines = [
         f"### {bench.model}, {corpus}",
         "",
-        f"{right.shape[0]} seeds; {len(bench.held_out)} unseen sequences of {bench.length} "
-        f"tokens, drawn like the home's corpus, {right.shape[1]} problems.",
+        f"{right.shape[0]} seeds; KL on {far.shape[1]} unseen documents drawn like the home's "
+        f"corpus, accuracy on {right.shape[1]} problems.",
         "",
         f"| loss | KL to the parent | against {first} | accuracy, % | "
         + " | ".join(f"k={depth}" for depth in DEPTHS)
         + f" | against {first} |",
         "|---|---|---|---|" + "---|" * len(DEPTHS) + "---|",
     ]
-    for name, (kl, right) in found.items():
-        mean, low, high = interval(kl)
+    for name, (far, right) in found.items():
+        mean, low, high = interval(far)
         accuracy = [100 * each for each in interval(right)]
         by_depth = [
             f"{100 * right[:, [depth == k for depth in depths]].mean():.0f}" for k in DEPTHS
         ]
         lines.append(
             f"| {name} | {mean:.4f} ({low:.4f} to {high:.4f}) | "
-            f"{difference(kl, found[first][0], '.4f')} | "
+            f"{difference(far, found[first][0], '.4f')} | "
             f"{accuracy[0]:.1f} ({accuracy[1]:.1f} to {accuracy[2]:.1f}) | "
             + " | ".join(by_depth)
             + f" | {difference(right, found[first][1], '.1f', 100)} |"
@@ -214,9 +240,13 @@ def main() -> int:
     for model in chosen.models:
         with tempfile.TemporaryDirectory() as work:
             bench = Bench(store, model, Path(work))
-            for corpus in prepare(bench):
+            held_out = unseen(bench)
+            for corpus in corpora(bench):
                 began = time.monotonic()
-                print("\n".join(measure(bench, corpus, chosen.seeds, chosen.tokens)), flush=True)
+                print(
+                    "\n".join(measure(bench, corpus, held_out, chosen.seeds, chosen.tokens)),
+                    flush=True,
+                )
                 print(f"({time.monotonic() - began:.0f} s)\n", flush=True)
     return 0
 
