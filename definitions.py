@@ -17,7 +17,8 @@ from resources.recipe.schema import Recipe
 from resources.store import home as homes
 from resources.store.spec import Spec
 from sensors.divergence import divergence_sensor
-from sensors.rebuild import Planner, fresh_plan, rebuild_sensor
+from sensors.planning import Planner, fresh_plan
+from sensors.rebuild import rebuild_sensor
 
 
 def build_defs(

@@ -7,16 +7,11 @@ requests the asset again. Knows what may be answered, not what a divergence is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import dagster as dg
 
-from jobs.runs import under_way
 from resources.store.home import Home
 from resources.training import interventions
-from sensors.rebuild import PlanError, Planner, fresh_plan
-from warehouse.errors import WarehouseError
-from warehouse.locks import alone_or_refused
+from sensors.planning import Planner, fresh_plan, plan_when_idle
 from warehouse.store import Store
 
 NAME = "resume_diverged"
@@ -47,19 +42,11 @@ def tick(
     instance: dg.DagsterInstance, home: Home, recipe: str, planner: Planner = fresh_plan
 ) -> dg.RunRequest | dg.SkipReason:
     """One look: answers the first stop that waits and requests its asset, or says why not."""
-    try:
-        with alone_or_refused(home.driver_lock, "`heirloom run` is at work on this home"):
-            pass
-    except WarehouseError as busy:
-        return dg.SkipReason(str(busy))
-    if runs := under_way(instance, home):
-        return dg.SkipReason(f"run {runs[0]} is under way")
-    try:
-        planned: Mapping[str, str] = planner(home, recipe)["work"]
-    except PlanError as error:
-        return dg.SkipReason(f"no plan: {error}")
+    plan = plan_when_idle(instance, home, recipe, planner)
+    if isinstance(plan, dg.SkipReason):
+        return plan
     work, given_up = Store(home.path).scratch / "work", []
-    for memo_key, key in planned.items():
+    for memo_key, key in plan["work"].items():
         record = interventions.stopped(work / memo_key)
         if record is None:
             continue

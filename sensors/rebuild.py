@@ -1,51 +1,20 @@
 """The sensor that rebuilds what changed: sources, recipes, code; off until it is switched on.
 
-Each tick asks the planner in a fresh process, so that neither a recipe nor a module that was
-imported earlier can answer; the run it requests starts in a fresh process too. Knows what may be
-requested and when, not how staleness is found.
+The run that a tick requests starts in a fresh process, as its plan does. Knows what may be
+requested, not how staleness is found.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
-from typing import Any
-
 import dagster as dg
 
 from jobs.display import clock
-from jobs.runs import under_way
-from resources.store.home import CHECKOUT, Home
-from warehouse.errors import WarehouseError
-from warehouse.locks import alone_or_refused
+from resources.store.home import Home
+from sensors.planning import Planner, fresh_plan, plan_when_idle
 
 NAME = "rebuild"
 PLAN_TAG = "heirloom/rebuild"
 SECONDS_BETWEEN_TICKS = 30
-PLANNING_SECONDS = 120
-
-Planner = Callable[[Home, str], Mapping[str, Any]]
-
-
-class PlanError(RuntimeError):
-    """The plan could not be made: the recipe, the code or a source is in no state to be planned."""
-
-
-def fresh_plan(home: Home, recipe: str) -> Mapping[str, Any]:
-    """The plan as `jobs.plan` prints it, from a process that starts now. Raises PlanError."""
-    command = [sys.executable, "-m", "jobs.plan", "--home", str(home.path), "--recipe", recipe]
-    try:
-        answer = subprocess.run(
-            command, cwd=CHECKOUT, capture_output=True, text=True, timeout=PLANNING_SECONDS
-        )
-    except subprocess.TimeoutExpired as error:
-        raise PlanError(f"planning took more than {PLANNING_SECONDS} s") from error
-    if answer.returncode:
-        raise PlanError(answer.stderr.strip().splitlines()[-1] if answer.stderr else "no answer")
-    plan: Mapping[str, Any] = json.loads(answer.stdout)
-    return plan
 
 
 def rebuild_sensor(
@@ -74,17 +43,9 @@ def tick(
     keys: frozenset[str] | None = None,
 ) -> dg.RunRequest | dg.SkipReason:
     """One look: a request for the stale assets, or the reason why nothing is requested."""
-    try:
-        with alone_or_refused(home.driver_lock, "`heirloom run` is at work on this home"):
-            pass
-    except WarehouseError as busy:
-        return dg.SkipReason(str(busy))
-    if runs := under_way(instance, home):
-        return dg.SkipReason(f"run {runs[0]} is under way")
-    try:
-        plan = planner(home, recipe)
-    except PlanError as error:
-        return dg.SkipReason(f"no plan: {error}")
+    plan = plan_when_idle(instance, home, recipe, planner)
+    if isinstance(plan, dg.SkipReason):
+        return plan
     stale = [asset["key"] for asset in plan["assets"]]
     if not stale:
         return dg.SkipReason("nothing to do: everything is fresh")

@@ -96,7 +96,7 @@ class Files:
                 return False
             finally:
                 temporary.unlink(missing_ok=True)
-            _sync_folder((self.local / path).parent)
+            sync((self.local / path).parent)
             return True
 
     def add(self, path: str, source: Path) -> None:
@@ -194,7 +194,7 @@ class Files:
         if read_only:
             os.chmod(temporary, 0o444)
         os.replace(temporary, target)
-        _sync_folder(target.parent)
+        sync(target.parent)
 
 
 class _Aside:
@@ -222,8 +222,9 @@ class _Aside:
             self.path.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Wait until a local file's content, or a folder's entries, would survive a power loss."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from resources.models.loading import TOKENIZER_FILES, CheckpointError
 from resources.models.template import CHAT_TEMPLATE
+from warehouse.filesystem import sync
 
 if TYPE_CHECKING:
     import torch
@@ -38,8 +39,7 @@ def written_aside(target: Path) -> Iterator[Path]:
     try:
         yield aside
         for file in aside.iterdir():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
+            sync(file)
         if target.exists():
             old = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
             os.replace(target, old)

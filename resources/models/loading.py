@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.models.template import CHAT_TEMPLATE
+from warehouse.filesystem import sync
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -190,8 +191,7 @@ def _write(model: HeterogeneousLlamaForCausalLM, folder: Path, tokenizer_folder:
         if (tokenizer_folder / name).is_file():
             shutil.copyfile(tokenizer_folder / name, folder / name)
     for file in folder.iterdir():
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
+        sync(file)
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

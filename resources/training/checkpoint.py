@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from warehouse.filesystem import sync
+
 KEPT = 2
 SHARD_BYTES = 2_000_000_000  # of tensors are held at once for writing
 FORMAT = 2
@@ -104,26 +106,18 @@ def publish(aside: Path, step: int) -> Path:
     """
     root = aside.parent
     for path in aside.iterdir():
-        _flush(path)
-    _flush(aside)
+        sync(path)
+    sync(aside)
     names = [path.name for path in steps(root) if step_of(path) == step]
     revision = int(names[-1][len(f"step_{step:08d}_") :] or 0) + 1 if names else 0
     final = f"step_{step:08d}" + (f"_{revision:04d}" if names else "")
     aside.rename(root / final)
-    _flush(root)
+    sync(root)
     for old in steps(root)[:-KEPT]:
         old.rename(root / f"tmp_{old.name}")  # half a checkpoint must not look like one
     for leftover in root.glob("tmp_*"):
         shutil.rmtree(leftover, ignore_errors=True)
     return root / final
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def steps(root: Path) -> list[Path]:

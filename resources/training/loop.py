@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from resources.training import runtime
@@ -44,15 +44,13 @@ def train(
     *,
     stage: str = "",
     save_every_seconds: float = SAVE_EVERY_SECONDS,
-    reset_optimizer_at: Collection[int] = (),
     guard: GuardConfig | None = None,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
 ) -> pa.Table:
     """Run the remaining steps and return every step's metrics, those before a resume included.
 
     `batch_of(step)` gives the micro-batches of the update after `step` completed ones, and must
-    depend on nothing else. `reset_optimizer_at` holds completed-step counts at which the moments
-    are forgotten. Result columns: stage, step (from 1), tokens (so far), metric, value.
+    depend on nothing else. Result columns: stage, step (from 1), tokens (so far), metric, value.
 
     With a `guard`, a diverged run goes back to its last good checkpoint; there it goes on with
     fresh optimizer states where the guard's `action` or an answer in the work folder says so
@@ -65,8 +63,6 @@ def train(
     history: list[dict[str, float]] = trainer.state.setdefault("history", [])
     saved = time.monotonic()
     while trainer.step < trainer.total_steps:
-        if trainer.step in reset_optimizer_at:
-            trainer.reset_optimizer()
         started = time.monotonic()
         batches = batch_of(trainer.step)
         tokens = sum(int(b["tokens"] if "tokens" in b else b["input_ids"].numel()) for b in batches)

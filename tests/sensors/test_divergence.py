@@ -14,7 +14,7 @@ from jobs.driver import alone
 from resources.store.home import Home
 from resources.training import interventions
 from sensors.divergence import tick
-from sensors.rebuild import PlanError
+from sensors.planning import PlanError
 from tests.jobs import toy
 from warehouse.store import Store
 

@@ -15,7 +15,8 @@ from jobs.driver import alone
 from jobs.plan import as_json
 from resources.store.home import Home
 from resources.store.processes import TAG
-from sensors.rebuild import PlanError, fresh_plan, tick
+from sensors.planning import PlanError, fresh_plan
+from sensors.rebuild import tick
 from tests.jobs import toy, toy_groups
 from warehouse.store import Store
 

@@ -33,8 +33,9 @@ def test_tiny_keeps_to_its_budget(tiny: Recipe) -> None:
     plans = budget.predict(tiny)
     assert seconds(plans, "block_library", "block_scores") <= 90
     assert seconds(plans, "distilled", "continued") <= 110
-    assert 230_000 <= plans["sft_data"].tokens <= 270_000
-    assert seconds(plans, "sft_reasoning", "sft_mixed", "sft_chat", "/sft") <= 105
+    assert 230_000 <= plans["sft_data"].tokens <= 300_000
+    # What it takes until 99 % of the answers obey the toggle, both ways.
+    assert seconds(plans, "sft_reasoning", "sft_mixed", "sft_chat", "/sft") <= 235
     assert seconds(plans, "reward_model", "/rpo", "/rlhf") <= 155
     assert sum(plan.seconds for plan in plans.values()) <= 19 * 60
 

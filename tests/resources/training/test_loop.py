@@ -127,21 +127,24 @@ def test_resume_is_bit_exact(tmp_path: Path, zero_stage: int) -> None:
 
 
 def test_optimizer_reset_is_exact_across_a_resume(tmp_path: Path) -> None:
-    whole = model()
-    train(trainer_in(tmp_path / "a", whole), batch_of, objective, reset_optimizer_at=[6])
-    first = trainer_in(tmp_path / "b", model())
+    def trained(folder: str, network: Tiny, *, reset: bool, killed: bool = False) -> Tiny:
+        trainer = trainer_in(tmp_path / folder, network)
 
-    def kill(step: int, metrics: dict[str, float]) -> None:
-        if step == 6:
-            first.save()
-            raise Killed
+        def on_step(step: int, metrics: dict[str, float]) -> None:
+            if step == 6 and reset:
+                trainer.reset_optimizer()
+            if step == 6 and killed:
+                trainer.save()
+                raise Killed
 
+        train(trainer, batch_of, objective, on_step=on_step)
+        return network
+
+    whole = trained("a", model(), reset=True)
     with pytest.raises(Killed):
-        train(first, batch_of, objective, on_step=kill, reset_optimizer_at=[6])
-    resumed = model()
-    train(trainer_in(tmp_path / "b", resumed), batch_of, objective, reset_optimizer_at=[6])
-    plain = model()
-    train(trainer_in(tmp_path / "c", plain), batch_of, objective)
+        trained("b", model(), reset=True, killed=True)
+    resumed = trained("b", model(), reset=False)
+    plain = trained("c", model(), reset=False)
     assert torch.equal(resumed.hidden.weight, whole.hidden.weight)
     assert not torch.equal(plain.hidden.weight, whole.hidden.weight)
 
