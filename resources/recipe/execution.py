@@ -91,10 +91,11 @@ class Execution(Section):
     memory, `activation_checkpointing` computes layers again in the backward pass, and
     `sequence_parallel` neighbouring ranks share the tokens of a micro-batch.
 
-    Training reads examples from files where they are larger than `examples_bytes`. A live teacher
-    is on `teacher_device` (null: on the student's). `flops` is what one device can do in a second,
-    of which utilisation is a share (null: measured). `trackers` show runs while they go; they need
-    the extra `trackers`.
+    Training writes a checkpoint when `save_every_seconds` have passed since the last one (0: after
+    every step); a kill costs no more than that. It reads examples from files where they are larger
+    than `examples_bytes`. A live teacher is on `teacher_device` (null: on the student's). `flops`
+    is what one device can do in a second, of which utilisation is a share (null: measured).
+    `trackers` show runs while they go; they need the extra `trackers`.
 
     Work predicted to take longer than `approval_seconds` waits for approval when a sensor asks for
     it. `budget` states the plan stage by stage (empty: not stated).
@@ -108,6 +109,7 @@ class Execution(Section):
     workers: Count = 1
     activations: Activations = Activations()
     checkpoint_steps: Count = 200
+    save_every_seconds: NonNegative = 300.0
     micro_batch: Count = 32
     examples_bytes: Count = 2_000_000_000
     teacher_device: str | None = None

@@ -125,6 +125,13 @@ def steps(root: Path) -> list[Path]:
     return sorted(p for p in root.glob("step_*") if p.is_dir())
 
 
+def drop_from(root: Path, step: int) -> None:
+    """Forget the checkpoints of `step` and later, but never the last one there is."""
+    for folder in steps(root)[:0:-1]:
+        if step_of(folder) >= step:
+            shutil.rmtree(folder.rename(root / f"tmp_{folder.name}"))
+
+
 def step_of(folder: Path) -> int:
     """Completed steps at the checkpoint in `folder`."""
     return int(folder.name.split("_")[1])

@@ -194,6 +194,7 @@ def fit(
             batch_of,
             objective,
             stage=stage,
+            key=str(recipe.get("asset_key") or stage),
             save_every_seconds=float(execution.get("save_every_seconds", SAVE_EVERY_SECONDS)),
             guard=GuardConfig.from_recipe(recipe.get("divergence")),
             on_step=report,

@@ -29,6 +29,14 @@ def stopped(workdir: Path) -> dict[str, Any] | None:
     return None if answered else record
 
 
+def waiting(work: Path, key: str) -> Path | None:
+    """The work folder below `work` in which the last stopped run of the asset `key` waits."""
+    found = [
+        path for path in work.glob(f"*/{STOPPED}") if (stopped(path.parent) or {}).get("key") == key
+    ]
+    return max(found, key=lambda path: path.stat().st_mtime).parent if found else None
+
+
 def read_stop(workdir: Path) -> dict[str, Any]:
     """The record of the last stop. Raises FileNotFoundError where there was none."""
     record = _read(workdir / STOPPED)

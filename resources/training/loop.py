@@ -43,6 +43,7 @@ def train(
     objective: Objective,
     *,
     stage: str = "",
+    key: str = "",
     save_every_seconds: float = SAVE_EVERY_SECONDS,
     guard: GuardConfig | None = None,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
@@ -50,7 +51,8 @@ def train(
     """Run the remaining steps and return every step's metrics, those before a resume included.
 
     `batch_of(step)` gives the micro-batches of the update after `step` completed ones, and must
-    depend on nothing else. Result columns: stage, step (from 1), tokens (so far), metric, value.
+    depend on nothing else. `key` is the asset in the making, named where the run stops. Result
+    columns: stage, step (from 1), tokens (so far), metric, value.
 
     With a `guard`, a diverged run goes back to its last good checkpoint; there it goes on with
     fresh optimizer states where the guard's `action` or an answer in the work folder says so
@@ -59,7 +61,7 @@ def train(
     Raises Diverged when it stops, again at once as long as nobody answered; without a guard
     NonFiniteError on NaN or infinity.
     """
-    watch = None if guard is None else Watch(trainer, guard)
+    watch = None if guard is None else Watch(trainer, guard, key)
     history: list[dict[str, float]] = trainer.state.setdefault("history", [])
     saved = time.monotonic()
     while trainer.step < trainer.total_steps:
@@ -71,7 +73,8 @@ def train(
         except NonFiniteError as error:
             if watch is None:
                 raise
-            history = watch.diverged((error.what, error.value, math.inf), error.step)
+            bad = watch.guard.suspicious + 1
+            history = watch.diverged((error.what, error.value, math.inf), error.step, bad)
             continue
         tokens += int(history[-1]["tokens"]) if history else 0
         history.append({"step": trainer.step, "tokens": tokens, **metrics})
@@ -82,7 +85,7 @@ def train(
         if watch is not None:
             found = watch.guard.judge(metrics["loss"], metrics["gradient_norm"])
             if found is not None:
-                history = watch.diverged(found, trainer.step)
+                history = watch.diverged(found, trainer.step, watch.guard.suspicious)
                 continue
         done = trainer.step == trainer.total_steps
         due = runtime.first_decides(time.monotonic() - saved >= save_every_seconds, trainer.device)

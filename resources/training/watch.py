@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from resources.training import interventions
+from resources.training import checkpoint, interventions, runtime
 from resources.training.guard import Diverged, Guard, GuardConfig
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """A guard at work on one trainer: stops it or sends it back."""
+    """A guard at work on one trainer, which makes the asset `key`: stops it or sends it back."""
 
-    def __init__(self, trainer: Trainer, config: GuardConfig) -> None:
-        self.trainer, self.config = trainer, config
+    def __init__(self, trainer: Trainer, config: GuardConfig, key: str = "") -> None:
+        self.trainer, self.config, self.key = trainer, config, key
         waiting = interventions.stopped(trainer.folder)
         if waiting is not None:
             raise Diverged(
@@ -44,13 +44,23 @@ class Watch:
         """How often the run went on with fresh optimizer states."""
         return sum(event["event"] == "optimizer reinitialised" for event in self.events)
 
-    def diverged(self, found: tuple[str, float, float], step: int) -> list[dict[str, float]]:
-        """Back to the last good checkpoint; returns the history up to there, or raises Diverged."""
+    def diverged(
+        self, found: tuple[str, float, float], step: int, suspicious: int
+    ) -> list[dict[str, float]]:
+        """Back to the last good checkpoint; returns the history up to there, or raises Diverged.
+
+        `suspicious` steps in a row, `step` the last of them, were not calm. A step's loss is that
+        of the weights before it: the checkpoint just before the first of them is not a good one.
+        """
+        if self.trainer.rank == 0:
+            checkpoint.drop_from(self.trainer.root, step - suspicious)
+        runtime.first_decides(True, self.trainer.device)  # the others read what is left
         error = Diverged(found[0], step, found[1], found[2], self.trainer.saved_step)
         again = self.config.action == interventions.REINITIALIZE
         if not again or self.resets >= self.config.at_most:
             if self.trainer.rank == 0:
-                interventions.stop(self.trainer.folder, error.record(), self.resets + 1)
+                record = {"key": self.key, **error.record()}
+                interventions.stop(self.trainer.folder, record, self.resets + 1)
             raise error
         self._back(error.record(), by="recipe", reason=f"divergence.action is {self.config.action}")
         history: list[dict[str, float]] = self.trainer.state.setdefault("history", [])

@@ -55,12 +55,12 @@ def batch_of(step: int) -> list[dict[str, Any]]:
 
 
 def exploding(trainer: Trainer) -> Any:
-    """Finite until step 30; from there on the loss grows with the second moments' age."""
+    """Calm for 31 steps; from there on the loss grows with the second moments' age."""
 
     def objective(module: torch.nn.Module, batch: dict[str, Any]) -> Loss:
         loss = module(batch["target"])
         age = max((int(s["step"]) for s in trainer.optimizer.state.values()), default=0)
-        return Loss(loss * (1e4 if age >= 30 else 1.0))
+        return Loss(loss * (1e4 if age >= 31 else 1.0))
 
     return objective
 
@@ -76,13 +76,14 @@ def run(trainer: Trainer, guard: GuardConfig = GUARD) -> Any:
 
 def test_a_run_that_explodes_stops_at_its_last_good_checkpoint(tmp_path: Path) -> None:
     trainer = trainer_in(tmp_path)
-    with pytest.raises(Diverged, match="diverged at optimizer step 32: the gradient norm") as stop:
+    with pytest.raises(Diverged, match="diverged at optimizer step 33: the gradient norm") as stop:
         run(trainer)
+    # Steps 32 and 33 exploded: step 32 on the weights after 31, so those after 30 are good.
     assert stop.value.good == trainer.saved_step == 30
     record = interventions.stopped(tmp_path)
-    assert record is not None and (record["step"], record["good_step"]) == (32, 30)
+    assert record is not None and (record["step"], record["good_step"]) == (33, 30)
     # Nobody answered: it does not train into the same wall again.
-    with pytest.raises(Diverged, match="step 32"):
+    with pytest.raises(Diverged, match="step 33"):
         run(trainer_in(tmp_path))
 
 
@@ -96,7 +97,7 @@ def test_an_answered_stop_goes_on_with_fresh_moments_and_converges(tmp_path: Pat
     assert len(losses) == STEPS and losses[-1] < losses[0] / 10
     events = events_table(trainer.state["events"], "sft").to_pylist()
     assert [(event["step"], event["event"]) for event in events] == [
-        (32, "diverged"),
+        (33, "diverged"),
         (30, "optimizer reinitialised"),
     ]
     assert "by: operator, reason: as in the paper" in events[1]["detail"]
@@ -127,6 +128,14 @@ def test_it_is_sent_back_only_so_often(tmp_path: Path) -> None:
         train(trainer, batch_of, hopeless, guard=guard, save_every_seconds=0.0)
     record = interventions.stopped(tmp_path)
     assert record is not None and record["number"] == 2
+
+
+def test_the_only_checkpoint_is_kept_however_bad(tmp_path: Path) -> None:
+    """A run that explodes before it saved goes back to its start."""
+    trainer = trainer_in(tmp_path)
+    with pytest.raises(Diverged) as stop:
+        train(trainer, batch_of, exploding(trainer), guard=GUARD)
+    assert stop.value.good == trainer.saved_step == 0
 
 
 def test_without_a_stop_there_is_nothing_to_answer(tmp_path: Path) -> None:
