@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.extra = extra
     if arguments.home:
         os.environ["HEIRLOOM_HOME"] = arguments.home  # the recipe's watched folder lies there
-    # Threads that wait for each other sleep: spinning, they take the cores from those they wait for.
+    # Threads that wait for each other sleep: spinning, they keep cores from those they wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         return int(importlib.import_module(f"jobs.{arguments.room}").main(arguments))
