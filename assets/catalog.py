@@ -14,6 +14,7 @@ STAGES = (
     "parents",
     "problems",
     "puzzle",
+    "planning",
     "recovery",
     "sft_data",
     "sft",

@@ -24,7 +24,7 @@ from jobs.costs import show_costs
 from jobs.display import Display, Line, clock, open_display
 from jobs.plan import Plan, Step, make_plan
 from jobs.selection import select
-from jobs.training_costs import refuse_what_does_not_fit, show_training_costs
+from jobs.training_costs import known_of, refuse_what_does_not_fit, show_training_costs
 from resources.store import home as homes
 from warehouse.errors import WarehouseError
 from warehouse.locks import alone_or_refused
@@ -55,9 +55,9 @@ def main(arguments: argparse.Namespace) -> int:
         settings = plan.recipe.execution
         # Rates of another machine say nothing about this one's hardware.
         show_costs(todo, timed=settings.hardware is None or "rates" in settings.model_fields_set)
-        return show_training_costs(plan.recipe, {step.key for step in todo})
+        return show_training_costs(plan.recipe, {step.key for step in todo}, known_of(plan))
     # Before days of work that end where a stage does not fit.
-    refuse_what_does_not_fit(plan.recipe, {step.key for step in todo})
+    refuse_what_does_not_fit(plan.recipe, {step.key for step in todo}, known_of(plan))
     homes.remember_recipe(home, name)
     if not todo:
         print(f"nothing to do: {len(chosen)} assets are fresh (recipe {plan.recipe.name})")

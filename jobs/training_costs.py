@@ -1,204 +1,178 @@
-"""What the training stages of a recipe take on the hardware it names: memory and device hours.
+"""What the training stages of a recipe take: the plan as a table, and a refusal of what cannot fit.
 
-Part of `heirloom run --dry-run`. Closed forms alone (`resources/training/placement.py`); knows
-recipes and sizes, needs no model and no GPU.
+Part of `heirloom run --dry-run`. What is known of a model's sizes is its `training_plan` in the
+home, else what the recipe states of its parent. Knows recipes and artifacts; the arithmetic is in
+`resources/training/planning.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from jobs.console import open_console, plain_table
+from jobs.display import clock
 from resources.models import accounting
 from resources.models.accounting import Shape
-from resources.recipe.execution import Sizes
 from resources.recipe.schema import Recipe
-from resources.training import placement
-from resources.training.placement import DoesNotFitError, Machine, Memory, Placement
+from resources.recipe.workload import settings, works
+from resources.training.placement import DoesNotFitError
+from resources.training.planning import Sizes, Stage, narrowed, plan
+
+if TYPE_CHECKING:
+    from jobs.plan import Asset, Plan
+    from warehouse.store import Artifact
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One training stage: tokens trained on, scored and sampled, and what it takes.
+class Known:
+    """What a model's `training_plan` in the home tells: real sizes, and the pace it measured.
 
-    `hours` are device hours of its arithmetic alone; `published` is what its recipe states for
-    it; `refusal` says why it cannot run as placed (None: it fits).
+    `rates` are operations a second by stage (empty: not measured, `why_not` says why), on
+    `machine`, with `ranks` devices of that kind. `stale`: the plan was made for another recipe or
+    architecture.
     """
 
-    key: str
-    tokens: float
-    flops: float
-    hours: float
-    memory: Memory
-    refusal: str | None
-    published: float | None
+    sizes: Sizes
+    rates: Mapping[str, float]
+    machine: str
+    ranks: int
+    stale: bool
+    why_not: str = ""
+
+    def seconds(self, stage: Stage) -> float | None:
+        """Seconds of the stage's arithmetic here; a stage that is new counts at the mean rate."""
+        if not self.rates:
+            return None
+        mean = sum(self.rates.values()) / len(self.rates)
+        rate = self.rates.get(stage.key.partition("/")[2], mean)
+        return stage.flops / rate / self.ranks
 
 
-def training_costs(recipe: Recipe, keys: Collection[str] | None = None) -> list[Stage]:
-    """The training stages of the models whose sizes the execution settings state, in order.
-
-    Stages not among `keys` are left out (None: none are). Empty where no `hardware` is named.
-    """
-    settings = recipe.execution
-    if settings.hardware is None:
-        return []
-    hardware = settings.hardware
-    machine = Machine(hardware.name, hardware.memory_bytes, hardware.flops, hardware.mfu)
-    found = []
-    for name in recipe.models:
-        if name not in settings.parents:
-            continue
-        for work in _works(recipe, name):
-            if keys is None or work["key"] in keys:
-                found.append(_stage(recipe, settings.parents[name], machine, **work))
+def known_of(planned: Plan) -> dict[str, Known]:
+    """By model, what the current training plans in the home tell, fresh or not."""
+    found = {}
+    for name in planned.recipe.models:
+        asset = planned.by_key.get(f"{name}/training_plan")
+        if asset is not None and None in asset.shown:
+            found[name] = _known(asset, asset.shown[None])
     return found
 
 
-def _works(recipe: Recipe, name: str) -> Iterator[dict[str, Any]]:
-    """The arguments of `_stage` for each training stage of a model."""
-    model, typical = recipe.models[name], recipe.execution.typical
-    for stage, section in (
-        ("distilled", model.distillation),
-        ("continued", model.continued_pretraining),
-    ):
-        if section is not None:
-            yield {
-                "key": f"{name}/{stage}",
-                "trained": section.tokens or 0,
-                "length": section.sequence_length,
-                "taught": stage == "distilled",
-                "chunk": getattr(section, "chunk", None),
-            }
-    for part in model.sft:
-        yield {
-            "key": f"{name}/{part.name}",
-            "trained": part.tokens or part.samples * (part.epochs or 1) * typical.example,
-            "length": part.sequence_length,
-        }
-    for stage, rewarded in (("grpo", model.grpo), ("rloo", model.rloo)):
-        if rewarded is not None:
-            responses = rewarded.steps * rewarded.prompts_per_step * rewarded.samples
-            yield {
-                "key": f"{name}/{stage}",
-                "trained": responses * typical.response_on,
-                "length": rewarded.max_new_tokens,
-                # Sampled once, then scored by the policy and by the reference.
-                "forward": 3,
-            }
+def _known(asset: Asset, artifact: Artifact) -> Known:
+    sizes = json.loads((artifact.path() / "sizes.json").read_text())
+    observed = artifact.observations
+    return Known(
+        Sizes(Shape(**sizes["shape"]), sizes["blocks"], sizes["parent"]),
+        observed.get("flops_per_second", {}),
+        str(observed.get("measured_on", "")),
+        int(observed.get("ranks_here", 1)),
+        asset.state != "fresh",
+        str(observed.get("not_measured", "")),
+    )
 
 
-def _stage(
+def training_costs(
     recipe: Recipe,
-    sizes: Sizes,
-    machine: Machine,
-    *,
-    key: str,
-    trained: float,
-    length: int,
-    taught: bool = False,
-    chunk: int | None = None,
-    forward: int = 0,
-) -> Stage:
-    """A stage's cost; `forward` is how often each token also passes the model without training."""
-    settings = recipe.execution
-    assert settings.hardware is not None
-    devices = settings.hardware.devices
-    shape = _shape(sizes)
-    parent = accounting.blocks_of(shape, [("full", "full")] * sizes.num_hidden_layers)
-    blocks = searched(shape, parent, sizes.parameters)
-    where = Placement(
-        ranks=devices,
-        zero_stage=settings.zero_stage,
-        micro_tokens=settings.micro_batch * length,
-        offload=settings.offload_optimizer,
-        checkpointing=settings.activation_checkpointing,
-        chunk=chunk,
-        sequence_parallel=settings.sequence_parallel,
-    )
-    flops = placement.training_flops(
-        shape, blocks, trained, length, checkpointing=where.checkpointing
-    )
-    flops += forward * accounting.forward_flops(shape, blocks, length) * trained / length
-    teacher = 0
-    if taught:
-        teacher = accounting.total_parameters(shape, parent)
-        flops += accounting.forward_flops(shape, parent, length) * trained / length
-    refusal = None
-    try:
-        taken = placement.check(shape, blocks, where, machine, what=key, teacher_parameters=teacher)
-    except DoesNotFitError as error:
-        taken = placement.memory(shape, blocks, where, teacher_parameters=teacher)
-        refusal = str(error)
-    hours = placement.seconds(flops, machine, 1) / 3600
-    published = settings.published_hours.get(key)
-    return Stage(key, trained, flops, hours, taken, refusal, published)
+    keys: Collection[str] | None = None,
+    known: Mapping[str, Known] | None = None,
+) -> list[Stage]:
+    """The training stages of the models whose sizes are `known` or stated in the recipe, in order.
 
-
-def _shape(sizes: Sizes) -> Shape:
-    """The shape in which blocks are counted."""
-    return Shape.of(sizes.model_dump(exclude={"parameters", "num_hidden_layers"}))
-
-
-def searched(
-    shape: Shape, parent: Sequence[Mapping[str, Any]], parameters: int | None
-) -> list[dict[str, Any]]:
-    """Blocks of a child with so many parameters: the parent's, FFNs narrowed evenly.
-
-    A stand-in for an architecture that is not searched yet: parameters, and with them almost all
-    of the training arithmetic, are right; where the search would put them is not known.
-
-    Raises:
-        ValueError: more parameters than the parent has, or fewer than without any FFN.
+    Stated sizes count only where `hardware` is named. Stages not among `keys` are left out (None:
+    none are).
     """
-    blocks = [dict(block) for block in parent]
-    if parameters is None:
-        return blocks
-    spare = accounting.total_parameters(shape, parent) - parameters
-    width = shape.intermediate_size - round(spare / (3 * shape.hidden_size * len(blocks)))
-    if spare < 0 or width < 1:
-        raise ValueError(
-            f"{parameters:,} parameters cannot come from narrower FFNs of a parent with "
-            f"{accounting.total_parameters(shape, parent):,}"
-        )
-    return [{**b, "ffn": {**b["ffn"], "intermediate_size": width}} for b in blocks]
+    known, found = known or {}, []
+    for name in recipe.models:
+        sizes = known[name].sizes if name in known else _stated(recipe, name)
+        if sizes is not None:
+            found += plan(name, works(recipe, name), sizes, settings(recipe, name))
+    return [stage for stage in found if keys is None or stage.key in keys]
 
 
-def refuse_what_does_not_fit(recipe: Recipe, keys: Collection[str]) -> None:
+def _stated(recipe: Recipe, name: str) -> Sizes | None:
+    stated = recipe.execution.parents.get(name)
+    if stated is None or recipe.execution.hardware is None:
+        return None
+    shape = Shape.of(stated.model_dump(exclude={"parameters", "num_hidden_layers"}))
+    parent = accounting.blocks_of(shape, [("full", "full")] * stated.num_hidden_layers)
+    return Sizes(shape, narrowed(shape, parent, stated.parameters), parent)
+
+
+def refuse_what_does_not_fit(
+    recipe: Recipe, keys: Collection[str], known: Mapping[str, Known] | None = None
+) -> None:
     """Raises DoesNotFitError for the first training stage that cannot run as placed."""
-    for stage in training_costs(recipe, keys):
+    for stage in training_costs(recipe, keys, known):
         if stage.refusal:
             raise DoesNotFitError(stage.refusal)
 
 
-def show_training_costs(recipe: Recipe, keys: Collection[str]) -> int:
-    """Print a line a training stage, and why stages do not fit; 1 where one does not."""
-    stages = training_costs(recipe, keys)
+def show_training_costs(
+    recipe: Recipe, keys: Collection[str], known: Mapping[str, Known] | None = None
+) -> int:
+    """Print a line a training stage, which rates and sizes were used, and why stages do not fit;
+    1 where one does not."""
+    known = known or {}
+    stages = training_costs(recipe, keys, known)
     if not stages:
         return 0
     hardware = recipe.execution.hardware
-    assert hardware is not None
+    models = list(dict.fromkeys(stage.key.partition("/")[0] for stage in stages))
+    measured = any(known[name].rates for name in models if name in known)
+    flops, flop_unit = (1e15, "PFLOP") if max(s.flops for s in stages) >= 1e15 else (1e9, "GFLOP")
+    size, unit = (1e9, "GB") if max(s.memory.total for s in stages) >= 1e9 else (1e6, "MB")
     table = plain_table("training stage")
-    for name in ("tokens", "PFLOP", f"{hardware.name} hours", "published", "days", "GB a rank"):
+    columns = ["tokens", flop_unit]
+    columns += [f"{hardware.name} hours", "published", "days"] if hardware else []
+    columns += ["here"] if measured else []
+    for name in (*columns, f"{unit} a rank"):
         table.add_column(name, justify="right", no_wrap=True)
     for stage in stages:
-        table.add_row(
-            stage.key,
-            f"{stage.tokens:,.0f}",
-            f"{stage.flops / 1e15:,.0f}",
-            f"{stage.hours:,.0f}",
-            f"{stage.published:,.0f}" if stage.published else "",
-            f"{stage.hours / hardware.devices / 24:,.1f}",
-            f"{stage.memory.total / 1e9:,.1f}" + (" too many" if stage.refusal else ""),
-        )
+        cells = [f"{stage.tokens:,.0f}", f"{stage.flops / flops:,.0f}"]
+        if hardware and stage.hours is not None:
+            cells += [
+                f"{stage.hours:,.0f}",
+                f"{stage.published:,.0f}" if stage.published else "",
+                f"{stage.hours / hardware.devices / 24:,.1f}",
+            ]
+        if measured:
+            model = known.get(stage.key.partition("/")[0])
+            seconds = model.seconds(stage) if model else None
+            cells.append("" if seconds is None else clock(seconds))
+        memory = f"{stage.memory.total / size:,.1f}" + (" too many" if stage.refusal else "")
+        table.add_row(stage.key, *cells, memory)
     open_console().print(table)
-    print(
-        f"On {hardware.devices} x {hardware.name} ({hardware.memory_bytes / 1e9:,.0f} GB), "
-        f"arithmetic alone at {hardware.mfu:.0%} of {hardware.flops / 1e12:,.0f} TFLOP/s; sampling "
-        "is slower than that by as much as it waits for memory."
-    )
+    if hardware:
+        print(
+            f"On {hardware.devices} x {hardware.name} ({hardware.memory_bytes / 1e9:,.0f} GB), "
+            f"arithmetic alone at an assumed {hardware.mfu:.0%} of {hardware.flops / 1e12:,.0f} "
+            "TFLOP/s; sampling is slower than that by as much as it waits for memory."
+        )
+    for line in _told(models, known):
+        print(line)
     refusals = [stage.refusal for stage in stages if stage.refusal]
     for refusal in refusals:
         print(f"does not fit: {refusal}")
     return 1 if refusals else 0
+
+
+def _told(models: Collection[str], known: Mapping[str, Known]) -> list[str]:
+    """Lines that say which rates and sizes the table used."""
+    there = {name: known[name] for name in models if name in known}
+    rates = [
+        f"{name} {sum(each.rates.values()) / len(each.rates) / 1e9:,.3g} GFLOP/s on {each.machine}"
+        for name, each in there.items()
+        if each.rates
+    ]
+    lines = [f"Here: arithmetic alone at the rate measured here: {'; '.join(rates)}."] * bool(rates)
+    lines += [
+        f"{name}: not measured here: {each.why_not}."
+        for name, each in there.items()
+        if each.why_not
+    ]
+    if old := [name for name, each in there.items() if each.stale]:
+        lines.append(f"Sizes and rate of {', '.join(old)} are of an older training_plan.")
+    return lines

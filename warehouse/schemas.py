@@ -50,6 +50,10 @@ _COLUMNS = {
     "block_costs": "model:str layer:int attention:str ffn:str parameters:int weight_bytes:int "
     "kv_bytes_per_token:int activation_bytes:int prefill_seconds:float decode_seconds:float "
     "batch:int prefill_length:int decode_length:int dtype:str hardware:str engine:str",
+    "training_plans": "row_id:id model:str stage:str position:int tokens:int flops:float "
+    "weights_bytes:int gradients_bytes:int optimizer_bytes:int activation_bytes:int "
+    "logits_bytes:int teacher_bytes:int total_bytes:int zero_stage:int ranks:int hardware:str "
+    "hours:float published_hours:float refusal:str parents:parents?",
     "architectures": "model:str layer:int attention:str ffn:str fused_into:int",
     "benchmarks": "model:str stage:str benchmark:str reasoning:str problems:int samples:int "
     "accuracy:float ci_low:float ci_high:float domain:str? difficulty:int? correct:int?",

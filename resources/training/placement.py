@@ -195,7 +195,10 @@ def changes(placement: Placement) -> Iterator[tuple[str, Placement]]:
         for stage in range(placement.zero_stage + 1, 4)
     ]
     if not placement.offload:
-        single.append(("the optimizer offloaded to the host", replace(placement, offload=True)))
+        # DeepSpeed offloads what it shards: stage 0 has nothing of the kind.
+        sharded = "" if placement.zero_stage else "zero_stage 1 and "
+        other = replace(placement, offload=True, zero_stage=max(1, placement.zero_stage))
+        single.append((f"{sharded}the optimizer offloaded to the host", other))
     yield from single
     together = replace(placement, chunk=placement.chunk or 1024, checkpointing=True, zero_stage=3)
     names = "zero_stage 3, activation checkpointing and logits in chunks of 1024 tokens"

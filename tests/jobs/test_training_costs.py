@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from jobs.cli import main
-from jobs.training_costs import searched, show_training_costs, training_costs
+from jobs.plan import make_plan
+from jobs.training_costs import Known, known_of, show_training_costs, training_costs
 from resources.models.accounting import Shape, blocks_of, total_parameters
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 from resources.store.home import CHECKOUT, Home
+from resources.training.planning import Sizes, narrowed
 
 LLAMA_70B = Shape(8192, 64, 8, 128, 28672, 128256)
 
@@ -50,13 +52,13 @@ def test_hours_are_operations_over_what_devices_do(paper: Recipe) -> None:
 
 def test_a_searched_child_has_the_parameters_asked_for() -> None:
     parent = blocks_of(LLAMA_70B, [("full", "full")] * 80)
-    child = searched(LLAMA_70B, parent, 49_000_000_000)
+    child = narrowed(LLAMA_70B, parent, 49_000_000_000)
     # One channel of all layers is 80 x 3 x 8,192 weights: no width comes nearer than half of that.
     assert abs(total_parameters(LLAMA_70B, child) - 49e9) <= 80 * 3 * 8192 / 2
-    assert searched(LLAMA_70B, parent, None) == parent
+    assert narrowed(LLAMA_70B, parent, None) == parent
     for impossible in (80_000_000_000, 5_000_000_000):
         with pytest.raises(ValueError, match="cannot come from narrower FFNs of a parent with 70,"):
-            searched(LLAMA_70B, parent, impossible)
+            narrowed(LLAMA_70B, parent, impossible)
 
 
 def test_what_does_not_fit_is_refused_with_a_change(
@@ -92,3 +94,44 @@ def test_without_hardware_nothing_is_planned(
     assert show_training_costs(with_settings(paper, hardware=None), {"super/sft"}) == 0
     assert training_costs(with_settings(paper, parents={})) == []
     assert not capsys.readouterr().out
+
+
+def known(**values: object) -> Known:
+    """A tiny searched model, a million operations a second by the stage `sft`."""
+    shape = Shape(16, 4, 2, 4, 24, 64)
+    parent = blocks_of(shape, [("full", "full")] * 2)
+    blocks = blocks_of(shape, [("full", "full"), ("noop", "ratio_50")])
+    found = Known(Sizes(shape, blocks, parent), {"sft": 1e6, "rloo": 3e6}, "a processor", 2, False)
+    return dataclasses.replace(found, **values)  # type: ignore[arg-type]
+
+
+def test_a_plan_in_the_home_gives_real_sizes_and_seconds_here(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tiny = load("tiny", check_paths=False)
+    assert show_training_costs(tiny, {"super/sft"}) == 0 and not capsys.readouterr().out
+    [stage] = training_costs(tiny, {"super/sft"}, {"super": known()})
+    assert stage.memory.weights == 4 * 4608 and stage.hours is None
+    assert known().seconds(stage) == stage.flops / 1e6 / 2
+    new = dataclasses.replace(stage, key="super/another")
+    assert known().seconds(new) == stage.flops / 2e6 / 2  # the mean of what was measured
+    assert show_training_costs(tiny, {"super/sft"}, {"super": known()}) == 0
+    out = capsys.readouterr().out
+    assert "here" in out and "MB a rank" in out and "hours" not in out
+    assert "measured here: super 0.002 GFLOP/s on a processor" in out and "older" not in out
+
+
+def test_what_was_not_measured_or_is_old_is_said(
+    paper: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without = {"super": known(rates={}, why_not="no GPU is here", stale=True)}
+    assert show_training_costs(paper, {"super/sft"}, without) == 0
+    out = capsys.readouterr().out
+    assert "assumed 40% of 989 TFLOP/s" in out and "H100 hours" in out
+    assert "super: not measured here: no GPU is here." in out
+    assert "of super are of an older training_plan" in out
+    assert training_costs(paper, {"super/sft"}, without)[0].memory.weights < 1e6
+
+
+def test_a_home_without_plans_knows_nothing(home: Home) -> None:
+    assert known_of(make_plan(home, "tiny")) == {}
