@@ -195,7 +195,10 @@ def in_order(specs: Sequence[Spec]) -> list[Spec]:
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
-    """The plan as plain values, for the sensor."""
+    """The plan as plain values, for the sensors."""
+    from jobs.training_costs import known_of, training_costs
+
+    stages = training_costs(plan.recipe, {step.key for step in plan.todo}, known_of(plan))
     return {
         "id": plan.id,
         "seconds": plan.seconds,
@@ -205,6 +208,8 @@ def as_json(plan: Plan) -> dict[str, Any]:
             for asset in plan.assets
             if asset.state != "fresh"
         ],
+        # Why training stages cannot run as placed.
+        "refused": [stage.refusal for stage in stages if stage.refusal],
         # Where each step works: what a stopped one left lies there.
         "work": {step.found.memo_key: step.key for step in plan.todo if step.found.memo_key},
     }

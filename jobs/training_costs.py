@@ -104,8 +104,12 @@ def _stated(recipe: Recipe, name: str) -> Sizes | None:
 def refuse_what_does_not_fit(
     recipe: Recipe, keys: Collection[str], known: Mapping[str, Known] | None = None
 ) -> None:
-    """Raises DoesNotFitError for the first training stage that cannot run as placed."""
-    for stage in training_costs(recipe, keys, known):
+    """Raises DoesNotFitError for the first training stage that cannot run as placed.
+
+    Sizes of a stale plan refuse nothing: the run may be what replaces them.
+    """
+    fresh = {name: each for name, each in (known or {}).items() if not each.stale}
+    for stage in training_costs(recipe, keys, fresh):
         if stage.refusal:
             raise DoesNotFitError(stage.refusal)
 

@@ -54,6 +54,8 @@ def tick(
         return dg.SkipReason(
             f"the recipe now makes {', '.join(unknown)}: reload the code location to go on"
         )
+    if plan["refused"]:
+        return dg.SkipReason(plan["refused"][0])
     if plan["seconds"] > plan["approval_seconds"] and not (home.approvals / plan["id"]).exists():
         return dg.SkipReason(
             f"{len(stale)} assets would take about {clock(plan['seconds'])}, more than the "

@@ -10,11 +10,18 @@ import pytest
 
 from jobs.cli import main
 from jobs.plan import make_plan
-from jobs.training_costs import Known, known_of, show_training_costs, training_costs
+from jobs.training_costs import (
+    Known,
+    known_of,
+    refuse_what_does_not_fit,
+    show_training_costs,
+    training_costs,
+)
 from resources.models.accounting import Shape, blocks_of, total_parameters
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 from resources.store.home import CHECKOUT, Home
+from resources.training.placement import DoesNotFitError
 from resources.training.planning import Sizes, narrowed
 
 LLAMA_70B = Shape(8192, 64, 8, 128, 28672, 128256)
@@ -131,6 +138,15 @@ def test_what_was_not_measured_or_is_old_is_said(
     assert "super: not measured here: no GPU is here." in out
     assert "of super are of an older training_plan" in out
     assert training_costs(paper, {"super/sft"}, without)[0].memory.weights < 1e6
+
+
+def test_an_old_plan_refuses_nothing(paper: Recipe) -> None:
+    assert paper.execution.hardware is not None
+    small = paper.execution.hardware.model_copy(update={"memory_bytes": 1e3})
+    tight = with_settings(paper, hardware=small, parents={})
+    with pytest.raises(DoesNotFitError, match="super/sft needs"):
+        refuse_what_does_not_fit(tight, {"super/sft"}, {"super": known()})
+    refuse_what_does_not_fit(tight, {"super/sft"}, {"super": known(stale=True)})
 
 
 def test_a_home_without_plans_knows_nothing(home: Home) -> None:

@@ -107,6 +107,17 @@ def test_a_failed_plan_is_not_asked_for_again_and_again(harness: Harness) -> Non
     assert harness.tick() == "already requested"
 
 
+def test_what_does_not_fit_is_not_requested(harness: Harness) -> None:
+    why = "super/sft needs 111.8 GB a rank on 8 x H100"
+
+    def refused(home: Home, recipe: str) -> Mapping[str, Any]:
+        return {**harness.plan(home, recipe), "refused": [why]}
+
+    assert harness.plan(harness.home, "toy")["refused"] == []
+    found = tick(harness.instance, harness.home, "toy", refused)
+    assert isinstance(found, dg.SkipReason) and str(found.skip_message) == why
+
+
 def test_costly_plans_wait_for_approval(harness: Harness) -> None:
     harness.options["seconds"] = 36_000.0
     reason = harness.tick()
