@@ -9,7 +9,7 @@ from resources.recipe.model import Sft
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
-VERSION = "3"
+VERSION = "4"
 BLEND_KEYS = ("name", "domains", "reasoning", "off_share", "samples", "start_from")
 HELD_OUT = "problems/held_out"
 
