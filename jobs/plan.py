@@ -196,9 +196,8 @@ def in_order(specs: Sequence[Spec]) -> list[Spec]:
 
 def as_json(plan: Plan) -> dict[str, Any]:
     """The plan as plain values, for the sensors."""
-    from jobs.training_costs import known_of, training_costs
+    from jobs.training_costs import known_of, refused
 
-    stages = training_costs(plan.recipe, {step.key for step in plan.todo}, known_of(plan))
     return {
         "id": plan.id,
         "seconds": plan.seconds,
@@ -209,7 +208,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
             if asset.state != "fresh"
         ],
         # Why training stages cannot run as placed.
-        "refused": [stage.refusal for stage in stages if stage.refusal],
+        "refused": refused(plan.recipe, {step.key for step in plan.todo}, known_of(plan)),
         # Where each step works: what a stopped one left lies there.
         "work": {step.found.memo_key: step.key for step in plan.todo if step.found.memo_key},
     }

@@ -101,17 +101,23 @@ def _stated(recipe: Recipe, name: str) -> Sizes | None:
     return Sizes(shape, narrowed(shape, parent, stated.parameters), parent)
 
 
-def refuse_what_does_not_fit(
+def refused(
     recipe: Recipe, keys: Collection[str], known: Mapping[str, Known] | None = None
-) -> None:
-    """Raises DoesNotFitError for the first training stage that cannot run as placed.
+) -> list[str]:
+    """Why training stages cannot run as placed, in order.
 
     Sizes of a stale plan refuse nothing: the run may be what replaces them.
     """
     fresh = {name: each for name, each in (known or {}).items() if not each.stale}
-    for stage in training_costs(recipe, keys, fresh):
-        if stage.refusal:
-            raise DoesNotFitError(stage.refusal)
+    return [s.refusal for s in training_costs(recipe, keys, fresh) if s.refusal]
+
+
+def refuse_what_does_not_fit(
+    recipe: Recipe, keys: Collection[str], known: Mapping[str, Known] | None = None
+) -> None:
+    """Raises DoesNotFitError for the first training stage that cannot run as placed."""
+    for why in refused(recipe, keys, known):
+        raise DoesNotFitError(why)
 
 
 def show_training_costs(

@@ -38,6 +38,7 @@ def _works(recipe: Recipe, name: str) -> Iterator[Work]:
             section.batch_tokens,
             taught=section.teacher == "live",
             chunk=section.chunk,
+            chunks=True,
         )
     if model.continued_pretraining is not None:
         recovery = model.continued_pretraining

@@ -35,7 +35,8 @@ class Placement:
     """How a stage is spread: `ranks` data-parallel processes, `micro_tokens` a forward pass.
 
     `offload` keeps the optimizer's moments in host memory; `checkpointing` keeps the layers'
-    inputs alone and computes the rest again; `chunk` is how many tokens' logits are held at once.
+    inputs alone and computes the rest again; `chunk` is how many tokens' logits are held at once,
+    where the stage can do that at all (`chunks`).
     `sequence_parallel` ranks share one micro-batch's tokens.
     """
 
@@ -45,6 +46,7 @@ class Placement:
     offload: bool = False
     checkpointing: bool = False
     chunk: int | None = None
+    chunks: bool = True
     compute_bytes: int = 2
     sequence_parallel: int = 1
 
@@ -186,7 +188,7 @@ def changes(placement: Placement) -> Iterator[tuple[str, Placement]]:
     more ranks."""
     replace = dataclasses.replace
     single: list[tuple[str, Placement]] = []
-    if placement.chunk is None:
+    if placement.chunks and placement.chunk is None:
         single.append(("logits in chunks of 1024 tokens", replace(placement, chunk=1024)))
     if not placement.checkpointing:
         single.append(("activation checkpointing", replace(placement, checkpointing=True)))
@@ -200,8 +202,11 @@ def changes(placement: Placement) -> Iterator[tuple[str, Placement]]:
         other = replace(placement, offload=True, zero_stage=max(1, placement.zero_stage))
         single.append((f"{sharded}the optimizer offloaded to the host", other))
     yield from single
-    together = replace(placement, chunk=placement.chunk or 1024, checkpointing=True, zero_stage=3)
-    names = "zero_stage 3, activation checkpointing and logits in chunks of 1024 tokens"
+    chunk = placement.chunk or (1024 if placement.chunks else None)
+    together = replace(placement, chunk=chunk, checkpointing=True, zero_stage=3)
+    names = "zero_stage 3 and activation checkpointing"
+    if placement.chunks:
+        names = f"zero_stage 3, activation checkpointing and logits in chunks of {chunk} tokens"
     if together != placement:
         yield names, together
         yield f"{names}, the optimizer offloaded", replace(together, offload=True)

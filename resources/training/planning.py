@@ -24,7 +24,8 @@ class Work:
     """What one stage trains on: `tokens` in all, sequences of `length`, a step of `batch_tokens`.
 
     `taught`: a live teacher runs beside it. `chunk` tokens' logits are held at once (None: all of a
-    micro-batch). Each token passes the model `forward` further times without training.
+    micro-batch); only where `chunks` does the stage have that setting. Each token passes the model
+    `forward` further times without training.
     """
 
     stage: str
@@ -33,6 +34,7 @@ class Work:
     batch_tokens: int
     taught: bool = False
     chunk: int | None = None
+    chunks: bool = False
     forward: float = 0.0
 
 
@@ -109,6 +111,7 @@ def _stage(key: str, work: Work, sizes: Sizes, settings: Settings) -> Stage:
         offload=settings.offload_optimizer,
         checkpointing=settings.activation_checkpointing,
         chunk=work.chunk,
+        chunks=work.chunks,
         compute_bytes=2 if settings.device == "cuda" else 4,
         sequence_parallel=settings.sequence_parallel,
     )
