@@ -31,9 +31,9 @@ from resources.models.config import HeterogeneousLlamaConfig
 from resources.models.modeling import HeterogeneousLlamaForCausalLM
 from resources.training.data import Batches, Examples, plan_steps, singles
 from resources.training.fit import language_model_loss
-from resources.training.loop import Trainer
 from resources.training.measuring import Batch
 from resources.training.optimizer import OptimizerConfig
+from resources.training.trainer import Trainer
 
 SHAPES: Mapping[str, Mapping[str, Any]] = {
     "2M": {

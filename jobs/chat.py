@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from jobs.cli import CommandError
+from jobs.errors import CommandError
 from resources.store import home as homes
 
 GREETING = "Ctrl-D ends the conversation, an empty line starts a new one."

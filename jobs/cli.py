@@ -14,19 +14,13 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from jobs.errors import UsageError, one_line, ours
+
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 RECIPE_HELP = (
     "a recipe's name or folder (default: $HEIRLOOM_RECIPE, else tiny for `run` and the home's "
     "last run for the other commands)"
 )
-
-
-class CommandError(RuntimeError):
-    """A command cannot go on; the message is one line that says what to do."""
-
-
-class UsageError(CommandError):
-    """What was typed cannot be meant; the message gives an example of what can."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -173,19 +167,9 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
     return words[:end], words[end + 1 :]
 
 
-def one_line(error: BaseException) -> str:
-    """The error's message on one line; errors of foreign libraries are named by their type."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if _ours(error) else f"{type(error).__name__}: {text}"
-
-
-def _ours(error: BaseException) -> bool:
-    return type(error).__module__.split(".")[0] in {"assets", "jobs", "resources", "warehouse"}
-
-
 def _written_down(error: BaseException, arguments: argparse.Namespace) -> str:
     """Keep the traceback of an unforeseen error beside the home's logs; say where."""
-    if _ours(error):
+    if ours(type(error).__module__):
         return ""
     from resources.store import home
 

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jobs.cli import CommandError
+from jobs.errors import CommandError
 from jobs.keys import resolve_key
 from resources.recipe.loading import load
 from resources.store import home as homes

@@ -19,9 +19,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from jobs.cli import CommandError
 from jobs.costs import show_costs
 from jobs.display import Display, Line, clock, open_display
+from jobs.errors import CommandError
 from jobs.plan import Plan, Step, make_plan
 from jobs.selection import select
 from jobs.training_costs import known_of, refuse_what_does_not_fit, show_training_costs

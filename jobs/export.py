@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.cli import CommandError
+from jobs.errors import CommandError
 from resources.store import home as homes
 
 if TYPE_CHECKING:

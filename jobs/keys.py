@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 
 from assets.catalog import all_specs
-from jobs.cli import CommandError
+from jobs.errors import CommandError
 from resources.recipe.schema import Recipe
 from resources.store.home import Home
 from warehouse.store import Artifact, Store

@@ -1,24 +1,18 @@
 """What a run would do now: every asset's state, and the plan of those to be made.
 
-Asks the planner with specs read afresh. `python -m jobs.plan` prints the plan as JSON, so that a
-long-lived process (the sensor) can ask a fresh one. Knows neither torch nor Dagster.
+Asks the planner with specs read afresh. Knows neither torch nor Dagster.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from assets.catalog import all_specs
-from jobs.cli import one_line
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 from resources.store import home as homes
@@ -192,43 +186,3 @@ def in_order(specs: Sequence[Spec]) -> list[Spec]:
         placed.update((spec.key, spec) for spec in ready[:1])
         waiting.remove(ready[0])
     return list(placed.values())
-
-
-def as_json(plan: Plan) -> dict[str, Any]:
-    """The plan as plain values, for the sensors."""
-    from jobs.training_costs import known_of, refused
-
-    return {
-        "id": plan.id,
-        "seconds": plan.seconds,
-        "approval_seconds": plan.recipe.execution.approval_seconds,
-        "assets": [
-            {"key": asset.key, "state": asset.state, "why": asset.why}
-            for asset in plan.assets
-            if asset.state != "fresh"
-        ],
-        # Why training stages cannot run as placed.
-        "refused": refused(plan.recipe, {step.key for step in plan.todo}, known_of(plan)),
-        # Where each step works: what a stopped one left lies there.
-        "work": {step.found.memo_key: step.key for step in plan.todo if step.found.memo_key},
-    }
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the plan of a home and a recipe as JSON; an error is one line on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m jobs.plan", description=main.__doc__)
-    parser.add_argument("--home", required=True)
-    parser.add_argument("--recipe", required=True)
-    arguments = parser.parse_args(argv)
-    os.environ["HEIRLOOM_HOME"] = arguments.home
-    try:
-        plan = make_plan(homes.Home(Path(arguments.home)), arguments.recipe)
-    except Exception as error:
-        print(one_line(error), file=sys.stderr)
-        return 1
-    print(json.dumps(as_json(plan)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from jobs.cli import CommandError
+from jobs.errors import CommandError
 
 FFN_VARIANTS = ("full", *(f"ratio_{n}" for n in (87, 75, 50, 25, 20, 10)), "linear", "noop")
 

@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from jobs.cli import CommandError
+from jobs.errors import CommandError
 from resources.store import home as homes
 
 

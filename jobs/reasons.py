@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jobs.errors import ours
+
 if TYPE_CHECKING:
     import dagster as dg
 
@@ -37,4 +39,4 @@ def _plain(message: str) -> str:
 
 def _ours(message: str) -> bool:
     name, separator, _ = message.partition(": ")
-    return bool(separator) and name.split(".")[0] in {"assets", "jobs", "resources", "warehouse"}
+    return bool(separator) and ours(name)

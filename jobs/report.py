@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 
-from jobs.cli import CommandError
+from jobs.errors import CommandError
 from resources.store import home as homes
 
 KEY = "evaluation/report"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from jobs.cli import CommandError
+from jobs.errors import CommandError
 from resources.store import home as homes
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import warnings
 
-from jobs.cli import UsageError
+from jobs.errors import UsageError
 from jobs.plan import Plan
 
 EXAMPLES = "'key:\"problems/*\"', 'group:problems' or '+super/sft'"

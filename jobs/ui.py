@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from contextlib import suppress
 
-from jobs.cli import CommandError
+from jobs.errors import CommandError
 from resources.store import home as homes
 
 HOST = "127.0.0.1"

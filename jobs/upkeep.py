@@ -6,7 +6,7 @@ import argparse
 import re
 from datetime import UTC, datetime
 
-from jobs.cli import CommandError
+from jobs.errors import CommandError
 from resources.store import home as homes
 
 

@@ -17,7 +17,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from jobs.cli import one_line
+from jobs.errors import one_line
 from resources.store.building import Code, code_of, load, materialise
 from resources.store.spec import Spec
 from warehouse.errors import WarehouseError

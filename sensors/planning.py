@@ -30,8 +30,8 @@ class PlanError(RuntimeError):
 
 
 def fresh_plan(home: Home, recipe: str) -> Plan:
-    """The plan as `jobs.plan` prints it, from a process that starts now. Raises PlanError."""
-    command = [sys.executable, "-m", "jobs.plan", "--home", str(home.path), "--recipe", recipe]
+    """The plan as `jobs.plan_json` prints it, from a process that starts now. Raises PlanError."""
+    command = [sys.executable, "-m", "jobs.plan_json", "--home", str(home.path), "--recipe", recipe]
     try:
         answer = subprocess.run(
             command, cwd=CHECKOUT, capture_output=True, text=True, timeout=PLANNING_SECONDS

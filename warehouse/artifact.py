@@ -1,4 +1,4 @@
-"""What a build returns and what a reader gets: outputs, check results, verified artifacts.
+"""What a build returns and what a reader gets: outputs and verified artifacts.
 
 Knows how a version is read, not how it came to be.
 """
@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from warehouse.checks import CheckResult
+from warehouse.errors import WarehouseError
 from warehouse.manifest import label
 
 if TYPE_CHECKING:
@@ -37,17 +39,6 @@ class Output:
     metrics: dict[str, float] = field(default_factory=dict)
     observations: dict[str, Any] = field(default_factory=dict)
     images: dict[str, bytes] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """The outcome of one check; a failed blocking check prevents publication."""
-
-    name: str
-    passed: bool
-    description: str = ""
-    metadata: dict[str, Any] = field(default_factory=dict)
-    blocking: bool = True
 
 
 class Artifact:
@@ -103,8 +94,6 @@ class Artifact:
         return [CheckResult(**check) for check in self.manifest["checks"]]
 
     def _entry(self, name: str) -> dict[str, Any]:
-        from warehouse.errors import WarehouseError
-
         tables = self.manifest["tables"]
         if name not in tables:
             there = ", ".join(tables) or "none"
@@ -129,8 +118,6 @@ class Artifact:
 
     def image(self, name: str) -> bytes:
         """One of the PNGs recorded beside the artifact."""
-        from warehouse.errors import WarehouseError
-
         images = self.manifest["images"]
         if name not in images:
             raise WarehouseError(f"{self.key} has no image {name!r}; it has {', '.join(images)}")

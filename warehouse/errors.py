@@ -6,24 +6,12 @@ Turns operating-system errors into such lines; knows nothing of what was being s
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from warehouse.artifact import CheckResult
 
 
 class WarehouseError(RuntimeError):
     """Something is wrong in the warehouse; says what, where, and what would be right."""
-
-
-class CheckFailed(WarehouseError):
-    """A blocking check failed before publication; `results` holds every check's result."""
-
-    def __init__(self, message: str, results: Sequence[CheckResult]) -> None:
-        super().__init__(message)
-        self.results = list(results)
 
 
 _ADVICE = {

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from warehouse import locks
-from warehouse.artifact import Artifact, CheckResult, Output
-from warehouse.errors import CheckFailed, WarehouseError, explain, explained
+from warehouse.artifact import Artifact, Output
+from warehouse.checks import CheckFailed, CheckResult
+from warehouse.errors import WarehouseError, explain, explained
 from warehouse.manifest import (
     FORMAT,
     check_key,

@@ -9,7 +9,8 @@ from warehouse.store import Artifact, CheckResult
 
 def weights_complete(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
     """Every layer that the configuration names has its weights, and none is left over."""
-    from resources.models.loading import CheckpointError, check_weights, read_config
+    from resources.models.errors import CheckpointError
+    from resources.models.loading import check_weights, read_config
     from resources.models.weights import Weights
 
     folder = artifact.path()

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.rl.rollouts import Rollout, rollout_table
-from resources.training.loop import Trainer, metrics_table
+from resources.training.measuring import metrics_table
 from resources.training.plots import curve
+from resources.training.trainer import Trainer
 from warehouse.store import Output
 
 if TYPE_CHECKING:

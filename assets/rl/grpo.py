@@ -26,8 +26,9 @@ from assets.rl.slots import plan_slots
 from resources.engines.protocol import Sampling
 from resources.engines.transformers import TransformersEngine
 from resources.models import loading
-from resources.training.loop import Loss, OptimizerConfig, Trainer
-from resources.training.objectives import IGNORE, policy
+from resources.training.objectives import IGNORE, Loss, policy
+from resources.training.optimizer import OptimizerConfig
+from resources.training.trainer import Trainer
 from warehouse.store import Artifact, Output
 
 # A bf16 engine differs from its trainer by about 0.015 nats a token; 0.2 meant weights that were

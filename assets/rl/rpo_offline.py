@@ -18,8 +18,10 @@ from assets.rl.slots import passes
 from resources.models import loading
 from resources.models.template import encode_prompts
 from resources.tasks.drawing import prompt_rows
-from resources.training.loop import OptimizerConfig, Trainer, train
+from resources.training.loop import train
+from resources.training.optimizer import OptimizerConfig
 from resources.training.plots import curve
+from resources.training.trainer import Trainer
 from resources.verifiers.attempts import messages
 from warehouse.store import Artifact, Output
 

@@ -24,7 +24,8 @@ from assets.rl.slots import Slot, plan_slots
 from resources.engines.protocol import Sampling
 from resources.engines.transformers import TransformersEngine
 from resources.models import loading
-from resources.training.loop import OptimizerConfig, Trainer
+from resources.training.optimizer import OptimizerConfig
+from resources.training.trainer import Trainer
 from warehouse.store import Artifact, Output
 
 

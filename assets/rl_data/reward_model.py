@@ -21,8 +21,11 @@ from resources.engines.protocol import Sampling
 from resources.models import loading, reward
 from resources.models.template import encode_prompts, encode_texts
 from resources.training.data import plan_steps
-from resources.training.loop import Loss, OptimizerConfig, Trainer, train
+from resources.training.loop import train
+from resources.training.objectives import Loss
+from resources.training.optimizer import OptimizerConfig
 from resources.training.plots import curve
+from resources.training.trainer import Trainer
 from resources.verifiers import attempts
 from warehouse.store import Artifact, Output
 

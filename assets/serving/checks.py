@@ -15,7 +15,7 @@ def layout_sound(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckRes
     from transformers import AutoTokenizer
 
     from assets.serving.export import conversations, prompts
-    from resources.models.loading import CheckpointError
+    from resources.models.errors import CheckpointError
     from resources.models.nemotron_nas import check_layout
 
     folder = artifact.path()

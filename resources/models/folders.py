@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resources.models.loading import TOKENIZER_FILES, CheckpointError
+from resources.models.errors import CheckpointError
+from resources.models.loading import TOKENIZER_FILES
 from resources.models.template import CHAT_TEMPLATE
 from warehouse.filesystem import sync
 

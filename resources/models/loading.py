@@ -13,6 +13,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resources.models.errors import CheckpointError
 from resources.models.template import CHAT_TEMPLATE
 from warehouse.filesystem import sync
 
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be used; the message says which, why, and what would be right."""
 
 
 def locate(name: str | Path) -> Path:

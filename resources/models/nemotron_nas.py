@@ -13,6 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resources.models.errors import CheckpointError, ExportError
 from resources.models.folders import (
     NOTE,
     STORED,
@@ -23,22 +24,17 @@ from resources.models.folders import (
     write_weights,
     written_aside,
 )
-from resources.models.loading import CheckpointError, load
+from resources.models.loading import load
 from resources.models.nemotron_nas_layout import (
     ARCHITECTURE,
     FAMILY,
-    convert,
     entries,
-    multiplier,
     tensors,
-    width,
 )
 
 if TYPE_CHECKING:
     from resources.models.config import HeterogeneousLlamaConfig
     from resources.models.modeling import HeterogeneousLlamaForCausalLM
-
-__all__ = ["ExportError", "check_layout", "convert", "export", "multiplier", "read", "width"]
 
 CLASS_FILE = "configuration_decilm.py"
 CLASS_SOURCE = Path(__file__).with_name("nemotron_nas_config.py")
@@ -51,10 +47,6 @@ _COPIED = (
     *("initializer_range", "rms_norm_eps", "use_cache", "attention_bias", "mlp_bias"),
     *("tie_word_embeddings", "bos_token_id", "eos_token_id", "pad_token_id"),
 )
-
-
-class ExportError(ValueError):
-    """A model cannot be written in a format; the message gives every reason."""
 
 
 def refusals(config: HeterogeneousLlamaConfig, dtype: str) -> list[str]:

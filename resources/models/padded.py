@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
+from resources.models.errors import ExportError
 from resources.models.folders import (
     NOTE,
     STORED,
@@ -24,7 +25,7 @@ from resources.models.folders import (
     write_weights,
     written_aside,
 )
-from resources.models.nemotron_nas import ExportError, with_known_heads
+from resources.models.nemotron_nas import with_known_heads
 from resources.models.nemotron_nas_layout import entries, tensors
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from resources.models import loading
+from resources.models.errors import CheckpointError
 from resources.models.modeling import HeterogeneousLlamaForCausalLM
 
 HEAD_FILE = "reward_head.safetensors"
@@ -75,7 +76,7 @@ def load(path: Path, *, device: str = "cpu", dtype: str = "float32") -> RewardMo
     """Read a folder written by `save`; raises CheckpointError when it has no reward head."""
     file = Path(path) / HEAD_FILE
     if not file.is_file():
-        raise loading.CheckpointError(
+        raise CheckpointError(
             f"{path}: no {HEAD_FILE}, so this is no reward model; "
             "give a checkpoint written by the reward model stage"
         )

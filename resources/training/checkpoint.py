@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from resources.models.errors import CheckpointError
 from warehouse.filesystem import sync
 
 KEPT = 2
@@ -26,8 +27,8 @@ STATE = "state.json"
 Named = Iterable[tuple[str, Tensor]]
 
 
-class CheckpointError(RuntimeError):
-    """A checkpoint cannot be used; the message says which file and why."""
+class ResumeError(CheckpointError):
+    """A run cannot go on from its checkpoint; the message says which file and why."""
 
 
 def unique_tensors(model: torch.nn.Module) -> dict[str, Tensor]:
@@ -140,7 +141,7 @@ def step_of(folder: Path) -> int:
 class Saved:
     """A checkpoint that is read tensor by tensor; opening it compares its files with its list.
 
-    Raises CheckpointError when it is damaged or of another format.
+    Raises ResumeError when it is damaged or of another format.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -162,7 +163,7 @@ class Saved:
                 shard = safe_open(folder / name, framework="pt")
                 self._names[name.rsplit("-", 1)[0]].update(dict.fromkeys(shard.keys(), shard))
         except Exception as error:
-            raise CheckpointError(
+            raise ResumeError(
                 f"checkpoint {folder} cannot be read ({error}); remove the folder to go on from "
                 "the one before it, or from the start"
             ) from error
@@ -178,18 +179,18 @@ class Saved:
 
 
 def restore_model(model: torch.nn.Module, saved: Saved) -> None:
-    """Copy saved weights into the model in place. Raises CheckpointError when they do not fit."""
+    """Copy saved weights into the model in place. Raises ResumeError when they do not fit."""
     targets = unique_tensors(model)
     if sorted(targets) != saved.names("model"):
         different = sorted(targets.keys() ^ set(saved.names("model")))[:5]
-        raise CheckpointError(
+        raise ResumeError(
             f"checkpoint {saved.folder} is of another model: it differs in {different}"
         )
     with torch.no_grad():
         for name, target in targets.items():
             value = saved.tensor("model", name)
             if target.shape != value.shape:
-                raise CheckpointError(
+                raise ResumeError(
                     f"checkpoint {saved.folder}: {name} has shape {tuple(value.shape)}, "
                     f"the model has {tuple(target.shape)}"
                 )

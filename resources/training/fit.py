@@ -18,18 +18,19 @@ from resources.training import launch, trackers
 from resources.training.bins import pack
 from resources.training.data import Batches, Examples, plan_steps, singles
 from resources.training.guard import GuardConfig
-from resources.training.loop import (
-    SAVE_EVERY_SECONDS,
+from resources.training.loop import SAVE_EVERY_SECONDS, train
+from resources.training.measuring import (
     Batch,
     Objective,
-    Trainer,
-    train,
+    events_table,
+    measured_steps,
+    metrics_table,
 )
-from resources.training.measuring import events_table, measured_steps, metrics_table
 from resources.training.objectives import Loss, cross_entropy
 from resources.training.optimizer import OptimizerConfig
 from resources.training.plots import curve
 from resources.training.telemetry import Telemetry, operations_of
+from resources.training.trainer import Trainer
 
 if TYPE_CHECKING:
     import pyarrow as pa

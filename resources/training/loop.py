@@ -11,28 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from resources.training import runtime
-from resources.training.guard import Diverged, GuardConfig
-from resources.training.measuring import Batch, Objective, evaluate, metrics_table
-from resources.training.objectives import Loss
-from resources.training.optimizer import OptimizerConfig
+from resources.training.guard import GuardConfig
+from resources.training.measuring import Batch, Objective, metrics_table
 from resources.training.trainer import NonFiniteError, Trainer
 from resources.training.watch import Watch
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-__all__ = [
-    "Batch",
-    "Diverged",
-    "Loss",
-    "NonFiniteError",
-    "Objective",
-    "OptimizerConfig",
-    "Trainer",
-    "evaluate",
-    "metrics_table",
-    "train",
-]
 
 SAVE_EVERY_SECONDS = 20.0
 

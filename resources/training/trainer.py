@@ -85,7 +85,7 @@ class Trainer:
         saved = checkpoint.Saved(found[-1]) if found else None
         if saved is not None:
             if saved.state["total_steps"] != self.total_steps:
-                raise checkpoint.CheckpointError(
+                raise checkpoint.ResumeError(
                     f"checkpoint {saved.folder} is of a run of {saved.state['total_steps']} steps, "
                     f"this one has {self.total_steps}: give it its own workdir"
                 )

@@ -12,7 +12,7 @@ from resources.training import checkpoint, interventions, runtime
 from resources.training.guard import Diverged, Guard, GuardConfig
 
 if TYPE_CHECKING:
-    from resources.training.loop import Trainer
+    from resources.training.trainer import Trainer
 
 
 class Watch:

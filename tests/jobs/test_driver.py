@@ -16,8 +16,8 @@ import dagster as dg
 import pytest
 
 from definitions import build_defs
-from jobs.cli import CommandError
 from jobs.driver import Changed, alone, drive
+from jobs.errors import CommandError
 from jobs.plan import Plan
 from jobs.runs import fail_orphans
 from resources.store.home import CHECKOUT, Home

@@ -17,8 +17,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from jobs.cli import CommandError
 from jobs.driver import drive
+from jobs.errors import CommandError
 from jobs.plan import Plan
 from jobs.worker import Task, build
 from jobs.workers import device

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from assets.catalog import STAGES
-from jobs.cli import CommandError
+from jobs.errors import CommandError
 from jobs.ui import HOST, _claim
 from resources.store.home import CHECKOUT, Home
 

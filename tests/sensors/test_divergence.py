@@ -75,7 +75,7 @@ def test_it_is_off_until_switched_on(home: Home, tmp_path: Path) -> None:
 
 
 def test_the_plan_names_work_folders(home: Home, tmp_path: Path) -> None:
-    from jobs.plan import as_json
+    from jobs.plan_json import as_json
 
     plan = toy.plan(home, tmp_path)
     work = as_json(plan)["work"]

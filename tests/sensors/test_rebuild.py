@@ -12,7 +12,7 @@ import pytest
 
 from definitions import build_defs
 from jobs.driver import alone
-from jobs.plan import as_json
+from jobs.plan_json import as_json
 from resources.store.home import Home
 from resources.store.processes import TAG
 from sensors.planning import PlanError, fresh_plan

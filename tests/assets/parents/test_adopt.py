@@ -11,7 +11,8 @@ import pytest
 
 from assets.parents.adopt import adopt, adopt_tokenizer
 from assets.parents.checks import weights_complete
-from resources.models.loading import CheckpointError, load
+from resources.models.errors import CheckpointError
+from resources.models.loading import load
 from warehouse.store import Artifact, Store
 
 

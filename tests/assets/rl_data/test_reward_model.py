@@ -14,6 +14,7 @@ from assets.rl_data.ranked_pairs import break_toggle, ranked_pairs
 from assets.rl_data.reward_model import bradley_terry, train_reward_model
 from resources.engines.protocol import Completion
 from resources.models import loading, reward
+from resources.models.errors import CheckpointError
 from resources.verifiers.attempts import Attempt, Prompt
 from resources.verifiers.reasoning import follows_toggle
 from resources.verifiers.verdict import Value, Verdict
@@ -72,7 +73,7 @@ def test_scores_do_not_depend_on_padding_or_batch(tiny_llama: Path, tmp_path: Pa
     assert together == pytest.approx(alone, abs=1e-3)
     reward.save(model, tmp_path / "saved", tiny_llama)
     assert reward.score(reward.load(tmp_path / "saved"), sequences) == pytest.approx(together)
-    with pytest.raises(loading.CheckpointError, match="no reward model"):
+    with pytest.raises(CheckpointError, match="no reward model"):
         reward.load(tiny_llama)
 
 

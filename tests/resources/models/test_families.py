@@ -11,8 +11,9 @@ import torch
 
 from resources.models import accounting
 from resources.models.config import HeterogeneousLlamaConfig
+from resources.models.errors import CheckpointError
 from resources.models.families import FAMILIES, convert
-from resources.models.loading import CheckpointError, load, read_config
+from resources.models.loading import load, read_config
 from tests.resources.models import folders
 
 IDS = torch.randint(2, 50, (3, 20), generator=torch.Generator().manual_seed(0))

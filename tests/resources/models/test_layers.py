@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from resources.models.config import HeterogeneousLlamaConfig
+from resources.models.errors import CheckpointError
 from resources.models.layers import LayerReader, LayerSource, Resident
-from resources.models.loading import CheckpointError, load
+from resources.models.loading import load
 from resources.models.modeling import HeterogeneousLlamaForCausalLM
 from tests.resources.models import folders
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from resources.models.config import HeterogeneousLlamaConfig
-from resources.models.loading import CheckpointError, load, load_tokenizer, locate, save
+from resources.models.errors import CheckpointError
+from resources.models.loading import load, load_tokenizer, locate, save
 from resources.models.modeling import HeterogeneousLlamaForCausalLM
 
 IDS = torch.arange(4, 24)[None]

@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from resources.models import nemotron_nas, padded
+from resources.models.errors import CheckpointError, ExportError
 from resources.models.folders import check_weights, write_weights
 from resources.models.heads import widen_heads
-from resources.models.loading import CheckpointError, load_tokenizer
-from resources.models.nemotron_nas import ExportError, check_layout, export, read
+from resources.models.loading import load_tokenizer
+from resources.models.nemotron_nas import check_layout, export, read
 from resources.models.nemotron_nas_config import DeciLMConfig
 from resources.models.nemotron_nas_layout import convert, entries, multiplier, tensors, width
 from resources.models.template import encode_prompt, prompt_messages

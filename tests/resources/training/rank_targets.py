@@ -17,9 +17,9 @@ from resources.models.modeling import HeterogeneousLlamaForCausalLM
 from resources.training import objectives, runtime
 from resources.training.distilling import in_chunks
 from resources.training.fit import head_of
-from resources.training.loop import Trainer
 from resources.training.optimizer import OptimizerConfig
 from resources.training.packing import collate_packed, with_total
+from resources.training.trainer import Trainer
 from warehouse.artifact import Artifact, Output
 
 VOCABULARY = 37  # odd, so that no rank's share comes out even

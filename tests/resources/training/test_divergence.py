@@ -11,10 +11,11 @@ import torch
 
 from resources.training import interventions
 from resources.training.guard import Diverged, Guard, GuardConfig
-from resources.training.loop import Trainer, train
+from resources.training.loop import train
 from resources.training.measuring import events_table
 from resources.training.objectives import Loss
 from resources.training.optimizer import OptimizerConfig
+from resources.training.trainer import Trainer
 
 STEPS = 60
 GUARD = GuardConfig(gradient_norm=50.0, loss=3.0, window=8, patience=2, settle=4)

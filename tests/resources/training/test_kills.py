@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from resources.training import checkpoint
-from resources.training.loop import Trainer, train
+from resources.training.loop import train
+from resources.training.trainer import Trainer
 from tests.resources.training.rank_targets import CONFIG, batch_of, llama, objective
 
 STEPS, KILLS = 20, 10

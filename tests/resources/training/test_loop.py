@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from resources.training import checkpoint, objectives
-from resources.training.loop import NonFiniteError, Trainer, train
+from resources.training.loop import train
 from resources.training.optimizer import OptimizerConfig
+from resources.training.trainer import NonFiniteError, Trainer
 
 CONFIG = OptimizerConfig(
     learning_rate=1e-2,
@@ -197,12 +198,12 @@ def test_checkpoint_errors_name_the_folder(tmp_path: Path) -> None:
     trainer.update(batch_of(0), objective)
     trainer.save({"note": 1})
     assert trainer_in(tmp_path, model()).state == {"note": 1}
-    with pytest.raises(checkpoint.CheckpointError, match="a run of 10 steps"):
+    with pytest.raises(checkpoint.ResumeError, match="a run of 10 steps"):
         trainer_in(tmp_path, model(), steps=11)
-    with pytest.raises(checkpoint.CheckpointError, match="of another model"):
+    with pytest.raises(checkpoint.ResumeError, match="of another model"):
         trainer_in(tmp_path, nn.Linear(2, 2))
     (tmp_path / "checkpoints" / "step_00000001" / "model-00000.safetensors").write_bytes(b"x")
-    with pytest.raises(checkpoint.CheckpointError, match="step_00000001 cannot be read"):
+    with pytest.raises(checkpoint.ResumeError, match="step_00000001 cannot be read"):
         trainer_in(tmp_path, model())
 
 
@@ -244,13 +245,13 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
     file = folder / "model-00000.safetensors"
     whole = file.read_bytes()
     file.write_bytes(whole[:-4])
-    with pytest.raises(checkpoint.CheckpointError, match=rf"has {len(whole) - 4} bytes"):
+    with pytest.raises(checkpoint.ResumeError, match=rf"has {len(whole) - 4} bytes"):
         checkpoint.Saved(folder)
     file.unlink()
-    with pytest.raises(checkpoint.CheckpointError, match=r"No such file.*model-00000"):
+    with pytest.raises(checkpoint.ResumeError, match=r"No such file.*model-00000"):
         checkpoint.Saved(folder)
     (folder / "state.json").write_text('{"step": 1}')
-    with pytest.raises(checkpoint.CheckpointError, match="another version wrote it"):
+    with pytest.raises(checkpoint.ResumeError, match="another version wrote it"):
         checkpoint.Saved(folder)
 
 

@@ -15,8 +15,8 @@ import torch
 
 from resources.training import launch
 from resources.training.launch import RankError
-from resources.training.loop import Trainer
 from resources.training.sequence_parallel import Team
+from resources.training.trainer import Trainer
 from tests.resources.training.rank_targets import (
     CONFIG,
     STEPS,

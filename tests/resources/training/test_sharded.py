@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 
 from resources.training import checkpoint, launch, sharded
-from resources.training.loop import Trainer
+from resources.training.trainer import Trainer
 from tests.resources.training.rank_targets import (
     CONFIG,
     STEPS,

@@ -1,0 +1,57 @@
+"""The plan of a home and a recipe as JSON, for processes that live longer than the code they read.
+
+`python -m jobs.plan_json` makes the plan afresh and prints it; the sensor asks it so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import one_line
+from jobs.plan import Plan, make_plan
+from jobs.training_costs import known_of, refused
+from resources.store.home import Home
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """The plan as plain values, for the sensors."""
+    return {
+        "id": plan.id,
+        "seconds": plan.seconds,
+        "approval_seconds": plan.recipe.execution.approval_seconds,
+        "assets": [
+            {"key": asset.key, "state": asset.state, "why": asset.why}
+            for asset in plan.assets
+            if asset.state != "fresh"
+        ],
+        # Why training stages cannot run as placed.
+        "refused": refused(plan.recipe, {step.key for step in plan.todo}, known_of(plan)),
+        # Where each step works: what a stopped one left lies there.
+        "work": {step.found.memo_key: step.key for step in plan.todo if step.found.memo_key},
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the plan of a home and a recipe as JSON; an error is one line on stderr."""
+    parser = argparse.ArgumentParser(prog="python -m jobs.plan_json", description=main.__doc__)
+    parser.add_argument("--home", required=True)
+    parser.add_argument("--recipe", required=True)
+    arguments = parser.parse_args(argv)
+    os.environ["HEIRLOOM_HOME"] = arguments.home
+    try:
+        plan = make_plan(Home(Path(arguments.home)), arguments.recipe)
+    except Exception as error:
+        print(one_line(error), file=sys.stderr)
+        return 1
+    print(json.dumps(as_json(plan)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
