@@ -1,4 +1,7 @@
-"""`heirloom chat`: talk to a checkpoint with its own chat template and thinking toggle."""
+"""`heirloom chat`: talk to a checkpoint with its own chat template and thinking toggle.
+
+Knows terminals; what of a conversation a model is shown is decided in `resources.engines.chat`.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,10 @@ GREETING = "Ctrl-D ends the conversation, an empty line starts a new one."
 def main(arguments: argparse.Namespace) -> int:
     """Read a message a line from standard input and answer each until end of file."""
     from jobs.keys import open_artifact
+    from resources.engines.chat import stream_answer
     from resources.engines.opening import open_engine
-    from resources.engines.protocol import Request, Sampling
-    from resources.models.template import SYSTEM
+    from resources.engines.protocol import Sampling
+    from resources.engines.transformers import TransformersEngine
     from resources.recipe.loading import load
 
     home = homes.find(arguments.home).prepare()
@@ -28,26 +32,33 @@ def main(arguments: argparse.Namespace) -> int:
         )
     execution = {"home": str(home.path), **recipe.execution.model_dump(mode="json")}
     engine = open_engine(artifact.path(), artifact.data_version, execution)
+    if not isinstance(engine, TransformersEngine):
+        raise CommandError(
+            f"heirloom chat answers token by token, which engine {execution['engine']!r} cannot: "
+            "set execution.engine to transformers"
+        )
     benchmarks = recipe.family.benchmarks
     mode = benchmarks.on if arguments.thinking == "on" else benchmarks.off
     sampling = Sampling(mode.temperature, mode.top_p, benchmarks.max_new_tokens)
-    system = ("system", SYSTEM[arguments.thinking])
     interactive = sys.stdin.isatty()
     if interactive:
         print(
             f"{artifact.key}@{artifact.data_version[:12]}, "
             f"thinking {arguments.thinking}. {GREETING}"
         )
-    messages = [system]
+    history: list[dict[str, str]] = []
     while True:
         try:
             line = input("> " if interactive else "").strip()
         except EOFError:
             return 0
         if not line:
-            messages = [system]
+            history = []
             continue
-        messages.append(("user", line))
-        [completion] = engine.generate([Request(tuple(messages))], sampling)
-        print(completion.text, flush=True)
-        messages.append(("assistant", completion.text))
+        history.append({"role": "user", "content": line})
+        answer = ""
+        for piece in stream_answer(engine, history, arguments.thinking, sampling):
+            print(piece, end="", flush=True)
+            answer += piece
+        print(flush=True)
+        history.append({"role": "assistant", "content": answer})
