@@ -70,6 +70,12 @@ def parser() -> argparse.ArgumentParser:
     diff.add_argument("left", metavar="KEY@A", help="without a version: the current one")
     diff.add_argument("right", metavar="KEY@B")
 
+    pin = command("pin", "upkeep", "keep a version from gc, with what it was made from")
+    pin.add_argument("key", metavar="KEY", help="KEY[@VERSION]")
+    why = pin.add_mutually_exclusive_group(required=True)
+    why.add_argument("--reason")
+    why.add_argument("--remove", action="store_true", help="let it go again")
+
     gc = command("gc", "upkeep", "remove versions that nothing current or pinned needs")
     gc.add_argument("--dry-run", action="store_true")
 

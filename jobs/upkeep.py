@@ -1,4 +1,4 @@
-"""`heirloom accept`, `gc` and `approve`: what a person decides about versions and plans."""
+"""`heirloom accept`, `pin`, `gc` and `approve`: what a person decides about versions and plans."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from resources.store import home as homes
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Dispatch to the one of the three that was asked for."""
+    """Dispatch to the one that was asked for."""
     home = homes.find(arguments.home).prepare()
-    commands = {"accept": accept, "gc": gc, "approve": approve}
+    commands = {"accept": accept, "pin": pin, "gc": gc, "approve": approve}
     return commands[arguments.command](arguments, home)
 
 
@@ -36,6 +36,24 @@ def accept(arguments: argparse.Namespace, home: homes.Home) -> int:
     if asset.spec.partitions:
         memos = {str(step.partition): str(step.found.memo_key) for step in asset.steps}
         store.become_whole(key, memos)
+    return 0
+
+
+def pin(arguments: argparse.Namespace, home: homes.Home) -> int:
+    """Keep a version, and what it was made from, from `heirloom gc`; --remove lets it go."""
+    from jobs.keys import open_artifact
+    from resources.recipe.loading import load
+    from warehouse import gc as collection
+    from warehouse.store import Store
+
+    recipe = load(homes.recipe_name(home, arguments.recipe))
+    artifact, store = open_artifact(home, recipe, arguments.key), Store(home.path)
+    if arguments.remove:
+        collection.unpin(store, artifact)
+    else:
+        collection.pin(store, artifact, arguments.reason)
+    done = "no longer pinned" if arguments.remove else f"pinned: {arguments.reason}"
+    print(f"{artifact.label}@{artifact.data_version[:12]} is {done}")
     return 0
 
 

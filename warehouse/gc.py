@@ -18,6 +18,7 @@ from typing import Any
 from warehouse import locks
 from warehouse.artifact import Artifact
 from warehouse.checkpoints import Checkpoints, listing_digest
+from warehouse.errors import WarehouseError
 from warehouse.lake import Lake
 from warehouse.manifest import label, stored
 from warehouse.store import Store
@@ -50,7 +51,9 @@ def pin(store: Store, artifact: Artifact, reason: str) -> None:
 
 
 def unpin(store: Store, artifact: Artifact) -> None:
-    """Let a pinned version go."""
+    """Let a pinned version go. `WarehouseError` where it is not pinned."""
+    if store.files.entry(f"pins/{artifact.memo_key}.json") is None:
+        raise WarehouseError(f"{artifact.label}@{artifact.data_version[:12]} is not pinned")
     store.files.delete(f"pins/{artifact.memo_key}.json")
 
 

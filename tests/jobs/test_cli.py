@@ -21,6 +21,7 @@ from resources.store.home import CHECKOUT, Home, HomeError, find, recipe_name, r
 from resources.store.spec import Spec
 from tests.jobs import toy
 from tests.jobs.test_driver import run
+from warehouse.store import Store
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_sql(family: Home, folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "nowhere" in complaint(capsys, "sql", "SELECT * FROM nowhere")
 
 
-def test_lineage_accept_and_gc(
+def test_lineage_accept_pin_and_gc(
     family: Home, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(family, folder)
@@ -103,8 +104,14 @@ def test_lineage_accept_and_gc(
     assert "toy/listing" in down and "toy/total" in down
     assert "did you mean" in complaint(capsys, "lineage", "sooper")
     assert "fresh" in complaint(capsys, "accept", "toy/total", "--reason", "why not")
+    version = f"toy/total@{Store(family.path).current('toy/total').data_version[:12]}"
     run(family, folder, factor=5)
-    assert "would remove" in said(capsys, "gc", "--dry-run")
+    assert version in said(capsys, "gc", "--dry-run")
+    assert "pinned: the paper" in said(capsys, "pin", version, "--reason", "the paper")
+    assert version not in said(capsys, "gc", "--dry-run")
+    said(capsys, "pin", version, "--remove")
+    assert "is not pinned" in complaint(capsys, "pin", version, "--remove")
+    assert version in said(capsys, "gc", "--dry-run")
 
 
 def test_accepted_change_is_fresh(
