@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 
 from resources.training.distilling import (
-    chunked_distillation,
     in_chunks,
     top_k,
     top_k_distillation,
@@ -60,6 +59,11 @@ def measure(tokens: int, how: str, chunk: int, k: int) -> dict[str, float]:
             parts = [top_k(heads[1](part), k) for part in teacher.split(chunk, dim=1)]
         cached = [torch.cat(each, dim=1) for each in zip(*parts, strict=True)]
 
+    def of_states(state: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> Loss:
+        with torch.no_grad():
+            logits = heads[1](target)
+        return distillation(heads[0](state), logits, weight, total)
+
     def of_cached(state: torch.Tensor, *told: torch.Tensor) -> Loss:
         ids, logs, weight = told
         return top_k_distillation(heads[0](state), ids, logs, weight, total)
@@ -72,9 +76,7 @@ def measure(tokens: int, how: str, chunk: int, k: int) -> dict[str, float]:
             target = heads[1](teacher)
         loss = distillation(heads[0](student), target, weights, total)
     elif how == "chunked":
-        loss = chunked_distillation(
-            student, heads[0], teacher, heads[1], weights, total, chunk=chunk
-        )
+        loss = in_chunks(of_states, weights, chunk, student, teacher)
     else:
         loss = in_chunks(of_cached, weights, chunk, student, *cached)
     loss.loss.backward()

@@ -33,7 +33,7 @@ from resources.parents.documents import encode, problems
 from resources.recipe.model import Distillation
 from resources.store import home as homes
 from resources.training.data import Examples
-from resources.training.packing import collate_padded
+from resources.training.packing import collate_packed
 from warehouse.store import Store
 
 TERMS = ("kl_weight", "lm_weight", "hidden_weight", "layer_weight")
@@ -112,9 +112,10 @@ def kl(parent: Any, model: Any, examples: Examples) -> np.ndarray:
     """Forward KL to the parent of each document, nats a token over those that carry loss."""
     found = []
     for start in range(0, len(examples), ROWS):
-        batch = collate_padded(
-            [examples[i] for i in range(start, min(start + ROWS, len(examples)))], pad_id=0
-        )
+        rows = [examples[i] for i in range(start, min(start + ROWS, len(examples)))]
+        width = max(len(ids) for ids, _ in rows)
+        # A document a row: padding on the right, which causal attention never sees.
+        batch = collate_packed(rows, [[row] for row in range(len(rows))], width, pad_id=0)
         teacher, student = (
             torch.log_softmax(each(batch["input_ids"]).logits, -1) for each in (parent, model)
         )

@@ -18,7 +18,6 @@ from warehouse.errors import WarehouseError
 
 FORMAT = 1  # of manifests; a reader refuses a newer one
 LIBRARIES = (
-    "accelerate",
     "dagster",
     "datasets",
     "deepspeed",

@@ -85,11 +85,6 @@ class Lesson:
         return (output - self.target).square().sum()
 
 
-def normalised_mse(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """‖output - target‖² / ‖target‖² over the whole batch: 0 when equal, 1 for an output of 0."""
-    return (output - target).square().sum() / target.square().sum().clamp_min(SMALLEST_NORM)
-
-
 @torch.no_grad()
 def errors(children: Sequence[Child], lesson: Lesson) -> tuple[torch.Tensor, torch.Tensor]:
     """Each child's ‖output - target‖² `[children]`, and ‖target‖²."""

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import torch
 
     from assets.puzzle.calibration import Sequences
-    from assets.puzzle.halves import Library
     from assets.puzzle.replacements import Replacement
     from resources.models.modeling import HeterogeneousLlamaForCausalLM
 
@@ -167,28 +166,6 @@ def pair_scores(
     values = np.zeros((*wanted.shape, *found.shape[1:]))
     for place, value in zip(places, found, strict=True):
         values[place] = value
-    return values
-
-
-def replacement_kl(
-    library: Library,
-    pairs: Sequence[tuple[str, str]],
-    batch: Sequences,
-    layers: Sequence[int] | None = None,
-) -> np.ndarray:
-    """Mean KL(parent ‖ parent with one block replaced) per sequence, `[layers, pairs, N]`, nats.
-
-    Layers: all by default.
-    """
-    from assets.puzzle.replacements import score
-    from assets.puzzle.score_data import Batch
-
-    count = library.parent.config.num_hidden_layers
-    rows = list(range(count)) if layers is None else list(layers)
-    wanted = np.zeros((count, len(pairs)), bool)
-    wanted[rows] = True
-    scored = functools.partial(score, library, batches=[Batch(batch)], metrics=["kl"])
-    values: np.ndarray = pair_scores(scored, None, pairs, wanted)[rows, :, 0]
     return values
 
 

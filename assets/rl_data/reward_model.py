@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from assets.rl_data import problem_rows
 from assets.rl_data.ranked_pairs import Pair, pair_table, ranked_pairs
@@ -22,7 +21,7 @@ from resources.models import loading, reward
 from resources.models.template import encode_prompts, encode_texts
 from resources.training.data import plan_steps
 from resources.training.loop import train
-from resources.training.objectives import Loss
+from resources.training.objectives import Loss, bradley_terry
 from resources.training.optimizer import OptimizerConfig
 from resources.training.plots import curve
 from resources.training.trainer import Trainer
@@ -93,7 +92,7 @@ def train_reward_model(
     def batch_of(step: int) -> list[dict[str, Any]]:
         return _micro_batches([training[index] for index in batches[step]], micro)
 
-    metrics_table = train(trainer, batch_of, bradley_terry, stage="reward_model")
+    metrics_table = train(trainer, batch_of, pair_loss, stage="reward_model")
     trainer.close()
     folder = workdir / "checkpoint"
     reward.save(model, folder, base.path())
@@ -158,16 +157,10 @@ def _micro_batches(batch: Sequence[tuple[list[int], list[int]]], size: int) -> l
     return micro_batches
 
 
-def bradley_terry(model: torch.nn.Module, batch: dict[str, Any]) -> Loss:
-    """-log sigmoid(reward of chosen - reward of rejected), averaged over the step's `total` pairs.
-
-    Rows of `input_ids` are first all chosen, then all rejected sequences.
-    """
+def pair_loss(model: torch.nn.Module, batch: dict[str, Any]) -> Loss:
+    """`bradley_terry` of a micro-batch: rows are first all chosen, then all rejected sequences."""
     chosen, rejected = model(batch["input_ids"], batch["lengths"]).chunk(2)
-    margin = chosen - rejected
-    loss = -F.logsigmoid(margin).sum() / batch["total"]
-    right = (margin.detach() > 0).float().sum() / batch["total"]
-    return Loss(loss, {"pair_accuracy": right, "margin": margin.detach().sum() / batch["total"]})
+    return bradley_terry(chosen, rejected, batch["total"])
 
 
 def _accuracy(

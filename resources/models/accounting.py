@@ -186,18 +186,6 @@ def forward_flops(
     )
 
 
-def generation_flops(
-    shape: Shape, blocks: Sequence[Mapping[str, Any]], prompt: int, new_tokens: int
-) -> int:
-    """Forward operations to read `prompt` tokens and generate `new_tokens` with a cache.
-
-    The last token is never fed back, and the head runs once a generated token.
-    """
-    fed = prompt + new_tokens - 1
-    head = 2 * new_tokens * shape.hidden_size * shape.vocab_size
-    return head + sum(block_flops(shape, block["attention"], block["ffn"], fed) for block in blocks)
-
-
 def blocks_of(shape: Shape, variants: Sequence[tuple[str, str]]) -> list[Mapping[str, Any]]:
     """`block_configs` of a list of (attention, ffn) variant names, a pair a layer."""
     return [

@@ -92,13 +92,12 @@ def plan_steps(
     *,
     tokens: int | None = None,
     epochs: int | None = None,
-    in_order: bool = False,
 ) -> list[np.ndarray]:
     """The units (by index) of every optimizer step, about `batch_tokens` tokens each.
 
-    Each epoch is a new seeded permutation (the given order in the first one if `in_order`) cut into
-    steps of nearly equal token counts, so that every unit is used exactly once an epoch. The run is
-    `epochs` long, or as many steps as `tokens` hold.
+    Each epoch is a new seeded permutation cut into steps of nearly equal token counts, so that
+    every unit is used exactly once an epoch. The run is `epochs` long, or as many steps as `tokens`
+    hold.
     """
     if (tokens is None) == (epochs is None):
         raise ValueError("give the training length either in tokens or in epochs")
@@ -111,8 +110,6 @@ def plan_steps(
     epoch = 0
     while len(steps) < wanted:
         order = np.random.default_rng([seed, epoch]).permutation(len(sizes))
-        if in_order and epoch == 0:
-            order = np.arange(len(sizes))
         steps.extend(_cut(order, sizes[order], per_epoch))
         epoch += 1
     return steps[:wanted]

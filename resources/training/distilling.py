@@ -13,11 +13,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from resources.training import runtime
-from resources.training.objectives import Loss, distillation, hidden_cosine
+from resources.training.objectives import Loss, hidden_cosine
 
 CHUNK = 1024  # tokens whose logits are held at once
-
-Head = Callable[[Tensor], Tensor]
 
 
 def in_chunks(
@@ -52,31 +50,6 @@ def in_chunks(
             piece = [*(row[:1] for row in rows[:-1]), torch.zeros_like(rows[-1][:1])]
         sums = sums + checkpoint(part, *piece, use_reentrant=False, preserve_rng_state=False)
     return Loss(sums[0], {name: sums[place + 1].detach() for place, name in enumerate(names)})
-
-
-def chunked_distillation(
-    student: Tensor,
-    student_head: Head,
-    teacher: Tensor,
-    teacher_head: Head,
-    weights: Tensor,
-    total: float,
-    temperature: float = 1.0,
-    direction: str = "forward",
-    chunk: int = CHUNK,
-) -> Loss:
-    """`objectives.distillation` from the states before the heads; logits of `chunk` tokens at once.
-
-    A head maps `[N,H]` to logits `[N,V]`. States `[B,T,H]` (the teacher's may be wider), `weights
-    [B,T]`. Tokens of weight 0 cost nothing.
-    """
-
-    def term(state: Tensor, target: Tensor, weight: Tensor) -> Loss:
-        with torch.no_grad():
-            logits = teacher_head(target)
-        return distillation(student_head(state), logits, weight, total, temperature, direction)
-
-    return in_chunks(term, weights, chunk, student, teacher.detach())
 
 
 def top_k(logits: Tensor, k: int, temperature: float = 1.0) -> tuple[Tensor, Tensor]:

@@ -272,15 +272,10 @@ def rpo(
 def bradley_terry(chosen: Tensor, rejected: Tensor, total: float | None = None) -> Loss:
     """Reward-model loss, -log sigmoid(chosen - rejected); scores `[B]`, `total` pairs (default B).
 
-    Metrics: `bradley_terry`, `accuracy` (chosen scored higher), `margin`.
+    Metrics: `pair_accuracy` (chosen scored higher), `margin`.
     """
     total = float(chosen.numel()) if total is None else total
     margin = chosen - rejected
     loss = -F.logsigmoid(margin).sum() / total
-    with torch.no_grad():
-        metrics = {
-            "bradley_terry": loss.detach(),
-            "accuracy": (margin > 0).float().sum() / total,
-            "margin": margin.sum() / total,
-        }
-    return Loss(loss, metrics)
+    right = (margin.detach() > 0).float().sum() / total
+    return Loss(loss, {"pair_accuracy": right, "margin": margin.detach().sum() / total})

@@ -52,17 +52,6 @@ def collate_packed(
     }
 
 
-def collate_padded(examples: Sequence[Example], pad_id: int) -> dict[str, Any]:
-    """One row an example, padded on the right; causal attention needs no mask then."""
-    lengths = [len(tokens) for tokens, _ in examples]
-    shape = (len(examples), max(lengths))
-    ids, labels = np.full(shape, pad_id, np.int64), np.full(shape, IGNORE, np.int64)
-    for row, (tokens, mask) in enumerate(examples):
-        ids[row, : lengths[row]] = tokens
-        labels[row, : lengths[row] - 1] = _labels(np.asarray(tokens), mask)
-    return {**_tensors(ids, labels), "tokens": sum(lengths)}
-
-
 def with_total(micro_batches: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The micro-batches of one step, each with `total`: the sum of weights over all of them.
 

@@ -19,7 +19,6 @@ from assets.puzzle.distill import (
     Lesson,
     errors,
     normalised,
-    normalised_mse,
 )
 from assets.puzzle.halves import (
     ATTENTION,
@@ -37,7 +36,6 @@ from assets.puzzle.scores import (
     intervals,
     log_probabilities,
     model_kl,
-    replacement_kl,
     variant_pairs,
 )
 from resources.models.layers import Resident
@@ -96,7 +94,7 @@ def test_the_parents_own_blocks_give_the_parent() -> None:
     same = compose(Library(model, None), [("full", "full")] * 3)
     assert torch.equal(tiny.logits(model, batch), tiny.logits(same, batch))
     assert model_kl(model, same, batch).max() == 0
-    kl = replacement_kl(Library(model, None), [("full", "full"), ("noop", "full")], batch)
+    kl = tiny.replacement_kl(Library(model, None), [("full", "full"), ("noop", "full")], batch)
     assert kl.shape == (3, 2, len(batch))
     assert (kl[:, 0] == 0).all()
     assert (kl[:, 1] > 0).all()
@@ -228,15 +226,6 @@ def test_a_linear_child_is_the_product_of_the_projections() -> None:
     with torch.no_grad():
         hidden, context = model.get_input_embeddings()(ids), model.context(ids)
         assert (half(hidden, context) - parent(hidden, context)).abs().max() < 1e-12
-
-
-def test_normalised_mse() -> None:
-    target = torch.randn(2, 3, 4, dtype=torch.float64)
-    assert normalised_mse(target, target) == 0
-    assert normalised_mse(torch.zeros_like(target), target) == 1
-    assert math.isclose(float(normalised_mse(2 * target, target)), 1)
-    output = torch.randn_like(target)
-    assert torch.isclose(normalised_mse(5 * output, 5 * target), normalised_mse(output, target))
 
 
 def children_of(
@@ -410,7 +399,7 @@ def test_scores_equal_whole_models(tmp_path: Path) -> None:
         halves[(layer, FFN, "ratio_50")] = ffn_half(model, layer, "ratio_50", np.arange(24))
     made = library(model, tmp_path, halves)
     pairs = variant_pairs(["full", "kv_1", "noop"], ["full", "ratio_50", "noop"])
-    values = replacement_kl(made, pairs, batch)
+    values = tiny.replacement_kl(made, pairs, batch)
     for layer in range(3):
         for place, pair in enumerate(pairs):
             architecture = [("full", "full")] * 3

@@ -15,7 +15,6 @@ from assets.puzzle.halves import Library
 from assets.puzzle.milp import Program, violations
 from assets.puzzle.rounds import Round, improve, measure_with, rounds_table
 from assets.puzzle.rules import read_program
-from assets.puzzle.scores import replacement_kl
 from assets.puzzle.search import search
 from tests.assets.puzzle import tiny
 
@@ -127,7 +126,7 @@ def test_changes_around_the_parent_are_its_scores(tmp_path: Path) -> None:
     """The first round from the parent measures replace-1-block scores, and is not run twice."""
     library, data = Library(tiny.parent()), tiny.data()
     pairs = [("full", "full"), ("noop", "full"), ("full", "noop")]
-    expected = replacement_kl(library, pairs, data).mean(axis=2)
+    expected = tiny.replacement_kl(library, pairs, data).mean(axis=2)
     measure = measure_with(library, data, tmp_path, batch=2)
     parent = [((layer,), "full/full") for layer in range(3)]
     changed = [

@@ -16,7 +16,7 @@ from assets.puzzle.assemblies import assembly_kl
 from assets.puzzle.costs import block_costs
 from assets.puzzle.fusion import fuse
 from assets.puzzle.halves import ATTENTION, FFN, Library, compose, file_name, new_half
-from assets.puzzle.scores import model_kl, replacement_kl
+from assets.puzzle.scores import model_kl
 from assets.puzzle.study import correlation, ranks, study_search
 from resources.models.loading import save
 from resources.models.modeling import HeterogeneousLlamaForCausalLM
@@ -89,7 +89,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     save(model, home / "parent", TOKENIZER)
     folder = write_library(model, home / "library")
     library = Library(model, folder)
-    kl = replacement_kl(library, PAIRS, tiny.data(share="score")).mean(axis=2)
+    kl = tiny.replacement_kl(library, PAIRS, tiny.data(share="score")).mean(axis=2)
     scores = {(at, *pair): kl[at, place] for at in range(4) for place, pair in enumerate(PAIRS)}
 
     def build(name: str, made: Any, given: dict[str, Artifact], section: Any) -> Artifact:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,10 @@ import pyarrow as pa
 import torch
 
 from assets.puzzle.calibration import Sequences, sequences
+from assets.puzzle.halves import Library
+from assets.puzzle.replacements import score
+from assets.puzzle.score_data import Batch
+from assets.puzzle.scores import pair_scores
 from resources.models.config import HeterogeneousLlamaConfig
 from resources.models.modeling import HeterogeneousLlamaForCausalLM
 
@@ -63,3 +68,13 @@ def logits(model: HeterogeneousLlamaForCausalLM, batch: Sequences) -> torch.Tens
     with torch.no_grad():
         hidden, context = batch.context(model)
         return model.run_from(hidden, 0, context)
+
+
+def replacement_kl(
+    library: Library, pairs: Sequence[tuple[str, str]], batch: Sequences
+) -> np.ndarray:
+    """Mean KL(parent ‖ parent with one block replaced) per sequence, `[layers, pairs, N]`, nats."""
+    wanted = np.ones((library.parent.config.num_hidden_layers, len(pairs)), bool)
+    scored = functools.partial(score, library, batches=[Batch(batch)], metrics=["kl"])
+    values: np.ndarray = pair_scores(scored, None, pairs, wanted)[:, :, 0]
+    return values

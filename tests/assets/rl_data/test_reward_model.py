@@ -11,7 +11,7 @@ import torch
 from assets.rl_data import checks
 from assets.rl_data.preference_pairs import build_preference_pairs
 from assets.rl_data.ranked_pairs import break_toggle, ranked_pairs
-from assets.rl_data.reward_model import bradley_terry, train_reward_model
+from assets.rl_data.reward_model import pair_loss, train_reward_model
 from resources.engines.protocol import Completion
 from resources.models import loading, reward
 from resources.models.errors import CheckpointError
@@ -53,12 +53,12 @@ def test_broken_toggle_breaks_the_toggle(text: str, mode: str) -> None:
     assert not follows_toggle(break_toggle(text, mode), mode)
 
 
-def test_bradley_terry_loss_by_hand() -> None:
+def test_pair_loss_by_hand() -> None:
     class Fixed(torch.nn.Module):
         def forward(self, input_ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
             return torch.tensor([2.0, 0.0, 1.0, 1.0])
 
-    loss = bradley_terry(Fixed(), {"input_ids": None, "lengths": None, "total": 2})
+    loss = pair_loss(Fixed(), {"input_ids": None, "lengths": None, "total": 2})
     by_hand = (math.log(1 + math.exp(-1)) + math.log(1 + math.exp(1))) / 2
     assert float(loss.loss) == pytest.approx(by_hand)
     assert float(loss.metrics["pair_accuracy"]) == 0.5

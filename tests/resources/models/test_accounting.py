@@ -51,15 +51,6 @@ def test_flops_by_hand() -> None:
     assert accounting.block_flops(shape, "linear", "linear", 5) == 2 * (2 * 5 * 16 * 16)
 
 
-def test_generation_is_a_prefill_and_single_steps() -> None:
-    shape = Shape.of(SIZES)
-    blocks = accounting.blocks_of(shape, [("full", "full"), ("kv_1", "noop")])
-    head = 2 * 16 * 50
-    steps = accounting.forward_flops(shape, blocks, 7) - 6 * head
-    steps += sum(accounting.forward_flops(shape, blocks, 1, 7 + step) for step in range(3))
-    assert accounting.generation_flops(shape, blocks, 7, 4) == steps
-
-
 def test_bytes_by_hand() -> None:
     shape = Shape.of(SIZES)
     assert accounting.weight_bytes(10, 4) == 40

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resources.training.distilling import (
-    chunked_distillation,
     depth_map,
+    in_chunks,
     layer_cosine,
     top_k,
     top_k_distillation,
 )
-from resources.training.objectives import distillation, hidden_cosine
+from resources.training.objectives import Loss, distillation, hidden_cosine
 
 VOCABULARY, HIDDEN = 37, 8
 
@@ -35,6 +36,27 @@ def states() -> tuple[torch.Tensor, torch.nn.Linear, torch.Tensor, torch.nn.Line
     return (draw(2, 9, HIDDEN).requires_grad_(), heads[0], draw(2, 9, 12), heads[1], weights)
 
 
+def chunked(
+    student: torch.Tensor,
+    student_head: Callable[[torch.Tensor], torch.Tensor],
+    teacher: torch.Tensor,
+    teacher_head: Callable[[torch.Tensor], torch.Tensor],
+    weights: torch.Tensor,
+    total: float,
+    temperature: float = 1.0,
+    direction: str = "forward",
+    chunk: int = 1024,
+) -> Loss:
+    """`objectives.distillation` from the states before the heads, a chunk of tokens at a time."""
+
+    def term(state: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> Loss:
+        with torch.no_grad():
+            logits = teacher_head(target)
+        return distillation(student_head(state), logits, weight, total, temperature, direction)
+
+    return in_chunks(term, weights, chunk, student, teacher)
+
+
 @pytest.mark.parametrize("direction", ["forward", "reverse", "symmetric"])
 @pytest.mark.parametrize("chunk", [1, 4, 100])
 def test_chunked_is_the_plain_loss_and_gradient(direction: str, chunk: int) -> None:
@@ -42,9 +64,7 @@ def test_chunked_is_the_plain_loss_and_gradient(direction: str, chunk: int) -> N
     total = float(weights.sum())
     plain = distillation(head(student), teacher_head(teacher), weights, total, 2.0, direction)
     wanted = torch.autograd.grad(plain.loss, [student, head.weight])
-    made = chunked_distillation(
-        student, head, teacher, teacher_head, weights, total, 2.0, direction, chunk
-    )
+    made = chunked(student, head, teacher, teacher_head, weights, total, 2.0, direction, chunk)
     found = torch.autograd.grad(made.loss, [student, head.weight])
     assert made.loss.item() == pytest.approx(plain.loss.item(), rel=1e-6)
     assert made.metrics.keys() == plain.metrics.keys()
@@ -62,9 +82,7 @@ def test_chunked_never_makes_all_logits() -> None:
         seen.append(len(state))
         return head(state)
 
-    chunked_distillation(
-        student, counted, teacher, teacher_head, weights, 1.0, chunk=3
-    ).loss.backward()
+    chunked(student, counted, teacher, teacher_head, weights, 1.0, chunk=3).loss.backward()
     assert max(seen) == 3
     # Once forward and once again backward, tokens of weight 0 never.
     assert sum(seen) == 2 * int(weights.sum())
@@ -72,7 +90,7 @@ def test_chunked_never_makes_all_logits() -> None:
 
 def test_without_weights_the_loss_is_zero_and_can_be_backpropagated() -> None:
     student, head, teacher, teacher_head, weights = states()
-    loss = chunked_distillation(student, head, teacher, teacher_head, weights * 0, 1.0).loss
+    loss = chunked(student, head, teacher, teacher_head, weights * 0, 1.0).loss
     loss.backward()
     assert loss.item() == 0 and student.grad is not None and not student.grad.any()
 

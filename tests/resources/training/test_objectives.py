@@ -264,7 +264,7 @@ def test_bradley_terry() -> None:
     out = objectives.bradley_terry(torch.tensor([2.0, 0.0]), torch.tensor([0.0, 1.0]))
     expected = (math.log(1 + math.exp(-2)) + math.log(1 + math.e)) / 2
     assert out.loss.item() == pytest.approx(expected, rel=1e-6)
-    assert out.metrics["accuracy"].item() == 0.5
+    assert out.metrics["pair_accuracy"].item() == 0.5
     assert out.metrics["margin"].item() == 0.5
 
 

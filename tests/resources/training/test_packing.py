@@ -23,13 +23,9 @@ def test_collate_packed_by_hand() -> None:
     assert batch["tokens"] == 6
 
 
-def test_collate_padded_by_hand() -> None:
-    batch = packing.collate_padded([([5, 6, 7], [False, False, True]), ([8, 9], [True] * 2)], 1)
-    assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 9, 1]]
-    assert batch["labels"].tolist() == [[-100, 7, -100], [9, -100, -100]]
-    assert batch["tokens"] == 5
+def test_a_step_without_loss_is_refused() -> None:
     with pytest.raises(ValueError, match="no token of this step carries loss"):
-        packing.with_total([packing.collate_padded([([1, 2], [False, False])], 0)])
+        packing.with_total([packing.collate_packed([([1, 2], [False, False])], [[0]], 2, 0)])
 
 
 def examples(count: int = 40) -> data.Examples:
