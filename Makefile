@@ -1,5 +1,5 @@
 # run: the whole tiny family, parents to evaluated models     test: every test
-# ui: the Dagster UI on the same home                         lint: ruff and mypy
+# ui: the Dagster UI on the same home                         lint: ruff, mypy and import-linter
 # Variables: PYTHON (3.11 or 3.12), VENV, RECIPE (tiny, smoke, paper, or a folder), TORCH.
 PYTHON ?= python3
 VENV ?= .venv
@@ -22,6 +22,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 docs: $(STAMP)
 	$(BIN)/python -m jobs.asset_table docs/assets.md
