@@ -54,7 +54,9 @@ def parser() -> argparse.ArgumentParser:
     lineage.add_argument("--down", action="store_true", help="what it went into instead")
 
     accept = command("accept", "upkeep", "declare a code or recipe change immaterial for an asset")
-    accept.add_argument("key", metavar="KEY")
+    which = accept.add_mutually_exclusive_group(required=True)
+    which.add_argument("key", metavar="KEY", nargs="?")
+    which.add_argument("--all", action="store_true", help="every asset where only those changed")
     accept.add_argument("--reason", required=True)
 
     resume = command(

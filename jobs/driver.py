@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, TextIO
 from jobs.costs import show_costs
 from jobs.display import Display, Line, clock, open_display
 from jobs.errors import CommandError
+from jobs.leftover import lines as leftover_lines
 from jobs.plan import Plan, Step, make_plan
 from jobs.selection import select
 from jobs.training_costs import known_of, refuse_what_does_not_fit, show_training_costs
 from resources.store import home as homes
 from warehouse.errors import WarehouseError
 from warehouse.locks import alone_or_refused
+from warehouse.store import Store
 
 if TYPE_CHECKING:
     from jobs.work import Work
@@ -59,6 +61,8 @@ def main(arguments: argparse.Namespace) -> int:
     # Before days of work that end where a stage does not fit.
     refuse_what_does_not_fit(plan.recipe, {step.key for step in todo}, known_of(plan))
     homes.remember_recipe(home, name)
+    for line in leftover_lines(plan, Store(home.path).scratch):
+        print(line, file=sys.stderr)
     if not todo:
         print(f"nothing to do: {len(chosen)} assets are fresh (recipe {plan.recipe.name})")
         return 0
@@ -98,7 +102,6 @@ def drive(
     from jobs.work import Work
     from resources.store.processes import TAG, claim
     from warehouse.catalog import write_catalog
-    from warehouse.store import Store
 
     began = time.monotonic()
     for asset in plan.assets:

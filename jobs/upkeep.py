@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from jobs.errors import CommandError
 from resources.store import home as homes
+from warehouse.errors import WarehouseError
+
+if TYPE_CHECKING:
+    from jobs.plan import Asset, Plan
+    from warehouse.store import Store
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -18,25 +25,58 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def accept(arguments: argparse.Namespace, home: homes.Home) -> int:
-    """Record that a code or recipe change does not matter for an asset."""
+    """Record that a code or recipe change does not matter for an asset, or for all it touched."""
     from jobs.keys import resolve_key
     from jobs.plan import make_plan
-    from warehouse import accept as acceptance
     from warehouse.store import Store
 
-    plan, store = make_plan(home, homes.recipe_name(home, arguments.recipe)), Store(home.path)
+    store, recipe = Store(home.path), homes.recipe_name(home, arguments.recipe)
+    if arguments.all:
+        return _accept_all(store, lambda: make_plan(home, recipe), arguments.reason)
+    plan = make_plan(home, recipe)
     key, _ = resolve_key(plan.recipe, arguments.key)
-    asset = plan.by_key[key]
+    _accept(store, plan.by_key[key], arguments.reason)
+    return 0
+
+
+def _accept(store: Store, asset: Asset, reason: str) -> None:
+    """Accept every partition of an asset, or none. Raises WarehouseError with the reason."""
+    from warehouse import accept as acceptance
+
     steps = [step for step in asset.steps if step.state != "fresh"] or asset.steps[:1]
-    for step in steps:  # all of them or none
-        acceptance.acceptable(step.node, step.found, arguments.reason)
     for step in steps:
-        record = acceptance.accept(store, step.node, step.found, arguments.reason)
+        acceptance.acceptable(step.node, step.found, reason)
+    for step in steps:
+        record = acceptance.accept(store, step.node, step.found, reason)
         print(f"{step.label}@{record['data_version'][:12]} stands for: {record['change']}")
     if asset.spec.partitions:
         memos = {str(step.partition): str(step.found.memo_key) for step in asset.steps}
-        store.become_whole(key, memos)
-    return 0
+        store.become_whole(asset.key, memos)
+
+
+def _accept_all(store: Store, replan: Callable[[], Plan], reason: str) -> int:
+    """Accept what can be, inputs first, planning anew as inputs settle; 1 where something is left.
+
+    What was built under other inputs, files or seeds is no matter of code or recipe and stays.
+    """
+    accepted: set[str] = set()
+    while True:
+        left: dict[str, str] = {}
+        settled = len(accepted)
+        for asset in replan().assets:
+            if asset.state == "fresh" or asset.key in accepted:
+                continue
+            try:
+                _accept(store, asset, reason)
+                accepted.add(asset.key)
+            except WarehouseError as error:
+                left[asset.key] = str(error)
+        if len(accepted) == settled:
+            break
+    for why in left.values():
+        print(why)
+    print(f"{len(accepted)} assets accepted, {len(left)} left for a run")
+    return 1 if left else 0
 
 
 def pin(arguments: argparse.Namespace, home: homes.Home) -> int:

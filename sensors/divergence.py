@@ -13,6 +13,7 @@ from resources.store.home import Home
 from resources.training import interventions
 from sensors.planning import Planner, fresh_plan, plan_when_idle
 from warehouse.store import Store
+from warehouse.unfinished import begun
 
 NAME = "resume_diverged"
 RESUME_TAG = "heirloom/resume"
@@ -45,16 +46,17 @@ def tick(
     plan = plan_when_idle(instance, home, recipe, planner)
     if isinstance(plan, dg.SkipReason):
         return plan
-    work, given_up = Store(home.path).scratch / "work", []
+    scratch, given_up = Store(home.path).scratch, []
     for memo_key, key in plan["work"].items():
-        record = interventions.stopped(work / memo_key)
-        if record is None:
+        folder = begun(scratch, memo_key)
+        record = None if folder is None else interventions.stopped(folder)
+        if folder is None or record is None:
             continue
         if record["number"] > AT_MOST:
             given_up.append(f"{key} diverged {record['number']} times")
             continue
         interventions.answer(
-            work / memo_key,
+            folder,
             by="sensor",
             reason=f"{record['what']} diverged at optimizer step {record['step']}",
         )

@@ -6,6 +6,7 @@ Knows plans and manifests; whether a change is immaterial is the caller's word.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,15 +48,36 @@ def accept(store: Store, node: Node, state: State, reason: str) -> dict[str, Any
     `WarehouseError` where that is not `acceptable`.
     """
     current = acceptable(node, state, reason)
+    return _record(store, node, state, current, state.why, reason.strip())
+
+
+def record_equal(store: Store, node: Node, state: State) -> None:
+    """Record what the table of equivalence says of a node whose state is `equal` to a version.
+
+    A home that cannot be written stays as it is: the table says the same the next time.
+    """
+    if state.equal is None:
+        raise WarehouseError(f"{node.label}: no version of former code stands for it")
+    memo, former = state.equal
+    made = store.document(f"manifests/{memo}.json")
+    if made is not None:
+        change = f"code: {made['code_version'][:8]} → {node.code_version[:8]}"
+        with suppress(OSError, WarehouseError):
+            _record(store, node, state, made, change, f"table of equivalence: {former.reason}")
+
+
+def _record(
+    store: Store, node: Node, state: State, accepted: Manifest, change: str, reason: str
+) -> dict[str, Any]:
     record = {
         "format": 1,
         "asset_key": node.key,
         "partition": node.partition,
         "memo_key": state.memo_key,
-        "accepts": current["memo_key"],
-        "data_version": current["data_version"],
-        "change": state.why,
-        "reason": reason.strip(),
+        "accepts": accepted["memo_key"],
+        "data_version": accepted["data_version"],
+        "change": change,
+        "reason": reason,
         "code_version": node.code_version,
         "code_modules": dict(node.code_modules),
         "recipe": dict(node.recipe),

@@ -22,6 +22,7 @@ from warehouse.errors import WarehouseError
 from warehouse.lake import Lake
 from warehouse.manifest import label, stored
 from warehouse.store import Store
+from warehouse.unfinished import others
 
 WORK_DAYS = 7  # unfinished work folders untouched for longer are removed
 _MEMO_KEY = re.compile(r"[0-9a-f]{64}")
@@ -149,9 +150,10 @@ def _idle(store: Store, keep: set[str], trees: set[str]) -> Iterator[Path]:
     for folder in _folders(store.scratch / "trees"):
         if folder.name not in trees:
             yield folder
+    unfinished = set(others(store.scratch, keep))
     for folder in _folders(store.scratch / "work"):
         old = time.time() - folder.stat().st_mtime > WORK_DAYS * 86400
-        if folder.name in keep or folder.name.startswith(".spill-") or old:
+        if folder not in unfinished or old:
             yield folder
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from warehouse.equivalence import Former, former_memos, stands_for
 from warehouse.errors import WarehouseError
 from warehouse.manifest import label, memo_key, plain
 
@@ -32,6 +33,7 @@ class Node:
     observed: Mapping[str, str] = field(default_factory=dict)
     code_modules: Mapping[str, str] = field(default_factory=dict)
     partition: str | None = None
+    formers: tuple[Former, ...] = ()  # code versions that make the same content
 
     @property
     def label(self) -> str:
@@ -58,6 +60,9 @@ class State:
     manifest: Manifest | None
     changes: tuple[str, ...] = ()  # what differs from the current version, one entry a cause
     partition: str | None = None
+    # The memo key of the version that equivalent code made of the same, and that code's entry.
+    equal: tuple[str, Former] | None = None
+    former_memos: tuple[str, ...] = ()  # under which equivalent code would have begun the same
 
 
 def ordered(nodes: Sequence[Node]) -> list[Node]:
@@ -93,18 +98,20 @@ def plan(
     resolve: Callable[[str], Manifest | None],
     damage: Callable[[Manifest], str | None] = lambda manifest: None,
     whole: Callable[[str], Mapping[str, str]] | None = None,
+    versions: Callable[[str, str | None], Sequence[Manifest]] = lambda key, partition: (),
 ) -> list[State]:
     """The state of every node, in the order given.
 
     `current` gives the current manifest of an asset or partition, `resolve` the manifest a memo
     key stands for (built or accepted), `damage` what of a manifest's content is gone, `whole` the
-    memo key of each partition of what readers see of a partitioned asset (None: not asked).
+    memo key of each partition of what readers see of a partitioned asset (None: not asked),
+    `versions` all manifests of an asset or partition, asked for only where code has formers.
     """
     states: dict[str, State] = {}
     waiting = Counter(node.key for node in nodes)
     siblings: dict[str, list[str]] = {}
     for node in ordered(nodes):
-        state = _state(node, states, current, resolve, damage)
+        state = _state(node, states, current, resolve, damage, versions)
         states[node.label] = replace(state, partition=node.partition)
         waiting[node.key] -= 1
         siblings.setdefault(node.key, []).append(node.label)
@@ -129,6 +136,7 @@ def _state(
     current: Callable[[str, str | None], Manifest | None],
     resolve: Callable[[str], Manifest | None],
     damage: Callable[[Manifest], str | None],
+    built: Callable[[str, str | None], Sequence[Manifest]],
 ) -> State:
     now = current(node.key, node.partition)
     versions = {name: states[parent].next_version for name, parent in node.inputs.items()}
@@ -148,26 +156,90 @@ def _state(
         )
         why = "; ".join(causes)
         return State(node.key, "stale", why, None, version, None, False, now, causes)
+    settled = {name: version for name, version in versions.items() if version is not None}
+    return state_of(node, settled, now, resolve, damage, built)
+
+
+def state_of(
+    node: Node,
+    versions: Mapping[str, str],
+    now: Manifest | None,
+    resolve: Callable[[str], Manifest | None],
+    damage: Callable[[Manifest], str | None],
+    built: Callable[[str, str | None], Sequence[Manifest]],
+) -> State:
+    """The state of a node whose inputs have these versions (argument name → data version).
+
+    `now` is its current version; the functions are those of `plan`.
+    """
+    version = None if now is None else str(now["data_version"])
     memo = _memo(node, versions)
     known = resolve(memo) if memo is not None else None
     if known is not None and damage(known) is not None:
         known = None
+    equal: tuple[str, Former] | None = None
+    memos: tuple[str, ...] = ()
+    if known is None and node.formers:
+        known, former, memos = _by_former_code(node, versions, now, built, damage)
+        equal = (known["memo_key"], former) if known is not None and former is not None else None
     if known is not None and now is not None and known["memo_key"] == now["memo_key"]:
-        return State(node.key, "fresh", "", memo, version, version, False, now)
+        return State(node.key, "fresh", "", memo, version, version, False, now, equal=equal)
     causes = tuple(_differences(node, now, versions)) if now is not None else ()
     why = "; ".join(causes)
     if known is not None:
         why = f"restorable: {why}" if why else "restorable"
         after = str(known["data_version"])
-        return State(node.key, "stale", why, memo, version, after, True, now, causes)
+        return State(node.key, "stale", why, memo, version, after, True, now, causes, equal=equal)
     if now is None:
-        return State(node.key, "missing", "never built", memo, None, None, False, None)
+        why, version = "never built", None
     return State(
-        node.key, "stale", why or "its memo key changed", memo, version, None, False, now, causes
+        node.key,
+        "missing" if now is None else "stale",
+        why or "its memo key changed",
+        memo,
+        version,
+        None,
+        False,
+        now,
+        causes,
+        former_memos=memos,
     )
 
 
-def _memo(node: Node, versions: Mapping[str, str | None]) -> str | None:
+def _by_former_code(
+    node: Node,
+    versions: Mapping[str, str],
+    now: Manifest | None,
+    built: Callable[[str, str | None], Sequence[Manifest]],
+    damage: Callable[[Manifest], str | None],
+) -> tuple[Manifest | None, Former | None, tuple[str, ...]]:
+    """What equivalent code built for the node and which code; else where it would have begun to."""
+    made = [each for each in built(node.key, node.partition) if damage(each) is None]
+    if now is not None:
+        made.sort(key=lambda each: each["memo_key"] != now["memo_key"])
+    found = stands_for(
+        node.formers,
+        made,
+        recipe=node.recipe,
+        seed=node.seed,
+        inputs=versions,
+        observed=node.observed,
+    )
+    if found is not None:
+        return *found, ()
+    memos = former_memos(
+        node.formers,
+        key=node.key,
+        partition=node.partition,
+        recipe=node.recipe,
+        seed=node.seed,
+        inputs=versions,
+        observed=node.observed,
+    )
+    return None, None, tuple(memos)
+
+
+def _memo(node: Node, versions: Mapping[str, str | None] | Mapping[str, str]) -> str | None:
     known = {name: version for name, version in versions.items() if version is not None}
     if len(known) != len(versions):
         return None
@@ -182,7 +254,9 @@ def _memo(node: Node, versions: Mapping[str, str | None]) -> str | None:
     )
 
 
-def _differences(node: Node, built: Manifest, versions: Mapping[str, str | None]) -> list[str]:
+def _differences(
+    node: Node, built: Manifest, versions: Mapping[str, str | None] | Mapping[str, str]
+) -> list[str]:
     """What differs between a built version and what would be built now, in words."""
     found = []
     if node.code_version != built["code_version"]:
@@ -198,7 +272,9 @@ def _differences(node: Node, built: Manifest, versions: Mapping[str, str | None]
     return found + _inputs(node, built, versions)
 
 
-def _inputs(node: Node, built: Manifest, versions: Mapping[str, str | None]) -> list[str]:
+def _inputs(
+    node: Node, built: Manifest, versions: Mapping[str, str | None] | Mapping[str, str]
+) -> list[str]:
     """What differs in the inputs; partitions of one input in one entry."""
     found: list[str] = []
     moved: dict[str, list[str]] = {}

@@ -20,7 +20,7 @@ from typing import Any
 from warehouse import locks
 from warehouse.artifact import Artifact, Output
 from warehouse.checks import CheckFailed, CheckResult
-from warehouse.errors import WarehouseError, explain, explained
+from warehouse.errors import WarehouseError, explain
 from warehouse.manifest import (
     FORMAT,
     check_key,
@@ -34,6 +34,7 @@ from warehouse.manifest import (
     plain,
     whole_version,
 )
+from warehouse.unfinished import folder_of, take_up
 from warehouse.versions import Versions, pointer
 
 __all__ = ["Artifact", "CheckFailed", "CheckResult", "Output", "Store", "WarehouseError"]
@@ -112,6 +113,7 @@ class Store(Versions):
         layout: Mapping[str | None, Mapping[str, Any]] | None = None,
         code_modules: Mapping[str, str] | None = None,
         observed: Mapping[str, str] | None = None,
+        former_memos: Sequence[str] = (),
         execution: Mapping[str, Any] | None = None,
         checks: Sequence[Check] = (),
         reproducibility: str = "exact",
@@ -121,11 +123,12 @@ class Store(Versions):
     ) -> Artifact:
         """The version with this memo key: restored when known, else built, checked, published.
 
-        `fn(workdir, inputs, recipe, execution) -> Output` runs in `work/<memo key>/`, which
-        survives kills. `recipe` is the slice plus `seed` (derived) and `asset_key`. Either way
-        the version becomes current. `layout` gives the slice of each partition of the asset;
-        readers see a partition once all of them are built. Raises `CheckFailed` when a
-        blocking check fails, and `WarehouseError` for anything else; errors of `fn` pass through.
+        `fn(workdir, inputs, recipe, execution) -> Output` runs in a folder below `work/` that
+        survives kills; what equivalent code began under one of `former_memos` is taken up there.
+        `recipe` is the slice plus `seed` (derived) and `asset_key`. Either way the version becomes
+        current. `layout` gives the slice of each partition of the asset; readers see a partition
+        once all of them are built. Raises `CheckFailed` when a blocking check fails, and
+        `WarehouseError` for anything else; errors of `fn` pass through.
         """
         check_key(key)
         slices = dict(layout) if layout else {None: recipe_slice}
@@ -170,12 +173,13 @@ class Store(Versions):
                         "observed": dict(observed or {}),
                     },
                     run_id,
+                    former_memos,
                 )
             artifact = self.artifact(known)
             self.set_current(artifact)
             if partition is not None:
                 self.become_whole(key, {str(name): each for name, each in memos.items()})
-            shutil.rmtree(self.scratch / "work" / memo, ignore_errors=True)
+            shutil.rmtree(folder_of(self.scratch, key, partition, memo), ignore_errors=True)
         return artifact
 
     def _build(
@@ -191,10 +195,9 @@ class Store(Versions):
         checks: Sequence[Check],
         facts: dict[str, Any],
         run_id: str | None,
+        former_memos: Sequence[str],
     ) -> dict[str, Any]:
-        work = self.scratch / "work" / memo
-        with explained(f"make the work folder {work}"):
-            work.mkdir(parents=True, exist_ok=True)
+        work = take_up(self.scratch, key, partition, memo, former_memos)
         execution.setdefault("home", self.home)
         own = recipe | {
             "seed": derived_seed(seed, key, partition),

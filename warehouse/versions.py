@@ -100,6 +100,15 @@ class Versions:
         """The manifests of all versions of all assets."""
         return self._folder("manifests")
 
+    def versions(self, key: str, partition: str | None = None) -> list[dict[str, Any]]:
+        """The manifests of all versions of an asset, or of one of its partitions, newest first."""
+        found = [
+            manifest
+            for manifest in self.manifests()
+            if manifest["asset_key"] == key and manifest["partition"] == partition
+        ]
+        return sorted(found, key=lambda each: each["observations"]["materialized_at"], reverse=True)
+
     def acceptances(self) -> Iterator[dict[str, Any]]:
         """The records of changes that were declared immaterial."""
         return self._folder("accepted")

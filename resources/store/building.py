@@ -10,19 +10,22 @@ import hashlib
 import importlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from resources.store.home import CHECKOUT
 from resources.store.spec import Spec
+from warehouse.accept import record_equal
 from warehouse.code_version import CodeVersion, code_version, locate
+from warehouse.equivalence import Equivalence
 from warehouse.errors import WarehouseError
 from warehouse.manifest import check_partition, label
-from warehouse.planner import Node, State, plan
+from warehouse.planner import Node, State, plan, state_of
 from warehouse.store import Artifact, CheckFailed, CheckResult, Output, Store
 from warehouse.verify import local_digest
 
+EQUIVALENCE = CHECKOUT / "assets" / "equivalence.json"
 Code = CodeVersion
 Build = Callable[[Path, Mapping[str, Artifact], dict[str, Any], dict[str, Any]], Output]
 
@@ -55,41 +58,57 @@ def codes_of(specs: Sequence[Spec]) -> dict[str, Code]:
     }
 
 
+def equivalence() -> Equivalence:
+    """The table of equivalence that the repo carries."""
+    return Equivalence.read(EQUIVALENCE)
+
+
 def nodes_of(specs: Sequence[Spec], digests: Digests | None = None) -> list[Node]:
     """What the planner needs to know of the specs, as they would be built now.
 
     A node an asset, or one for each of its partitions, in the given order.
     """
-    digests, codes = digests or Digests(), codes_of(specs)
+    digests, codes, table = digests or Digests(), codes_of(specs), equivalence()
     partitions = {spec.key: tuple(spec.slices()) for spec in specs}
-    nodes = []
+    nodes: list[Node] = []
     for spec in specs:
-        code, observed = codes[spec.key], digests.observed(spec)
         inputs = {
             argument(name, partition): label(key, partition)
             for name, key in spec.inputs.items()
             for partition in partitions.get(key, (None,))
         }
-        for partition, recipe in spec.slices().items():
-            if partition is not None:
-                check_partition(partition)
-            nodes.append(
-                Node(
-                    key=spec.key,
-                    inputs=inputs,
-                    code_version=code.version,
-                    recipe=recipe,
-                    seed=spec.seed,
-                    observed=observed,
-                    code_modules=code.modules,
-                    partition=partition,
-                )
-            )
+        nodes += _nodes_of(spec, codes[spec.key], inputs, digests.observed(spec), table)
     return nodes
 
 
+def _nodes_of(
+    spec: Spec,
+    code: Code,
+    inputs: Mapping[str, str],
+    observed: Mapping[str, str],
+    table: Equivalence,
+) -> Iterator[Node]:
+    for partition, recipe in spec.slices().items():
+        if partition is not None:
+            check_partition(partition)
+        yield Node(
+            key=spec.key,
+            inputs=inputs,
+            code_version=code.version,
+            recipe=recipe,
+            seed=spec.seed,
+            observed=observed,
+            code_modules=code.modules,
+            partition=partition,
+            formers=table.formers(spec.fn, code.version),
+        )
+
+
 def states_of(store: Store, specs: Sequence[Spec]) -> list[tuple[Node, State]]:
-    """The planner's word on every node of `nodes_of`; nothing is built or imported."""
+    """The planner's word on every node of `nodes_of`; nothing is built or imported.
+
+    What stands for what by the table of equivalence is recorded in the home, once.
+    """
     digests = Digests(store.scratch / "digests.json")
     nodes = nodes_of(specs, digests)
     digests.save()
@@ -100,8 +119,13 @@ def states_of(store: Store, specs: Sequence[Spec]) -> list[tuple[Node, State]]:
         store.resolve,
         store.damage,
         lambda key: wholes.get(key, {}),
+        store.versions,
     )
-    return list(zip(nodes, found, strict=True))
+    states = list(zip(nodes, found, strict=True))
+    for node, state in states:
+        if state.equal is not None:
+            record_equal(store, node, state)
+    return states
 
 
 def argument(name: str, partition: str | None) -> str:
@@ -128,6 +152,9 @@ def materialise(
         there = ", ".join(spec.partitions) or "none"
         raise WarehouseError(f"{spec.key} has no partition {partition}; its partitions: {there}")
 
+    observed = Digests().observed(spec)
+    former = _settle(store, spec, code, partition, inputs, observed)
+
     def fn(
         workdir: Path,
         inputs: Mapping[str, Artifact],
@@ -147,7 +174,8 @@ def materialise(
         code_version=code.version,
         layout=slices,
         code_modules=code.modules,
-        observed=Digests().observed(spec),
+        observed=observed,
+        former_memos=former,
         execution={**(execution or {}), "source": spec.source, "observe": list(spec.observe)},
         checks=[bind(target, inputs) for target in spec.checks],
         reproducibility=spec.reproducibility,
@@ -155,6 +183,27 @@ def materialise(
         model=spec.model,
         run_id=run_id,
     )
+
+
+def _settle(
+    store: Store,
+    spec: Spec,
+    code: Code,
+    partition: str | None,
+    inputs: Mapping[str, Artifact],
+    observed: Mapping[str, str],
+) -> tuple[str, ...]:
+    """Record what former code made of the same; else the memo keys under which it began to."""
+    labels = {name: artifact.label for name, artifact in inputs.items()}
+    for node in _nodes_of(spec, code, labels, observed, equivalence()):
+        if node.partition == partition and node.formers:
+            versions = {name: artifact.data_version for name, artifact in inputs.items()}
+            now = store.heads().get((spec.key, partition))
+            state = state_of(node, versions, now, store.resolve, store.damage, store.versions)
+            if state.equal is not None:
+                record_equal(store, node, state)
+            return state.former_memos
+    return ()
 
 
 def inputs_of(store: Store, spec: Spec) -> dict[str, Artifact]:

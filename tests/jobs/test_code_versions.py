@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from assets.catalog import all_specs
-from jobs import code_versions
+from jobs import code_versions, equivalence
 from resources.recipe.loading import load
+from resources.store.building import EQUIVALENCE
+from warehouse.equivalence import Equivalence, Former
+from warehouse.errors import WarehouseError
 
 
 def test_no_code_moves_without_a_decision() -> None:
@@ -39,3 +42,31 @@ def test_one_function_has_one_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(code_versions, "all_specs", lambda recipe: [first, other])
     with pytest.raises(ValueError, match=r"toy/other: .* has version other here"):
         code_versions.versions()
+
+
+def test_no_code_leaves_the_table_of_equivalence_silently() -> None:
+    moved = equivalence.outdated(Equivalence.read(EQUIVALENCE), equivalence.functions())
+    assert not moved, (
+        f"the code of {', '.join(moved)} moved: if the content is the same, run `python -m "
+        "jobs.equivalence --since HEAD --reason …`, else take its entry out of "
+        "assets/equivalence.json"
+    )
+
+
+def test_the_table_is_extended_by_what_moved() -> None:
+    table = Equivalence({"a:f": [Former("1"), Former("2", "then")]})
+    now = {"a:f": "3", "a:g": "9", "a:h": "5"}
+    longer = equivalence.extended(table, {"a:f": "2", "a:g": "8", "a:h": "5"}, now, "now")
+    assert [each.code for each in longer.classes["a:f"]] == ["1", "2", "3"]
+    assert longer.formers("a:g", "9") == (Former("8"),)
+    assert "a:h" not in longer.classes
+    assert equivalence.outdated(longer, now) == []
+    assert equivalence.outdated(longer, {**now, "a:g": "10"}) == ["a:g"]
+
+
+def test_code_of_a_revision_is_found_by_its_function() -> None:
+    fn = "assets.problems.make:make_problems"
+    then = equivalence.versions_at("HEAD", [fn, "assets.problems.make:not_there"])
+    assert list(then) == [fn] and len(then[fn]) == 64
+    with pytest.raises(WarehouseError, match="git knows no nowhere"):
+        equivalence.versions_at("nowhere", [fn])

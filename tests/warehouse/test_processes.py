@@ -62,7 +62,7 @@ def test_a_killed_build_goes_on_where_it_stopped(start: Start, tmp_path: Path) -
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert Store(home).current("x/a") is None and not list(Store(home).manifests())
-    (work,) = (home / "work").glob("[0-9a-f]*")
+    (work,) = (home / "work").glob("x.a@*")
     assert 0 < int((work / "steps").read_text()) < 20
     version, resumed = _finish(start(SCRIPT, str(home), "0"))
     assert version == undisturbed and resumed > 0
