@@ -35,7 +35,7 @@ from assets.puzzle.score_data import BATCH_TOKENS, Batch
 from assets.puzzle.score_tables import PARENT
 from assets.puzzle.scores import variant_pairs
 from resources.models.loading import load, load_tokenizer
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.parents.documents import encode, problems
 
 BUNDLED = Path(__file__).parents[1] / "resources" / "models" / "bundled"
@@ -57,7 +57,7 @@ def corpus(documents: int = 1000) -> pa.Table:
     return pa.table({"text_ids": pa.array([text.ids for text in texts], pa.list_(pa.int32()))})
 
 
-def initialised(parent: HeterogeneousLlamaForCausalLM, folder: Path) -> None:
+def initialised(parent: HeterogeneousDecoderForCausalLM, folder: Path) -> None:
     """Writes a library of untrained children."""
     for layer in range(parent.config.num_hidden_layers):
         for kind, variants in VARIANTS.items():
@@ -77,18 +77,18 @@ def initialised(parent: HeterogeneousLlamaForCausalLM, folder: Path) -> None:
 
 @torch.inference_mode()
 def forward_seconds(
-    parent: HeterogeneousLlamaForCausalLM, sequences: Sequences, size: int
+    parent: HeterogeneousDecoderForCausalLM, sequences: Sequences, size: int
 ) -> float:
     """Seconds of the plain forward pass to logits, `size` sequences at a time."""
     began = time.perf_counter()
     for batch in sequences.batches(size):
         hidden, context = batch.context(parent)
-        parent.run_from(hidden, 0, context)
+        parent.logits(parent.run(hidden, context))
     return time.perf_counter() - began
 
 
 def measure(
-    parent: HeterogeneousLlamaForCausalLM,
+    parent: HeterogeneousDecoderForCausalLM,
     library: Library,
     children: Sequence[Replacement],
     data: Sequences,

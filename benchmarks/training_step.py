@@ -27,8 +27,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from resources.models.config import HeterogeneousLlamaConfig
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.config import HeterogeneousDecoderConfig
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.training.data import Batches, Examples, plan_steps, singles
 from resources.training.fit import language_model_loss
 from resources.training.measuring import Batch
@@ -104,8 +104,8 @@ def seconds(work: Callable[[], object]) -> float:
 def measure(size: str, rounds: int, tokens: int, threads: int, folder: Path) -> list[str]:
     """The cells of a model's row."""
     torch.manual_seed(0)
-    model = HeterogeneousLlamaForCausalLM(
-        HeterogeneousLlamaConfig(**SHAPES[size], tie_word_embeddings=False)
+    model = HeterogeneousDecoderForCausalLM(
+        HeterogeneousDecoderConfig(**SHAPES[size], tie_word_embeddings=False)
     )
     count = sum(p.numel() for p in model.parameters())
     turns = TURNS[size]

@@ -18,8 +18,13 @@ import torch
 
 from resources.models import accounting
 from resources.models.accounting import Shape
-from resources.models.blocks import Context, HeterogeneousLlamaBlock, make_context
-from resources.models.config import HeterogeneousLlamaConfig
+from resources.models.blocks import (
+    Context,
+    HeterogeneousDecoderBlock,
+    make_context,
+    rotary_embedding,
+)
+from resources.models.config import HeterogeneousDecoderConfig
 from resources.training.optimizer import OptimizerConfig
 
 REPEATS = 5  # steps that the median is taken of,
@@ -43,7 +48,7 @@ class Pace:
 
 
 def measure(
-    config: HeterogeneousLlamaConfig,
+    config: HeterogeneousDecoderConfig,
     block: Mapping[str, Any],
     tokens: int,
     length: int,
@@ -56,8 +61,6 @@ def measure(
     Raises:
         PaceError: the device is not here, or the layer does not fit into it.
     """
-    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
-
     if device == "cuda" and not torch.cuda.is_available():
         raise PaceError("no GPU that torch can use is here")
     shape, where = Shape.of(config.to_dict()), torch.device(device)
@@ -75,7 +78,7 @@ def measure(
     ids = torch.zeros(sequences, length, dtype=torch.long, device=where)
     size = (sequences, length, config.hidden_size)
     hidden = torch.randn(size, generator=draw, device=where).requires_grad_()
-    context = make_context(LlamaRotaryEmbedding(config=config).to(where), hidden, ids)
+    context = make_context(rotary_embedding(config, where), hidden, ids)
 
     def step() -> None:
         _forward(layer, hidden, context, where).float().square().mean().backward()
@@ -116,13 +119,13 @@ def machine(device: str) -> str:
 
 
 def _layer(
-    config: HeterogeneousLlamaConfig,
+    config: HeterogeneousDecoderConfig,
     block: Mapping[str, Any],
     where: torch.device,
     draw: torch.Generator,
-) -> HeterogeneousLlamaBlock:
+) -> HeterogeneousDecoderBlock:
     with torch.device("meta"):
-        layer = HeterogeneousLlamaBlock(config, dict(block), 0)
+        layer = HeterogeneousDecoderBlock(config, dict(block), 0)
     layer = layer.float().to_empty(device=where)
     with torch.no_grad():
         for name, weight in layer.named_parameters():
@@ -134,7 +137,7 @@ def _layer(
 
 
 def _forward(
-    layer: HeterogeneousLlamaBlock, hidden: torch.Tensor, context: Context, where: torch.device
+    layer: HeterogeneousDecoderBlock, hidden: torch.Tensor, context: Context, where: torch.device
 ) -> torch.Tensor:
     with torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda"):
         out: torch.Tensor = layer(hidden, context)

@@ -21,7 +21,7 @@ from warehouse.rows import with_ids
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
-    from resources.models.config import HeterogeneousLlamaConfig
+    from resources.models.config import HeterogeneousDecoderConfig
 
 HELD = {  # column: the part of a rank's memory
     "weights_bytes": "weights",
@@ -121,7 +121,7 @@ SCHEMA = pa.schema(
 
 
 def _observed(
-    config: HeterogeneousLlamaConfig,
+    config: HeterogeneousDecoderConfig,
     sizes: Sizes,
     works: Sequence[Work],
     stages: Sequence[Stage],

@@ -92,9 +92,8 @@ class _Walk:
         with torch.inference_mode():
             hidden, self.context = part.context(self.parent)
             self.states: list[tuple[Piece | None, torch.Tensor]] = [(None, hidden)]
-            for layer in self.parent.model.layers:
-                hidden = layer(hidden, self.context)
-            self.reference = log_probabilities(self.parent, hidden)
+            last = self.parent.run(hidden, self.context)
+            self.reference = log_probabilities(self.parent, last)
 
     def kl(self, assembly: Assembly) -> np.ndarray:
         """KL to the parent of each sequence, `[N]`."""

@@ -18,9 +18,9 @@ from assets.puzzle.machine import free_bytes
 from assets.puzzle.timing import Marginal, Run, TimingError, interleaved, settled
 from resources.engines.decoding import StaticCache
 from resources.models import accounting
-from resources.models.blocks import Context, HeterogeneousLlamaBlock
-from resources.models.config import HeterogeneousLlamaConfig
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.blocks import Context, HeterogeneousDecoderBlock
+from resources.models.config import HeterogeneousDecoderConfig
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 SMALLER = "take smaller batches, fewer blocks (2 x blocks layers are held) or shorter prompts"
 
@@ -54,7 +54,7 @@ class Bench:
     Raises TimingError from everything that does not fit into memory or gives no sensible time.
     """
 
-    def __init__(self, config: HeterogeneousLlamaConfig, setting: Setting) -> None:
+    def __init__(self, config: HeterogeneousDecoderConfig, setting: Setting) -> None:
         if setting.context > config.max_position_embeddings:
             raise TimingError(
                 f"prefill {setting.prefill} and decode {setting.decode} make {setting.context} "
@@ -71,13 +71,13 @@ class Bench:
         with _memory("embedding and head"):
             self.rest = self._rest()
 
-    def _rest(self) -> HeterogeneousLlamaForCausalLM:
+    def _rest(self) -> HeterogeneousDecoderForCausalLM:
         """The model without layers: embedding, rotary tables, final norm, head."""
         values = self.config.to_dict() | {"num_hidden_layers": 0, "block_configs": []}
         for name in ("architectures", "model_type", "transformers_version"):
             values.pop(name, None)
         with torch.device(self.device):
-            model = HeterogeneousLlamaForCausalLM(HeterogeneousLlamaConfig(**values))
+            model = HeterogeneousDecoderForCausalLM(HeterogeneousDecoderConfig(**values))
         return model.to(self.dtype).eval().requires_grad_(False)
 
     def sub_block(self, kind: str, variant: str, batch: int) -> tuple[Marginal, Marginal]:
@@ -114,9 +114,9 @@ class Bench:
         position only)."""
         return model_seconds(self.rest, batch, self.setting)
 
-    def _layer(self, entry: Mapping[str, Any], place: int) -> HeterogeneousLlamaBlock:
+    def _layer(self, entry: Mapping[str, Any], place: int) -> HeterogeneousDecoderBlock:
         with torch.device("meta"):
-            layer = HeterogeneousLlamaBlock(self.config, dict(entry), place)
+            layer = HeterogeneousDecoderBlock(self.config, dict(entry), place)
         layer = layer.to(self.dtype).to_empty(device=self.device)
         for name, weight in layer.named_parameters():
             weight.requires_grad_(False)
@@ -126,14 +126,14 @@ class Bench:
                 weight.normal_(0.0, self.config.initializer_range, generator=self.draw)
         return layer.eval()
 
-    def _stack_runs(self, layers: Sequence[HeterogeneousLlamaBlock], batch: int) -> list[Run]:
+    def _stack_runs(self, layers: Sequence[HeterogeneousDecoderBlock], batch: int) -> list[Run]:
         """A prefill and a decode step through the first half of the layers, then through all."""
 
         def states(length: int, cache: StaticCache) -> tuple[torch.Tensor, Context]:
             ids = torch.zeros(batch, length, dtype=torch.long, device=self.device)
             size = (batch, length, self.config.hidden_size)
             hidden = torch.randn(size, generator=self.draw, device=self.device, dtype=self.dtype)
-            return hidden, self.rest.model.context(ids, cache=cache)
+            return hidden, self.rest.context(ids, cache=cache)
 
         def run(count: int, hidden: torch.Tensor, context: Context) -> torch.Tensor:
             for layer in layers[:count]:
@@ -163,7 +163,7 @@ class Bench:
 
 
 def model_seconds(
-    model: HeterogeneousLlamaForCausalLM, batch: int, setting: Setting
+    model: HeterogeneousDecoderForCausalLM, batch: int, setting: Setting
 ) -> tuple[float, float]:
     """Seconds of a whole model, the least: a prefill with the logits of the last position, and a
     decode step. Timed as sub-blocks are."""

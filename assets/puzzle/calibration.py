@@ -56,9 +56,7 @@ class Sequences:
         import torch
 
         ids = torch.from_numpy(self.input_ids).to(model.device)
-        # A layer source has no modules of its own; a model's embedding is one.
-        embed = model.embed if hasattr(model, "embed") else model.get_input_embeddings()
-        return embed(ids)
+        return model.embed(ids)
 
     def surroundings(self, model: Any) -> Any:
         """The block context alone: positions and documents."""

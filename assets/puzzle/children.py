@@ -19,8 +19,8 @@ from assets.puzzle.halves import ATTENTION, FFN, PAIR, half_of, new_half, pair_n
 from assets.puzzle.importance import order
 
 if TYPE_CHECKING:
-    from resources.models.blocks import HeterogeneousLlamaBlock
-    from resources.models.layers import LayerSource
+    from resources.models.blocks import HeterogeneousDecoderBlock
+    from resources.models.decoder import LayerSource
 
 OWN = "the parent's weights"
 
@@ -28,7 +28,7 @@ OWN = "the parent's weights"
 def make_children(
     source: LayerSource,
     layer: int,
-    block: HeterogeneousLlamaBlock,
+    block: HeterogeneousDecoderBlock,
     variants: Mapping[str, Sequence[str]],
     importance: Mapping[str, pa.Table],
     lesson: Lesson,
@@ -67,7 +67,7 @@ def make_children(
 def _attention(
     source: LayerSource,
     layer: int,
-    block: HeterogeneousLlamaBlock,
+    block: HeterogeneousDecoderBlock,
     variant: str,
     importance: pa.Table,
     lesson: Lesson,
@@ -88,7 +88,7 @@ def _attention(
 def _ffn(
     source: LayerSource,
     layer: int,
-    block: HeterogeneousLlamaBlock,
+    block: HeterogeneousDecoderBlock,
     variant: str,
     importance: pa.Table,
 ) -> Child:
@@ -103,7 +103,7 @@ def _ffn(
 def _pair(
     source: LayerSource,
     layer: int,
-    block: HeterogeneousLlamaBlock,
+    block: HeterogeneousDecoderBlock,
     halves: Mapping[tuple[str, str], Child],
     attention: str,
     ffn: str,

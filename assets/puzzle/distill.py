@@ -18,7 +18,7 @@ from torch import nn
 
 from assets.puzzle.halves import ATTENTION, FFN, PAIR, half_of
 from resources.models.blocks import Context
-from resources.models.config import HeterogeneousLlamaConfig
+from resources.models.config import HeterogeneousDecoderConfig
 from resources.training.checkpoint import flatten_optimizer, restore_optimizer
 from resources.training.optimizer import OptimizerConfig
 
@@ -58,7 +58,7 @@ class Lesson:
     @classmethod
     def of(
         cls,
-        config: HeterogeneousLlamaConfig,
+        config: HeterogeneousDecoderConfig,
         block: nn.Module,
         hidden: torch.Tensor,
         context: Context,

@@ -23,8 +23,8 @@ import torch
 from assets.puzzle.calibration import Sequences
 
 if TYPE_CHECKING:
-    from resources.models.blocks import Context, HeterogeneousLlamaBlock
-    from resources.models.layers import LayerSource
+    from resources.models.blocks import Context, HeterogeneousDecoderBlock
+    from resources.models.decoder import LayerSource
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Visit:
     first: bool
     last: bool
     layer: int
-    block: HeterogeneousLlamaBlock
+    block: HeterogeneousDecoderBlock
     hidden: torch.Tensor
     context: Context
 

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     import torch
 
     from assets.puzzle.calibration import Sequences
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 
 def fuse(
-    model: HeterogeneousLlamaForCausalLM,
+    model: HeterogeneousDecoderForCausalLM,
     runs: Sequence[Sequence[int]],
     norms: Literal["own", "last"] = "own",
-) -> HeterogeneousLlamaForCausalLM:
+) -> HeterogeneousDecoderForCausalLM:
     """A new model with each run of attention-free layers as one layer, exactly the parallel form.
 
     Biases of gate and up are stacked, those of down summed; FFN widths may differ; layers without
@@ -40,7 +40,7 @@ def fuse(
             has an attention or a linear FFN.
     """
     from assets.puzzle.halves import fill
-    from resources.models.config import HeterogeneousLlamaConfig
+    from resources.models.config import HeterogeneousDecoderConfig
 
     _check(model, runs)
     starts = {run[0]: run for run in runs if len(run) > 1}
@@ -50,7 +50,7 @@ def fuse(
     for layer, config in enumerate(given):
         if layer in inside:
             continue
-        weights = model.model.layers[layer].state_dict()
+        weights = model.layers[layer].state_dict()
         if layer in starts:
             weights = _fused(model, starts[layer], norms)
             width = sum(given[each]["ffn"]["intermediate_size"] or 0 for each in starts[layer])
@@ -60,7 +60,7 @@ def fuse(
         blocks.append(weights)
     values = model.config.to_dict()
     values |= {"block_configs": configs, "num_hidden_layers": len(configs)}
-    return fill(model, HeterogeneousLlamaConfig(**values), blocks)
+    return fill(model, HeterogeneousDecoderConfig(**values), blocks)
 
 
 def new_indices(layers: int, runs: Sequence[Sequence[int]]) -> list[int]:
@@ -74,8 +74,8 @@ def new_indices(layers: int, runs: Sequence[Sequence[int]]) -> list[int]:
 
 
 def reversed_order(
-    model: HeterogeneousLlamaForCausalLM, run: Sequence[int]
-) -> HeterogeneousLlamaForCausalLM:
+    model: HeterogeneousDecoderForCausalLM, run: Sequence[int]
+) -> HeterogeneousDecoderForCausalLM:
     """A new model with a run's layers in reverse order: the cheap pre-test of fusing them.
 
     Layers that do not mind each other's order do not need each other's output either, so where the
@@ -85,18 +85,20 @@ def reversed_order(
         ValueError: a run that could not be fused, as in `fuse`.
     """
     from assets.puzzle.halves import fill
-    from resources.models.config import HeterogeneousLlamaConfig
+    from resources.models.config import HeterogeneousDecoderConfig
 
     _check(model, [run])
     configs = list(model.config.block_configs or [])
     order = list(range(len(configs)))
     order[run[0] : run[-1] + 1] = reversed(run)
     values = model.config.to_dict() | {"block_configs": [configs[layer] for layer in order]}
-    weights = [model.model.layers[layer].state_dict() for layer in order]
-    return fill(model, HeterogeneousLlamaConfig(**values), weights)
+    weights = [model.layers[layer].state_dict() for layer in order]
+    return fill(model, HeterogeneousDecoderConfig(**values), weights)
 
 
-def dependency(model: HeterogeneousLlamaForCausalLM, data: Sequences, batch: int = 8) -> np.ndarray:
+def dependency(
+    model: HeterogeneousDecoderForCausalLM, data: Sequences, batch: int = 8
+) -> np.ndarray:
     """How much layer j needs layer i: `[L, L]`, zero unless i < j (arXiv 2503.18908 §4).
 
     M_ij is the mean over tokens of the cosine distance between j's contribution to the residual
@@ -105,7 +107,7 @@ def dependency(model: HeterogeneousLlamaForCausalLM, data: Sequences, batch: int
     import numpy as np
     import torch
 
-    layers = model.model.layers
+    layers = model.layers
     sums = np.zeros((len(layers), len(layers)))
     with torch.inference_mode():
         for part in data.batches(batch):
@@ -133,12 +135,12 @@ def _distance(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 
 def _fused(
-    model: HeterogeneousLlamaForCausalLM, run: Sequence[int], norms: str
+    model: HeterogeneousDecoderForCausalLM, run: Sequence[int], norms: str
 ) -> dict[str, torch.Tensor]:
     """The weights of the layer that replaces a run."""
     import torch
 
-    layers: list[Any] = [model.model.layers[layer] for layer in run]
+    layers: list[Any] = [model.layers[layer] for layer in run]
     parts = [layer for layer in layers if layer.mlp is not None]
     if not parts:
         return {}
@@ -163,7 +165,7 @@ def _fused(
     return weights
 
 
-def _check(model: HeterogeneousLlamaForCausalLM, runs: Sequence[Sequence[int]]) -> None:
+def _check(model: HeterogeneousDecoderForCausalLM, runs: Sequence[Sequence[int]]) -> None:
     configs = model.config.block_configs or []
     seen: set[int] = set()
     for run in runs:

@@ -17,7 +17,7 @@ from assets.puzzle.calibration import Sequences
 from assets.puzzle.fusion import fuse, reversed_order
 from assets.puzzle.machine import hardware, using_threads
 from assets.puzzle.scores import intervals, model_kl
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 ROUNDS = 7  # of latency, each timing every model once
 
@@ -45,8 +45,8 @@ TEST_SCHEMA = pa.schema(
 
 def pretests(
     name: str,
-    parent: HeterogeneousLlamaForCausalLM,
-    model: HeterogeneousLlamaForCausalLM,
+    parent: HeterogeneousDecoderForCausalLM,
+    model: HeterogeneousDecoderForCausalLM,
     runs: Sequence[Sequence[int]],
     held: Sequence[int],
     data: Sequences,
@@ -90,7 +90,7 @@ def pretests(
 
 
 def latency(
-    models: Mapping[str, HeterogeneousLlamaForCausalLM],
+    models: Mapping[str, HeterogeneousDecoderForCausalLM],
     *,
     tokens: int,
     seed: int,

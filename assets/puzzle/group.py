@@ -21,10 +21,10 @@ from assets.puzzle.tensors import opened, write_tensors
 from resources.training.optimizer import OptimizerConfig
 
 if TYPE_CHECKING:
-    from resources.models.blocks import HeterogeneousLlamaBlock
-    from resources.models.layers import LayerSource
+    from resources.models.blocks import HeterogeneousDecoderBlock
+    from resources.models.decoder import LayerSource
 
-Make = Callable[[int, "HeterogeneousLlamaBlock", Lesson], list[Child]]
+Make = Callable[[int, "HeterogeneousDecoderBlock", Lesson], list[Child]]
 
 # The turns of a layer: children are made on the first step's batch, judged on tokens not trained
 # on, trained, and judged again.

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from resources.models.blocks import HeterogeneousLlamaBlock
-from resources.models.config import HeterogeneousLlamaConfig
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.blocks import HeterogeneousDecoderBlock
+from resources.models.config import HeterogeneousDecoderConfig
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.models.variants import block_config
 
 if TYPE_CHECKING:
-    from resources.models.layers import LayerSource
+    from resources.models.decoder import LayerSource
 
 ATTENTION, FFN, PAIR = "attention", "ffn", "pair"
 PARTS = {ATTENTION: ("input_layernorm", "self_attn"), FFN: ("post_attention_layernorm", "mlp")}
@@ -35,18 +35,18 @@ def trained(*variants: str) -> bool:
 
 
 def half_of(
-    config: HeterogeneousLlamaConfig, block: nn.Module, kind: str
-) -> HeterogeneousLlamaBlock:
+    config: HeterogeneousDecoderConfig, block: nn.Module, kind: str
+) -> HeterogeneousDecoderBlock:
     """The attention or FFN half of a block; it shares the block's parameters."""
-    half = HeterogeneousLlamaBlock(config, _NOTHING, 0).eval()
+    half = HeterogeneousDecoderBlock(config, _NOTHING, 0).eval()
     for name in PARTS[kind]:
         setattr(half, name, getattr(block, name))
     return half
 
 
 def join(
-    config: HeterogeneousLlamaConfig, attention: nn.Module, ffn: nn.Module
-) -> HeterogeneousLlamaBlock:
+    config: HeterogeneousDecoderConfig, attention: nn.Module, ffn: nn.Module
+) -> HeterogeneousDecoderBlock:
     """The block made of an attention half and an FFN half; it shares their parameters."""
     block = half_of(config, attention, ATTENTION)
     for name in PARTS[FFN]:
@@ -54,18 +54,14 @@ def join(
     return block
 
 
-def parent_half(
-    parent: HeterogeneousLlamaForCausalLM | LayerSource, layer: int, kind: str
-) -> HeterogeneousLlamaBlock:
+def parent_half(parent: LayerSource, layer: int, kind: str) -> HeterogeneousDecoderBlock:
     """The parent's attention or FFN half of a layer; it shares the parent's parameters."""
-    if isinstance(parent, HeterogeneousLlamaForCausalLM):
-        return half_of(parent.config, parent.model.layers[layer], kind)
     return half_of(parent.config, parent.layer(layer), kind)
 
 
 def new_block(
-    parent: HeterogeneousLlamaForCausalLM | LayerSource, layer: int, attention: str, ffn: str
-) -> HeterogeneousLlamaBlock:
+    parent: LayerSource, layer: int, attention: str, ffn: str
+) -> HeterogeneousDecoderBlock:
     """A block of the shapes two variant names stand for, as the parent is placed, weights unset.
 
     Raises:
@@ -73,13 +69,11 @@ def new_block(
     """
     config = _block_config(parent.config, layer, attention, ffn)
     with torch.device("meta"):
-        block = HeterogeneousLlamaBlock(parent.config, config, layer)
+        block = HeterogeneousDecoderBlock(parent.config, config, layer)
     return block.to(parent.dtype).to_empty(device=parent.device)
 
 
-def new_half(
-    parent: HeterogeneousLlamaForCausalLM | LayerSource, layer: int, kind: str, variant: str
-) -> HeterogeneousLlamaBlock:
+def new_half(parent: LayerSource, layer: int, kind: str, variant: str) -> HeterogeneousDecoderBlock:
     """A half of the shapes a variant name stands for, or a whole block for kind `pair`.
 
     Raises:
@@ -120,7 +114,7 @@ class Library:
 
     def __init__(
         self,
-        parent: HeterogeneousLlamaForCausalLM,
+        parent: HeterogeneousDecoderForCausalLM,
         folders: Path | Sequence[Path] | None = None,
     ) -> None:
         """Lists the files of the folders.
@@ -224,7 +218,7 @@ class Library:
 
 def compose(
     library: Library, architecture: Sequence[tuple[str, str]]
-) -> HeterogeneousLlamaForCausalLM:
+) -> HeterogeneousDecoderForCausalLM:
     """A new model with the (attention, ffn) variants of each layer, the parent's weights elsewhere.
 
     Raises:
@@ -241,7 +235,7 @@ def compose(
     ]
     return fill(
         parent,
-        HeterogeneousLlamaConfig(**values),
+        HeterogeneousDecoderConfig(**values),
         [
             library.block(layer, *variants).state_dict()
             for layer, variants in enumerate(architecture)
@@ -250,12 +244,12 @@ def compose(
 
 
 def fill(
-    source: HeterogeneousLlamaForCausalLM,
-    config: HeterogeneousLlamaConfig,
+    source: HeterogeneousDecoderForCausalLM,
+    config: HeterogeneousDecoderConfig,
     blocks: Sequence[Mapping[str, torch.Tensor]],
-) -> HeterogeneousLlamaForCausalLM:
+) -> HeterogeneousDecoderForCausalLM:
     """A model of `config` with the given weights in its layers and `source`'s everywhere else."""
-    model: Any = HeterogeneousLlamaForCausalLM(config)
+    model: Any = HeterogeneousDecoderForCausalLM(config)
     weights = {
         name: value
         for name, value in source.state_dict().items()
@@ -263,15 +257,14 @@ def fill(
     }
     for layer, block in enumerate(blocks):
         weights |= {f"model.layers.{layer}.{name}": value for name, value in block.items()}
-    parameter = source.model.norm.weight
-    model.to(device=parameter.device, dtype=parameter.dtype)
+    model.to(device=source.device, dtype=source.dtype)
     model.load_state_dict(weights)
-    filled: HeterogeneousLlamaForCausalLM = model.eval()
+    filled: HeterogeneousDecoderForCausalLM = model.eval()
     return filled
 
 
 def _block_config(
-    config: HeterogeneousLlamaConfig, layer: int, attention: str, ffn: str
+    config: HeterogeneousDecoderConfig, layer: int, attention: str, ffn: str
 ) -> dict[str, Any]:
     parent = (config.block_configs or [])[layer]
     block = dict(

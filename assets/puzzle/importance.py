@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from assets.puzzle.calibration import Sequences
     from assets.puzzle.feed import Visit
-    from resources.models.layers import LayerSource
+    from resources.models.decoder import LayerSource
 
 
 def channel_importance(

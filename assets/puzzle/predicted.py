@@ -20,7 +20,7 @@ from warehouse.store import Artifact, Output
 if TYPE_CHECKING:
     from assets.puzzle.bench import Setting
     from resources.models.accounting import Shape
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 UNITS = {
     "parameters": "parameters",
@@ -237,7 +237,7 @@ def reasons(machine: Mapping[str, Any], dtype: str, device: str) -> dict[str, st
 
 
 def measure(
-    model: HeterogeneousLlamaForCausalLM,
+    model: HeterogeneousDecoderForCausalLM,
     context: int,
     batches: Sequence[int],
     setting: Setting,
@@ -267,7 +267,7 @@ def measure(
     return found
 
 
-def kv_bytes_per_token(model: HeterogeneousLlamaForCausalLM) -> float:
+def kv_bytes_per_token(model: HeterogeneousDecoderForCausalLM) -> float:
     """Bytes of the real key and value tensors that a few tokens leave in the cache, per token."""
     import torch
 
@@ -279,7 +279,7 @@ def kv_bytes_per_token(model: HeterogeneousLlamaForCausalLM) -> float:
     return sum(x.numel() * x.element_size() for x in held) / tokens
 
 
-def peak_activation(model: HeterogeneousLlamaForCausalLM, context: int) -> int:
+def peak_activation(model: HeterogeneousDecoderForCausalLM, context: int) -> int:
     """Peak bytes that the layers allocate on a GPU for a prefill of one sequence, cache aside."""
     import torch
 
@@ -289,8 +289,6 @@ def peak_activation(model: HeterogeneousLlamaForCausalLM, context: int) -> int:
         torch.cuda.synchronize(model.device)
         before = torch.cuda.memory_allocated(model.device)
         torch.cuda.reset_peak_memory_stats(model.device)
-        hidden = model.model.embed_tokens(ids)
-        for layer in model.model.layers:
-            hidden = layer(hidden, tables)
+        model.run(model.embed(ids), tables)
         torch.cuda.synchronize(model.device)
         return int(torch.cuda.max_memory_allocated(model.device)) - before

@@ -31,7 +31,7 @@ from warehouse.store import Artifact, Output
 if TYPE_CHECKING:
     from assets.puzzle.bench import Setting
     from resources.models.accounting import Shape
-    from resources.models.config import HeterogeneousLlamaConfig
+    from resources.models.config import HeterogeneousDecoderConfig
 
 MEASURABLE = ("bfloat16", "float32")
 Progress = Callable[[str, float], None]
@@ -114,7 +114,7 @@ def read_profile(
 
 
 def measure(
-    config: HeterogeneousLlamaConfig,
+    config: HeterogeneousDecoderConfig,
     attention: Sequence[str],
     ffn: Sequence[str],
     batches: Sequence[int],
@@ -287,7 +287,7 @@ def _table(profile: Artifact | Mapping[str, pa.Table], name: str) -> pa.Table:
 
 def _output(
     profile: Profile,
-    config: HeterogeneousLlamaConfig,
+    config: HeterogeneousDecoderConfig,
     recipe: Mapping[str, Any],
     observations: dict[str, Any],
 ) -> Output:

@@ -129,20 +129,18 @@ class _Sweep:
     ) -> None:
         self.model, self.batch, self.metrics, self.k = library.parent, batch, metrics, k
         hidden, self.context = batch.sequences.context(self.model)
-        self.layer, self.state = layer, hidden
-        for place, block in enumerate(self.model.model.layers):
-            if place == layer:
-                self.state = hidden
-            hidden = block(hidden, self.context)
-        self.last = self.model.model.norm(hidden)
+        layers = self.model.layers
+        self.layer, self.state = layer, self.model.run(hidden, self.context, layers[:layer])
+        above = self.model.run(self.state, self.context, layers[layer:])
+        self.last = self.model.finish(above)
 
     def children(
         self, blocks: _Blocks, replacements: Sequence[Replacement], together: int
     ) -> np.ndarray:
         """Values `[replacements, metrics, N]` of replacements that begin at `blocks.layer`."""
-        above, rows = self.model.model.layers, range(len(self.batch))
-        for layer in range(self.layer, blocks.layer):
-            self.state = above[layer](self.state, self.context)
+        layers, rows = self.model.layers, range(len(self.batch))
+        between = layers[self.layer : blocks.layer]
+        self.state = self.model.run(self.state, self.context, between)
         self.layer = blocks.layer
         references = [
             refer(
@@ -163,13 +161,12 @@ class _Sweep:
         ):
             places, parts = zip(*group, strict=True)
             state = torch.cat(parts)
-            if end + 1 < len(above):
+            if end + 1 < len(layers):
                 if len(parts) not in contexts:
                     copies = self.batch.sequences.select(np.tile(np.arange(len(rows)), len(parts)))
                     contexts[len(parts)] = copies.surroundings(self.model)
-                for block in above[end + 1 :]:
-                    state = block(state, contexts[len(parts)])
-            last = self.model.model.norm(state)
+                state = self.model.run(state, contexts[len(parts)], layers[end + 1 :])
+            last = self.model.finish(state)
             compared = [
                 compare(references[row % len(rows)], last[row, None], self._logits(last[row, None]))
                 for row in range(len(last))
@@ -182,8 +179,7 @@ class _Sweep:
     def _logits(self, last: torch.Tensor) -> torch.Tensor | None:
         if set(self.metrics) <= set(OF_STATES):
             return None
-        logits: torch.Tensor = self.model.lm_head(last)
-        return logits
+        return self.model.head(last)
 
 
 class _Blocks:

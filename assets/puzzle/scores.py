@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from assets.puzzle.calibration import Sequences
     from assets.puzzle.replacements import Replacement
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 
 def score_blocks(
@@ -169,11 +169,11 @@ def pair_scores(
     return values
 
 
-def log_probabilities(model: HeterogeneousLlamaForCausalLM, state: torch.Tensor) -> torch.Tensor:
+def log_probabilities(model: HeterogeneousDecoderForCausalLM, state: torch.Tensor) -> torch.Tensor:
     """Log-probabilities `[B, T, V]` (float32 or better) from the last layer's state."""
     import torch
 
-    logits = model.lm_head(model.model.norm(state))
+    logits = model.logits(state)
     return torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
 
 
@@ -183,8 +183,8 @@ def divergence(reference: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 
 def model_kl(
-    parent: HeterogeneousLlamaForCausalLM,
-    model: HeterogeneousLlamaForCausalLM,
+    parent: HeterogeneousDecoderForCausalLM,
+    model: HeterogeneousDecoderForCausalLM,
     data: Sequences,
     batch: int = 8,
 ) -> np.ndarray:
@@ -196,10 +196,7 @@ def model_kl(
         for part in data.batches(batch):
             states = []
             for each in (parent, model):
-                hidden, context = part.context(each)
-                for layer in each.model.layers:
-                    hidden = layer(hidden, context)
-                states.append(hidden)
+                states.append(each.run(*part.context(each)))
             for rows in zip(*states, strict=True):  # logits of one sequence at a time
                 logs = [
                     log_probabilities(each, row)

@@ -14,7 +14,7 @@ from torch import nn
 
 from assets.recovery import corpus, teacher_outputs
 from assets.recovery.objective import CachedTeacher, LiveTeacher, Teacher, Towards
-from resources.models.config import HeterogeneousLlamaConfig
+from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.loading import load, save
 from resources.training import launch, ranked
 from resources.training.distilling import depth_map
@@ -98,8 +98,8 @@ def _same_vocabulary(inputs: Mapping[str, Artifact], name: str, teacher: int, st
 
 def _comparable(
     recipe: Mapping[str, Any],
-    teacher: HeterogeneousLlamaConfig,
-    student: HeterogeneousLlamaConfig,
+    teacher: HeterogeneousDecoderConfig,
+    student: HeterogeneousDecoderConfig,
 ) -> None:
     for name in ("hidden_weight", "layer_weight"):
         if recipe[name] and teacher.hidden_size != student.hidden_size:
@@ -111,8 +111,8 @@ def _comparable(
 
 def _depth(
     inputs: Mapping[str, Artifact],
-    teacher: HeterogeneousLlamaConfig,
-    student: HeterogeneousLlamaConfig,
+    teacher: HeterogeneousDecoderConfig,
+    student: HeterogeneousDecoderConfig,
 ) -> list[int]:
     """For every layer of the student, the teacher's layer whose output it should give."""
     depth = list(range(teacher.num_hidden_layers))

@@ -73,19 +73,16 @@ class LiveTeacher:
             output = forward(self.model, batch, output_hidden_states=True, output_logits=False)
             states = [state.to(home) for state in output.hidden_states[1:]]
             return (states[-1],), states
-        last = self.model.model(
-            batch["input_ids"],
-            position_ids=batch["position_ids"],
-            document_ids=batch["document_ids"],
-            every=False,
-        )[-1]
-        return (self.model.model.norm(last).to(home),), ()
+        context = self.model.context(
+            batch["input_ids"], batch["position_ids"], batch["document_ids"]
+        )
+        last = self.model.run(self.model.embed(batch["input_ids"]), context)
+        return (self.model.finish(last).to(home),), ()
 
     @torch.no_grad()
     def logits(self, state: Tensor) -> Tensor:
         """The head's logits `[..,V]`, on the device of the states `[..,H]`."""
-        logits: Tensor = self.model.lm_head(state.to(self.device))
-        return logits.to(state.device)
+        return self.model.head(state.to(self.device)).to(state.device)
 
     def divergence(self, logits: Tensor, *told: Tensor, total: float) -> Loss:
         state, weights = told

@@ -28,7 +28,7 @@ from warehouse.store import Artifact, Output
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 SHOWN = ("rpo_loss", "margin", "preference_accuracy")
 
@@ -77,7 +77,7 @@ def _train_round(
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
     execution: dict[str, Any],
-) -> tuple[HeterogeneousLlamaForCausalLM, pa.Table]:
+) -> tuple[HeterogeneousDecoderForCausalLM, pa.Table]:
     rows = int(execution.get("micro_batch") or 32)
     reference = loading.load(source, device=str(execution.get("device") or "cpu"))
     pairs = _pairs(inputs, number, reference, rows)

@@ -18,7 +18,7 @@ from resources.engines.sampling import choose
 
 if TYPE_CHECKING:
     from resources.engines.protocol import Sampling
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 _GROW = 64  # Tokens by which the cache grows at a time.
 _COMPACT_BELOW = 0.75  # Share of unfinished rows under which finished ones are taken out.
@@ -86,7 +86,7 @@ class Step:
 
 
 def decode(
-    model: HeterogeneousLlamaForCausalLM,
+    model: HeterogeneousDecoderForCausalLM,
     prompts: Sequence[Sequence[int]],
     limits: Sequence[int],
     uniform: npt.NDArray[np.float64],
@@ -139,7 +139,7 @@ def decode(
 
 
 def _prefill(
-    model: HeterogeneousLlamaForCausalLM, prompts: Sequence[Sequence[int]], cache: StaticCache
+    model: HeterogeneousDecoderForCausalLM, prompts: Sequence[Sequence[int]], cache: StaticCache
 ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
     """Run the left-padded distinct prompts.
 
@@ -168,7 +168,7 @@ def _prefill(
 
 
 def _forward(
-    model: HeterogeneousLlamaForCausalLM,
+    model: HeterogeneousDecoderForCausalLM,
     ids: torch.Tensor,
     mask: torch.Tensor | None,
     positions: torch.Tensor,

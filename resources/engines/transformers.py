@@ -31,7 +31,7 @@ from resources.models.template import encode_prompts, stop_token
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 
 class TransformersEngine:
@@ -43,7 +43,7 @@ class TransformersEngine:
 
     def __init__(
         self,
-        model: HeterogeneousLlamaForCausalLM,
+        model: HeterogeneousDecoderForCausalLM,
         tokenizer: PreTrainedTokenizerFast,
         model_version: str,
         batch_size: int = 128,

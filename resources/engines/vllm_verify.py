@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from resources.engines.vllm import KV_CACHE_BYTES, environment, missing, version
 
 if TYPE_CHECKING:
-    from resources.models.config import HeterogeneousLlamaConfig
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from resources.models.config import HeterogeneousDecoderConfig
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-3  # nats; float32 sums in another order differ by about 1e-5
@@ -142,7 +142,7 @@ def verify(
     )
 
 
-def _no_room(config: HeterogeneousLlamaConfig) -> str | None:
+def _no_room(config: HeterogeneousDecoderConfig) -> str | None:
     """Why two float32 copies, ours and vLLM's, do not fit in this machine's memory, if so."""
     from resources.models.accounting import Shape, total_parameters
 
@@ -156,7 +156,7 @@ def _no_room(config: HeterogeneousLlamaConfig) -> str | None:
 
 
 def _ours(
-    model: HeterogeneousLlamaForCausalLM, ids: list[int], prompt: int
+    model: HeterogeneousDecoderForCausalLM, ids: list[int], prompt: int
 ) -> tuple[list[float], list[float]]:
     """Log-probability of every token but the first, and how far each generated one is from ours.
 
@@ -175,7 +175,7 @@ def _ours(
 
 def _run(
     folder: str | Path,
-    config: HeterogeneousLlamaConfig,
+    config: HeterogeneousDecoderConfig,
     prompts: list[list[int]],
     tokens: int,
     longest: int,

@@ -1,4 +1,4 @@
-"""Models: the heterogeneous Llama, its chat template, its file format and its arithmetic.
+"""Models: the heterogeneous decoder, its chat template, its file format and its arithmetic.
 
 A module here knows tensors and configurations. It does not know recipes, assets, training or
 how text is sampled.

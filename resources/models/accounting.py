@@ -1,4 +1,4 @@
-"""Parameters, bytes and floating-point operations of a heterogeneous Llama, in closed form.
+"""Parameters, bytes and floating-point operations of a heterogeneous decoder, in closed form.
 
 From sizes alone, without building a model, so that block costs, utilisation and dry runs can use
 it for any size. It does not know hardware or time.

@@ -1,4 +1,4 @@
-"""One layer of the heterogeneous Llama: attention, FFN, their stand-ins, and what they are told.
+"""One layer of the heterogeneous decoder: attention, FFN, their stand-ins, and what they are told.
 
 It computes hidden states from hidden states; a part that is not there is None with its norm. It
 does not know embeddings, the stack of layers, losses or checkpoints.
@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers.activations import ACT2FN
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from resources.models.config import HeterogeneousLlamaConfig
+from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.packing import Packing, find_documents
 
 
@@ -45,7 +46,7 @@ class Context:
     cache: KeyValueCache | None = None
 
 
-class HeterogeneousLlamaRMSNorm(nn.Module):
+class HeterogeneousDecoderRMSNorm(nn.Module):
     """x / rms(x) * weight, computed in at least float32 like Llama's."""
 
     def __init__(self, size: int, eps: float) -> None:
@@ -57,10 +58,10 @@ class HeterogeneousLlamaRMSNorm(nn.Module):
         return F.rms_norm(hidden, self.weight.shape, self.weight, self.variance_epsilon)
 
 
-class HeterogeneousLlamaAttention(nn.Module):
+class HeterogeneousDecoderAttention(nn.Module):
     """Grouped-query softmax attention; `layer_idx` counts the layers that have a cache."""
 
-    def __init__(self, config: HeterogeneousLlamaConfig, kv_heads: int, layer_idx: int) -> None:
+    def __init__(self, config: HeterogeneousDecoderConfig, kv_heads: int, layer_idx: int) -> None:
         super().__init__()
         self.layer_idx = layer_idx
         self.head_dim = config.head_dim or config.hidden_size // config.num_attention_heads
@@ -95,10 +96,10 @@ class HeterogeneousLlamaAttention(nn.Module):
         return self.o_proj(out.transpose(1, 2).flatten(2))
 
 
-class HeterogeneousLlamaMLP(nn.Module):
+class HeterogeneousDecoderMLP(nn.Module):
     """SwiGLU: down(act(gate(x)) * up(x))."""
 
-    def __init__(self, config: HeterogeneousLlamaConfig, intermediate_size: int) -> None:
+    def __init__(self, config: HeterogeneousDecoderConfig, intermediate_size: int) -> None:
         super().__init__()
         hidden, bias = config.hidden_size, config.mlp_bias
         self.gate_proj = nn.Linear(hidden, intermediate_size, bias=bias)
@@ -110,7 +111,7 @@ class HeterogeneousLlamaMLP(nn.Module):
         return self.down_proj(self.act_fn(self.gate_proj(hidden)) * self.up_proj(hidden))
 
 
-class HeterogeneousLlamaLinearAttention(nn.Module):
+class HeterogeneousDecoderLinearAttention(nn.Module):
     """One matrix in the place of attention (Puzzle's "linear"); tokens do not mix."""
 
     def __init__(self, size: int) -> None:
@@ -121,7 +122,7 @@ class HeterogeneousLlamaLinearAttention(nn.Module):
         return self.linear_attn(hidden)
 
 
-class HeterogeneousLlamaLinearMLP(nn.Module):
+class HeterogeneousDecoderLinearMLP(nn.Module):
     """One matrix in the place of the FFN (Puzzle's "linear")."""
 
     def __init__(self, size: int) -> None:
@@ -132,14 +133,14 @@ class HeterogeneousLlamaLinearMLP(nn.Module):
         return self.linear_mlp(hidden)
 
 
-class HeterogeneousLlamaBlock(nn.Module):
+class HeterogeneousDecoderBlock(nn.Module):
     """One layer: x + attention(norm(x)), then x + ffn(norm(x)); a no-op part is None with its norm.
 
     `layer(hidden [B, T, H], context) -> hidden [B, T, H]`.
     """
 
     def __init__(
-        self, config: HeterogeneousLlamaConfig, block: dict[str, dict[str, Any]], layer_idx: int
+        self, config: HeterogeneousDecoderConfig, block: dict[str, dict[str, Any]], layer_idx: int
     ) -> None:
         super().__init__()
         attention, ffn, size = block["attention"], block["ffn"], config.hidden_size
@@ -148,20 +149,20 @@ class HeterogeneousLlamaBlock(nn.Module):
         self.post_attention_layernorm: nn.Module | None = None
         self.mlp: nn.Module | None = None
         if attention["kind"] != "noop":
-            self.input_layernorm = HeterogeneousLlamaRMSNorm(size, config.rms_norm_eps)
+            self.input_layernorm = HeterogeneousDecoderRMSNorm(size, config.rms_norm_eps)
             self.self_attn = (
-                HeterogeneousLlamaLinearAttention(size)
+                HeterogeneousDecoderLinearAttention(size)
                 if attention["kind"] == "linear"
-                else HeterogeneousLlamaAttention(
+                else HeterogeneousDecoderAttention(
                     config, attention["num_key_value_heads"], layer_idx
                 )
             )
         if ffn["kind"] != "noop":
-            self.post_attention_layernorm = HeterogeneousLlamaRMSNorm(size, config.rms_norm_eps)
+            self.post_attention_layernorm = HeterogeneousDecoderRMSNorm(size, config.rms_norm_eps)
             self.mlp = (
-                HeterogeneousLlamaLinearMLP(size)
+                HeterogeneousDecoderLinearMLP(size)
                 if ffn["kind"] == "linear"
-                else HeterogeneousLlamaMLP(config, ffn["intermediate_size"])
+                else HeterogeneousDecoderMLP(config, ffn["intermediate_size"])
             )
 
     def forward(self, hidden: torch.Tensor, context: Context) -> torch.Tensor:
@@ -172,12 +173,20 @@ class HeterogeneousLlamaBlock(nn.Module):
         return hidden
 
 
-def layer_module(config: HeterogeneousLlamaConfig, layer: int) -> HeterogeneousLlamaBlock:
+def layer_module(config: HeterogeneousDecoderConfig, layer: int) -> HeterogeneousDecoderBlock:
     """Layer `layer` of a model of this configuration, its weights not yet set."""
     blocks = config.block_configs or []
     # A cache's length is read from its first layer, which must therefore be one that has keys.
     cached = sum(block["attention"]["kind"] == "full" for block in blocks[:layer])
-    return HeterogeneousLlamaBlock(config, blocks[layer], cached)
+    return HeterogeneousDecoderBlock(config, blocks[layer], cached)
+
+
+def rotary_embedding(
+    config: HeterogeneousDecoderConfig, device: torch.device | str | None = None
+) -> nn.Module:
+    """The rotary tables of a model; of every rotary type that is supported."""
+    rotary = LlamaRotaryEmbedding(config)
+    return rotary if device is None else rotary.to(device)
 
 
 def make_context(
@@ -191,7 +200,7 @@ def make_context(
 ) -> Context:
     """The context of a batch, with rotary tables of the device and dtype of `like`.
 
-    `rotary` is the model's rotary embedding; the other arguments are those of the causal model's
+    `rotary` is what `rotary_embedding` gives; the other arguments are those of the causal model's
     `forward`. Raises ValueError for packed documents with a mask or a cache.
     """
     packing = None

@@ -1,4 +1,4 @@
-"""Configuration of the heterogeneous Llama: Llama's fields plus one entry a layer.
+"""Configuration of the heterogeneous decoder: Llama's fields plus one entry a layer.
 
 It checks shapes, so that a wrong architecture fails here with the layer named and not inside a
 matrix product. It does not know weights.
@@ -15,7 +15,7 @@ KINDS = ("full", "linear", "noop")
 
 
 @strict
-class HeterogeneousLlamaConfig(LlamaConfig):
+class HeterogeneousDecoderConfig(LlamaConfig):
     """Llama whose layers differ: `block_configs[i]` says what layer i holds.
 
     Each entry is `{"attention": {"kind", "num_key_value_heads"}, "ffn": {"kind",
@@ -25,7 +25,7 @@ class HeterogeneousLlamaConfig(LlamaConfig):
     gives all four projections of attention a bias, `qkv_bias` (Qwen2) all but the output's.
     """
 
-    model_type = "heterogeneous_llama"
+    model_type = "heterogeneous_llama"  # the name that saved checkpoints carry
     qkv_bias: bool = False
     block_configs: list[Any] | None = None
 

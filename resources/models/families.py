@@ -1,7 +1,7 @@
 """Model families whose layers are Llama's: how each says so in its `config.json`, and where its
 parts lie.
 
-A family is a descriptor here; everything else sees only the heterogeneous Llama. It does not know
+A family is a descriptor here; everything else sees only the heterogeneous decoder. It does not know
 files or tensors.
 """
 
@@ -110,7 +110,7 @@ FAMILIES = {family.model_type: family for family in _FAMILIES}
 
 
 def convert(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a `HeterogeneousLlamaConfig` for those of a family's `config.json`.
+    """The values of a `HeterogeneousDecoderConfig` for those of a family's `config.json`.
 
     Raises ValueError, with the reason, for another family, quantized weights, and a sliding window
     that is shorter than the positions the model is made for.

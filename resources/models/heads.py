@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 
 def widen_heads(
-    model: HeterogeneousLlamaForCausalLM, head_dim: int
-) -> HeterogeneousLlamaForCausalLM:
+    model: HeterogeneousDecoderForCausalLM, head_dim: int
+) -> HeterogeneousDecoderForCausalLM:
     """A model whose heads have `head_dim` dimensions, zeros added; logits equal up to rounding.
 
     With D the old size and D' the new one: the two halves of a head, which rotary embedding pairs,
@@ -27,7 +27,7 @@ def widen_heads(
     The given model is left as it is and shares the weights that stay. Right for rotary types that
     change frequencies one by one (default, linear, llama3). Raises ValueError for a narrower size.
     """
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
     old = model.config.head_dim or model.config.hidden_size // model.config.num_attention_heads
     if head_dim < old or head_dim % 2 or old % 2:
@@ -50,11 +50,10 @@ def widen_heads(
                 weight = weight * math.sqrt(head_dim / old)
         weights[name] = weight
     with torch.device("meta"):
-        wide = HeterogeneousLlamaForCausalLM(config)
+        wide = HeterogeneousDecoderForCausalLM(config)
     wide.load_state_dict(weights, assign=True)
     wide.tie_weights()
-    # Computed, not stored: the skeleton has none.
-    wide.model.rotary_emb = type(model.model.rotary_emb)(config).to(model.device)
+    wide.renew_tables()
     return wide.eval()
 
 

@@ -1,101 +1,30 @@
-"""A parent whose layers are given one at a time: from a model in memory, or from its files.
+"""A parent whose layers are read from its files one at a time.
 
-What walks over a model layer by layer asks a `LayerSource` and cannot tell which it has: the
-numbers are bit for bit the same. It does not know data, variants or what is done with a layer.
+What walks over a model layer by layer asks a `LayerSource` and cannot tell this from a model in
+memory: the numbers are bit for bit the same. It does not know data, variants or what is done with
+a layer.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from resources.models.blocks import (
     Context,
-    HeterogeneousLlamaBlock,
-    HeterogeneousLlamaRMSNorm,
+    HeterogeneousDecoderBlock,
+    HeterogeneousDecoderRMSNorm,
     layer_module,
     make_context,
+    rotary_embedding,
 )
-from resources.models.config import HeterogeneousLlamaConfig
+from resources.models.decoder import in_range
 from resources.models.families import EMBEDDING, HEAD, NORM, layer_prefix
 from resources.models.loading import check_weights, read_config
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
 from resources.models.weights import Weights
-
-
-class LayerSource(Protocol):
-    """What a walk over the layers needs of a parent; nothing of it takes a gradient."""
-
-    @property
-    def config(self) -> HeterogeneousLlamaConfig:
-        """The parent's configuration; it has `config.num_hidden_layers` layers."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where layers and states are."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of layers and states."""
-
-    def layer(self, index: int) -> HeterogeneousLlamaBlock:
-        """Layer `index`, in evaluation mode; drop it when done. IndexError outside the layers."""
-
-    def embed(self, input_ids: Tensor) -> Tensor:
-        """The states `[N, T, H]` that enter layer 0, for token ids `[N, T]`."""
-
-    def context(
-        self,
-        input_ids: Tensor,
-        position_ids: Tensor | None = None,
-        document_ids: Tensor | None = None,
-    ) -> Context:
-        """What `layer(hidden, context)` needs for this batch, ids `[N, T]` on `device`."""
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Logits `[N, T, V]` of the states `[N, T, H]` that leave the last layer."""
-
-
-class Resident:
-    """A loaded model as a layer source; it is put in evaluation mode, without gradients."""
-
-    def __init__(self, model: HeterogeneousLlamaForCausalLM) -> None:
-        model.eval()
-        model.requires_grad_(False)
-        self.model = model
-        self.config = model.config
-        self.device = model.model.norm.weight.device
-        self.dtype = model.model.norm.weight.dtype
-
-    def layer(self, index: int) -> HeterogeneousLlamaBlock:
-        """The model's own layer, not a copy."""
-        _in_range(self.config, index)
-        block = self.model.model.layers[index]
-        if not isinstance(block, HeterogeneousLlamaBlock):
-            raise TypeError(f"layer {index} is a {type(block).__name__}, not a block")
-        return block
-
-    def embed(self, input_ids: Tensor) -> Tensor:
-        """See `LayerSource.embed`."""
-        return self.model.model.embed_tokens(input_ids)
-
-    def context(
-        self,
-        input_ids: Tensor,
-        position_ids: Tensor | None = None,
-        document_ids: Tensor | None = None,
-    ) -> Context:
-        """See `LayerSource.context`."""
-        return self.model.context(input_ids, position_ids, document_ids)
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """See `LayerSource.logits`."""
-        return self.model.lm_head(self.model.model.norm(hidden))
 
 
 class LayerReader:
@@ -120,14 +49,14 @@ class LayerReader:
         self.dtype: torch.dtype = getattr(torch, dtype)
         self._weights = Weights(folder)
         check_weights(self._weights, self.config)
-        self._rotary = LlamaRotaryEmbedding(self.config).to(self.device)
+        self._rotary = rotary_embedding(self.config, self.device)
         self._like = torch.empty(0, device=self.device, dtype=self.dtype)
         self._keep_head = keep_head
-        self._head: tuple[HeterogeneousLlamaRMSNorm, Tensor] | None = None
+        self._head: tuple[HeterogeneousDecoderRMSNorm, Tensor] | None = None
 
-    def layer(self, index: int) -> HeterogeneousLlamaBlock:
+    def layer(self, index: int) -> HeterogeneousDecoderBlock:
         """A new block with the layer's weights; one copy of them, which goes with the block."""
-        _in_range(self.config, index)
+        in_range(self.config, index)
         with torch.device("meta"):
             block = layer_module(self.config, index)
         prefix = layer_prefix(index)
@@ -162,23 +91,18 @@ class LayerReader:
 
         It does not depend on the files they are in, nor on this reader's dtype.
         """
-        _in_range(self.config, index)
+        in_range(self.config, index)
         prefix = layer_prefix(index)
         names = sorted(name for name in self._weights.entries if name.startswith(prefix))
         return self._weights.digest({name.removeprefix(prefix): name for name in names})
 
-    def _read_head(self) -> tuple[HeterogeneousLlamaRMSNorm, Tensor]:
+    def _read_head(self) -> tuple[HeterogeneousDecoderRMSNorm, Tensor]:
         head = EMBEDDING if self.config.tie_word_embeddings else HEAD
         tensors = self._read(NORM, head)
         with torch.device("meta"):
-            norm = HeterogeneousLlamaRMSNorm(self.config.hidden_size, self.config.rms_norm_eps)
+            norm = HeterogeneousDecoderRMSNorm(self.config.hidden_size, self.config.rms_norm_eps)
         norm.load_state_dict({"weight": tensors[NORM]}, assign=True)
         return norm.requires_grad_(False), tensors[head]
 
     def _read(self, *names: str) -> dict[str, Tensor]:
         return self._weights.read(names, device=self.device, dtype=self.dtype)
-
-
-def _in_range(config: HeterogeneousLlamaConfig, index: int) -> None:
-    if not 0 <= index < config.num_hidden_layers:
-        raise IndexError(f"no layer {index}: the layers are 0 to {config.num_hidden_layers - 1}")

@@ -20,11 +20,12 @@ from warehouse.filesystem import sync
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from resources.models.config import HeterogeneousLlamaConfig
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from resources.models.config import HeterogeneousDecoderConfig
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
     from resources.models.weights import Weights
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+ARCHITECTURE = "HeterogeneousLlamaForCausalLM"  # the name that saved checkpoints carry
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 
 
@@ -51,12 +52,12 @@ def locate(name: str | Path) -> Path:
         ) from error
 
 
-def read_config(path: str | Path) -> HeterogeneousLlamaConfig:
+def read_config(path: str | Path) -> HeterogeneousDecoderConfig:
     """The configuration of a checkpoint folder of one of `families.FAMILIES`, as one of ours.
 
     Raises CheckpointError, with the reason, for what is not supported.
     """
-    from resources.models.config import HeterogeneousLlamaConfig
+    from resources.models.config import HeterogeneousDecoderConfig
     from resources.models.families import convert
 
     file = Path(path) / "config.json"
@@ -67,14 +68,14 @@ def read_config(path: str | Path) -> HeterogeneousLlamaConfig:
     except ValueError as error:
         raise CheckpointError(f"{file}: not valid JSON ({error})") from error
     try:
-        return HeterogeneousLlamaConfig(**convert(values))
+        return HeterogeneousDecoderConfig(**convert(values))
     except ValueError as error:
         raise CheckpointError(f"{file}: {error}") from error
 
 
 def load(
     path: str | Path, *, device: str = "cpu", dtype: str = "float32"
-) -> HeterogeneousLlamaForCausalLM:
+) -> HeterogeneousDecoderForCausalLM:
     """Load a folder of a supported family or one of ours, in evaluation mode.
 
     Tensors go from the files to the device one by one. Raises CheckpointError when the family is
@@ -83,7 +84,6 @@ def load(
     """
     import torch
     from transformers import GenerationConfig
-    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
     from resources.models.weights import Weights
 
@@ -95,8 +95,7 @@ def load(
     tensors = weights.read(names, device=torch.device(device), dtype=getattr(torch, dtype))
     model.load_state_dict(tensors, strict=False, assign=True)
     model.tie_weights()
-    # Its buffers are no weights: they are computed, and the skeleton has none.
-    model.model.rotary_emb = LlamaRotaryEmbedding(config).to(device)
+    model.renew_tables()
     model.config.dtype = getattr(torch, dtype)
     if (folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
@@ -104,23 +103,23 @@ def load(
 
 
 def check_weights(
-    weights: Weights, config: HeterogeneousLlamaConfig
-) -> HeterogeneousLlamaForCausalLM:
+    weights: Weights, config: HeterogeneousDecoderConfig
+) -> HeterogeneousDecoderForCausalLM:
     """The model of a configuration without its weights (on the meta device), which they fit.
 
     Raises CheckpointError, naming the file, when they do not.
     """
     import torch
 
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
     with torch.device("meta"):
-        model = HeterogeneousLlamaForCausalLM(config)
+        model = HeterogeneousDecoderForCausalLM(config)
     weights.check(model.state_dict(), aliases(config))
     return model
 
 
-def aliases(config: HeterogeneousLlamaConfig) -> dict[str, str]:
+def aliases(config: HeterogeneousDecoderConfig) -> dict[str, str]:
     """Names of tensors that stand for another: the output head where it is tied."""
     from resources.models.families import EMBEDDING, HEAD
 
@@ -142,7 +141,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
 
 
 def save(
-    model: HeterogeneousLlamaForCausalLM, directory: str | Path, tokenizer_dir: str | Path
+    model: HeterogeneousDecoderForCausalLM, directory: str | Path, tokenizer_dir: str | Path
 ) -> None:
     """Write a checkpoint folder: config.json, safetensors, generation_config.json, tokenizer.
 
@@ -169,13 +168,13 @@ def save(
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _write(model: HeterogeneousLlamaForCausalLM, folder: Path, tokenizer_folder: Path) -> None:
+def _write(model: HeterogeneousDecoderForCausalLM, folder: Path, tokenizer_folder: Path) -> None:
     from huggingface_hub import save_torch_state_dict
 
     config = model.config.to_dict()
     config.pop("transformers_version", None)
     config.pop("_name_or_path", None)
-    config["architectures"] = [type(model).__name__]
+    config["architectures"] = [ARCHITECTURE]
     config["dtype"] = str(model.dtype).removeprefix("torch.")
     _write_json(folder / "config.json", config)
     ids = ("bos_token_id", "eos_token_id", "pad_token_id")

@@ -1,4 +1,4 @@
-"""The heterogeneous Llama: a decoder whose layers may differ in attention and FFN, or lack them.
+"""The heterogeneous decoder: one whose layers may differ in attention and FFN, or lack them.
 
 It computes logits from token ids, in training, packed, and with a key-value cache; with every
 layer full it equals `transformers`' Llama. It does not know losses, sampling or checkpoint paths.
@@ -6,96 +6,59 @@ layer full it equals `transformers`' Llama. It does not know losses, sampling or
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, GenerationMixin
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.modeling_utils import PreTrainedModel
-from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from resources.models.blocks import (
     Context,
-    HeterogeneousLlamaBlock,
-    HeterogeneousLlamaRMSNorm,
+    HeterogeneousDecoderBlock,
+    HeterogeneousDecoderRMSNorm,
     KeyValueCache,
     layer_module,
     make_context,
+    rotary_embedding,
 )
-from resources.models.config import HeterogeneousLlamaConfig
+from resources.models.config import HeterogeneousDecoderConfig
+from resources.models.decoder import Layer, in_range
 
 
-class HeterogeneousLlamaPreTrainedModel(PreTrainedModel):
-    config_class = HeterogeneousLlamaConfig
-    config: HeterogeneousLlamaConfig
+class HeterogeneousDecoderPreTrainedModel(PreTrainedModel):
+    config_class = HeterogeneousDecoderConfig
+    config: HeterogeneousDecoderConfig
     base_model_prefix = "model"
-    _no_split_modules = [HeterogeneousLlamaBlock.__name__]  # noqa: RUF012 (as theirs)
+    _no_split_modules = [HeterogeneousDecoderBlock.__name__]  # noqa: RUF012 (as theirs)
     _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
     _supports_sdpa = True
 
 
-class HeterogeneousLlamaModel(HeterogeneousLlamaPreTrainedModel):
-    """Embedding, layers and final norm."""
+class HeterogeneousDecoderModel(HeterogeneousDecoderPreTrainedModel):
+    """Embedding, layers, final norm and rotary embedding; the causal model runs them."""
 
-    def __init__(self, config: HeterogeneousLlamaConfig) -> None:
+    def __init__(self, config: HeterogeneousDecoderConfig) -> None:
         super().__init__(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
         self.layers = nn.ModuleList(
             layer_module(config, layer) for layer in range(config.num_hidden_layers)
         )
-        self.norm = HeterogeneousLlamaRMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.rotary_emb = LlamaRotaryEmbedding(config=config)
+        self.norm = HeterogeneousDecoderRMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.rotary_emb = rotary_embedding(config)
         self.post_init()
 
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        position_ids: torch.Tensor | None = None,
-        document_ids: torch.Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
-        every: bool = True,
-    ) -> list[torch.Tensor]:
-        """Hidden states `[B, T, H]` before the norm: the embedding's, then every layer's, or the
-        last one alone."""
-        context = self.context(
-            input_ids, position_ids, document_ids, attention_mask, past_key_values
-        )
-        states = [self.embed_tokens(input_ids)]
-        for layer in self.layers:
-            # A prefill at 70B would hold 87 GB of states that nobody asked for.
-            states = [*(states if every else []), layer(states[-1], context)]
-        return states
 
-    def context(
-        self,
-        input_ids: torch.Tensor,
-        position_ids: torch.Tensor | None = None,
-        document_ids: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        cache: KeyValueCache | None = None,
-    ) -> Context:
-        """Rotary tables and mask of a batch; see the causal model's `forward` for the arguments."""
-        return make_context(
-            self.rotary_emb,
-            self.norm.weight,
-            input_ids,
-            position_ids,
-            document_ids,
-            attention_mask,
-            cache,
-        )
-
-
-class HeterogeneousLlamaForCausalLM(HeterogeneousLlamaPreTrainedModel, GenerationMixin):
-    """The language model: `HeterogeneousLlamaModel` and the output head."""
+class HeterogeneousDecoderForCausalLM(HeterogeneousDecoderPreTrainedModel, GenerationMixin):
+    """The language model, a `resources.models.decoder.Decoder`: the body and the output head."""
 
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}  # noqa: RUF012
 
-    def __init__(self, config: HeterogeneousLlamaConfig) -> None:
+    def __init__(self, config: HeterogeneousDecoderConfig) -> None:
         super().__init__(config)
-        self.model = HeterogeneousLlamaModel(config)
+        self.model = HeterogeneousDecoderModel(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
@@ -126,54 +89,98 @@ class HeterogeneousLlamaForCausalLM(HeterogeneousLlamaPreTrainedModel, Generatio
             raise ValueError("labels and inputs_embeds are not supported: losses are objectives")
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
-        states = self.model(
-            input_ids,
-            attention_mask,
-            position_ids,
-            document_ids,
-            past_key_values,
-            every=output_hidden_states,
+        context = self.context(
+            input_ids, position_ids, document_ids, attention_mask, past_key_values
         )
+        states = [self.embed(input_ids)]
+        if output_hidden_states:
+            for layer in self.layers:
+                states.append(layer(states[-1], context))
+        else:
+            # A prefill at 70B would hold 87 GB of states that nobody asked for.
+            states = [self.run(states.pop(), context)]
         last = states[-1][:, -logits_to_keep:] if logits_to_keep else states[-1]
-        normed = self.model.norm(last)
-        hidden_states = None
+        normed = self.finish(last)
+        logits: Any = self.head(normed) if output_logits else None
+        hidden_states: Any = None
         if output_hidden_states:
             hidden_states = (
                 *states[:-1],
-                self.model.norm(states[-1]) if logits_to_keep else normed,
+                self.finish(states[-1]) if logits_to_keep else normed,
             )
         return CausalLMOutputWithPast(
-            logits=self.lm_head(normed) if output_logits else None,
+            logits=logits,
             past_key_values=past_key_values,
             hidden_states=hidden_states,
         )
 
-    def hidden_states(
-        self,
-        input_ids: torch.Tensor,
-        position_ids: torch.Tensor | None = None,
-        document_ids: torch.Tensor | None = None,
-    ) -> list[torch.Tensor]:
-        """`layers + 1` states `[B, T, H]`: layer i takes state i and gives state i + 1."""
-        return self.model(input_ids, position_ids=position_ids, document_ids=document_ids)
+    @property
+    def layers(self) -> Sequence[HeterogeneousDecoderBlock]:
+        """See `Decoder.layers`."""
+        return cast("Sequence[HeterogeneousDecoderBlock]", self.model.layers)
+
+    def layer(self, index: int) -> HeterogeneousDecoderBlock:
+        """The model's own layer, not a copy; IndexError outside the layers."""
+        in_range(self.config, index)
+        return self.layers[index]
+
+    def embed(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """See `Decoder.embed`."""
+        states: torch.Tensor = self.model.embed_tokens(input_ids)
+        return states
 
     def context(
         self,
         input_ids: torch.Tensor,
         position_ids: torch.Tensor | None = None,
         document_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        cache: KeyValueCache | None = None,
     ) -> Context:
-        """The context that `layer(hidden, context)` and `run_from` need for this batch."""
-        return self.model.context(input_ids, position_ids, document_ids)
+        """See `Decoder.context`; the arguments are those of `forward`."""
+        return make_context(
+            self.model.rotary_emb,
+            self.model.norm.weight,
+            input_ids,
+            position_ids,
+            document_ids,
+            attention_mask,
+            cache,
+        )
 
-    def run_from(self, hidden: torch.Tensor, start_layer: int, context: Context) -> torch.Tensor:
-        """Logits `[B, T, V]` from the state that enters `start_layer`, in 0 ... layer count."""
-        for layer in self.model.layers[start_layer:]:
-            hidden = layer(hidden, context)
-        return self.lm_head(self.model.norm(hidden))
+    def run(
+        self, state: torch.Tensor, context: Context, layers: Iterable[Layer] | None = None
+    ) -> torch.Tensor:
+        """See `Decoder.run`."""
+        for layer in self.layers if layers is None else layers:
+            state = layer(state, context)
+        return state
+
+    def finish(self, state: torch.Tensor) -> torch.Tensor:
+        """See `Decoder.finish`."""
+        return self.model.norm(state)
+
+    def head(self, normed: torch.Tensor) -> torch.Tensor:
+        """See `Decoder.head`."""
+        return self.lm_head(normed)
+
+    def logits(self, state: torch.Tensor) -> torch.Tensor:
+        """See `Decoder.logits`."""
+        return self.head(self.finish(state))
+
+    def renew_tables(self) -> None:
+        """Compute what is not stored (rotary frequencies) for a model made without weights."""
+        self.model.rotary_emb = rotary_embedding(self.config, self.device)
 
 
-AutoConfig.register(HeterogeneousLlamaConfig.model_type, HeterogeneousLlamaConfig, exist_ok=True)
+def decoders(model: nn.Module) -> list[HeterogeneousDecoderForCausalLM]:
+    """The decoders in a module, itself included: the one under a reward head, say."""
+    return [m for m in model.modules() if isinstance(m, HeterogeneousDecoderForCausalLM)]
+
+
+AutoConfig.register(
+    HeterogeneousDecoderConfig.model_type, HeterogeneousDecoderConfig, exist_ok=True
+)
 AutoModelForCausalLM.register(
-    HeterogeneousLlamaConfig, HeterogeneousLlamaForCausalLM, exist_ok=True
+    HeterogeneousDecoderConfig, HeterogeneousDecoderForCausalLM, exist_ok=True
 )

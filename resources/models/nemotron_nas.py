@@ -33,8 +33,8 @@ from resources.models.nemotron_nas_layout import (
 )
 
 if TYPE_CHECKING:
-    from resources.models.config import HeterogeneousLlamaConfig
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from resources.models.config import HeterogeneousDecoderConfig
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 CLASS_FILE = "configuration_decilm.py"
 CLASS_SOURCE = Path(__file__).with_name("nemotron_nas_config.py")
@@ -49,7 +49,7 @@ _COPIED = (
 )
 
 
-def refusals(config: HeterogeneousLlamaConfig, dtype: str) -> list[str]:
+def refusals(config: HeterogeneousDecoderConfig, dtype: str) -> list[str]:
     """Why stock vLLM could not run this model, or not as we do; empty when it can."""
     blocks = config.block_configs or []
     reasons = []
@@ -80,8 +80,8 @@ def refusals(config: HeterogeneousLlamaConfig, dtype: str) -> list[str]:
 
 
 def with_known_heads(
-    model: HeterogeneousLlamaForCausalLM,
-) -> tuple[HeterogeneousLlamaForCausalLM, list[str]]:
+    model: HeterogeneousDecoderForCausalLM,
+) -> tuple[HeterogeneousDecoderForCausalLM, list[str]]:
     """The model with heads of the next size in `HEAD_SIZES`, and a remark where it had another.
 
     Widened weights come in float32 at least (see `widen_heads`). Larger heads stay as they are.
@@ -96,7 +96,7 @@ def with_known_heads(
     return widen_heads(model, wider), [remark]
 
 
-def configuration(config: HeterogeneousLlamaConfig, dtype: str) -> dict[str, Any]:
+def configuration(config: HeterogeneousDecoderConfig, dtype: str) -> dict[str, Any]:
     """The values of config.json, under the keys of the published files."""
     values = config.to_dict()
     rope: dict[str, Any] = dict(config.rope_parameters or {})
@@ -118,7 +118,7 @@ def configuration(config: HeterogeneousLlamaConfig, dtype: str) -> dict[str, Any
 
 
 def export(
-    model: HeterogeneousLlamaForCausalLM,
+    model: HeterogeneousDecoderForCausalLM,
     folder: str | Path,
     tokenizer_dir: str | Path,
     *,
@@ -174,8 +174,8 @@ def check_layout(folder: str | Path) -> dict[str, int]:
 
 def read(
     folder: str | Path, *, device: str = "cpu", dtype: str = "float32"
-) -> HeterogeneousLlamaForCausalLM:
-    """Load a nemotron-nas folder, ours or a published one, as a heterogeneous Llama.
+) -> HeterogeneousDecoderForCausalLM:
+    """Load a nemotron-nas folder, ours or a published one, as a heterogeneous decoder.
 
     The same as `load`, but CheckpointError for a folder of another family.
     """

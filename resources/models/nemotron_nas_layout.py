@@ -40,7 +40,7 @@ def multiplier(intermediate_size: int, hidden_size: int) -> float | None:
 def entries(
     blocks: Sequence[Mapping[str, Any]], num_attention_heads: int, hidden_size: int
 ) -> list[dict[str, dict[str, Any]]]:
-    """`block_configs` of the layout for those of a heterogeneous Llama without linear blocks.
+    """`block_configs` of the layout for those of a heterogeneous decoder without linear blocks.
 
     A width that `ffn_mult` cannot say stands as `intermediate_size`, without `ffn_mult`.
     """
@@ -66,7 +66,7 @@ def entries(
 
 
 def convert(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a `HeterogeneousLlamaConfig` for those of a nemotron-nas `config.json`.
+    """The values of a `HeterogeneousDecoderConfig` for those of a nemotron-nas `config.json`.
 
     Null values are left to their defaults. The sizes of the parent, null in published files, are
     the largest of any layer. Raises ValueError, with layer and reason, for what the heterogeneous

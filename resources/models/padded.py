@@ -29,11 +29,11 @@ from resources.models.nemotron_nas import with_known_heads
 from resources.models.nemotron_nas_layout import entries, tensors
 
 if TYPE_CHECKING:
-    from resources.models.config import HeterogeneousLlamaConfig
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from resources.models.config import HeterogeneousDecoderConfig
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 
-def sizes(config: HeterogeneousLlamaConfig) -> tuple[int, int]:
+def sizes(config: HeterogeneousDecoderConfig) -> tuple[int, int]:
     """Key-value heads and FFN width that hold every layer.
 
     The heads are the least multiple of every layer's own and of the parent's; they divide the
@@ -45,7 +45,7 @@ def sizes(config: HeterogeneousLlamaConfig) -> tuple[int, int]:
     return lcm(config.num_key_value_heads or 1, *heads), max(widths)
 
 
-def configuration(config: HeterogeneousLlamaConfig, dtype: str) -> dict[str, Any]:
+def configuration(config: HeterogeneousDecoderConfig, dtype: str) -> dict[str, Any]:
     """The values of config.json of a `LlamaForCausalLM`."""
     values = config.to_dict()
     for name in ("block_configs", "qkv_bias", "transformers_version", "_name_or_path", "auto_map"):
@@ -63,7 +63,7 @@ def configuration(config: HeterogeneousLlamaConfig, dtype: str) -> dict[str, Any
 
 
 def export(
-    model: HeterogeneousLlamaForCausalLM,
+    model: HeterogeneousDecoderForCausalLM,
     folder: str | Path,
     tokenizer_dir: str | Path,
     *,
@@ -112,7 +112,7 @@ def export(
 
 
 def _padded(
-    model: HeterogeneousLlamaForCausalLM, expected: Mapping[str, tuple[int, ...]]
+    model: HeterogeneousDecoderForCausalLM, expected: Mapping[str, tuple[int, ...]]
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """Every tensor of the plain Llama, made when it is asked for."""
     weights = model.state_dict()

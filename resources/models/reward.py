@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from resources.models import loading
 from resources.models.errors import CheckpointError
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 HEAD_FILE = "reward_head.safetensors"
 
@@ -26,7 +26,7 @@ class RewardModel(nn.Module):
     Rows are padded on the right; a causal body does not see the padding.
     """
 
-    def __init__(self, backbone: HeterogeneousLlamaForCausalLM) -> None:
+    def __init__(self, backbone: HeterogeneousDecoderForCausalLM) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = nn.Linear(backbone.config.hidden_size, 1)
@@ -34,9 +34,10 @@ class RewardModel(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, input_ids: Tensor, lengths: Tensor) -> Tensor:
-        states = self.backbone.model(input_ids)[-1]
+        body = self.backbone
+        states = body.run(body.embed(input_ids), body.context(input_ids))
         last = states[torch.arange(len(lengths), device=states.device), lengths - 1]
-        return self.head(self.backbone.model.norm(last)).squeeze(-1).float()
+        return self.head(body.finish(last)).squeeze(-1).float()
 
 
 def pad(sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

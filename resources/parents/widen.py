@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 # arXiv 2411.19146 §2: 6 attention and 9 FFN variants.
 ATTENTION = "[full, kv_4, kv_2, kv_1, linear, noop]"
 FFN = "[full, ratio_87, ratio_75, ratio_50, ratio_25, ratio_20, ratio_10, linear, noop]"
 
 
-def widen(model: HeterogeneousLlamaForCausalLM, heads: int) -> HeterogeneousLlamaForCausalLM:
+def widen(model: HeterogeneousDecoderForCausalLM, heads: int) -> HeterogeneousDecoderForCausalLM:
     """The same function with `heads` query heads and as many key-value heads.
 
     Every query head stands `heads` / (its number) times, beside itself, with the output columns
@@ -35,8 +35,8 @@ def widen(model: HeterogeneousLlamaForCausalLM, heads: int) -> HeterogeneousLlam
     """
     import torch
 
-    from resources.models.config import HeterogeneousLlamaConfig
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from resources.models.config import HeterogeneousDecoderConfig
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
     config = model.config
     had = config.num_attention_heads
@@ -51,9 +51,9 @@ def widen(model: HeterogeneousLlamaForCausalLM, heads: int) -> HeterogeneousLlam
         "num_attention_heads": heads,
         "num_key_value_heads": heads,
         "head_dim": size,
-        "block_configs": [{} for _ in model.model.layers],
+        "block_configs": [{} for _ in model.layers],
     }
-    wide: Any = HeterogeneousLlamaForCausalLM(HeterogeneousLlamaConfig(**values))
+    wide: Any = HeterogeneousDecoderForCausalLM(HeterogeneousDecoderConfig(**values))
     wide.to(model.dtype)
     weights = dict(model.state_dict())
     for name, weight in model.state_dict().items():
@@ -66,7 +66,7 @@ def widen(model: HeterogeneousLlamaForCausalLM, heads: int) -> HeterogeneousLlam
             weights[name] = columns.flatten(1)
     with torch.no_grad():
         wide.load_state_dict(weights)
-    result: HeterogeneousLlamaForCausalLM = wide.eval()
+    result: HeterogeneousDecoderForCausalLM = wide.eval()
     return result
 
 

@@ -86,7 +86,7 @@ def head_of(model: nn.Module) -> Callable[[Tensor], Tensor]:
     For losses that apply it to the states of a forward pass with `output_logits=False`.
     """
     module: Any = getattr(model, "module", model)
-    plain: Callable[[Tensor], Tensor] = module.lm_head
+    plain: Callable[[Tensor], Tensor] = module.head
     if module is model:
         return plain
     from deepspeed.runtime.torch_autocast import autocast_if_enabled

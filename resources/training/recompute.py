@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from resources.models.blocks import Context, HeterogeneousLlamaBlock
+from resources.models.blocks import Context, HeterogeneousDecoderBlock
+from resources.models.modeling import decoders
 
 Forward = Callable[[Tensor, Context], Tensor]
 
@@ -23,8 +24,8 @@ def wrap(model: nn.Module) -> None:
     found = blocks(model)
     if not found:
         raise ValueError(
-            f"activation_checkpointing: {type(model).__name__} has no HeterogeneousLlamaBlock, and "
-            "other layers are not known"
+            f"activation_checkpointing: {type(model).__name__} holds no decoder of ours, and other "
+            "layers are not known"
         )
     for block in found:
         block.__dict__["forward"] = functools.partial(_again, block.forward)
@@ -36,9 +37,9 @@ def unwrap(model: nn.Module) -> None:
         block.__dict__.pop("forward", None)
 
 
-def blocks(model: nn.Module) -> list[HeterogeneousLlamaBlock]:
+def blocks(model: nn.Module) -> list[HeterogeneousDecoderBlock]:
     """The layers of the model, in order."""
-    return [module for module in model.modules() if isinstance(module, HeterogeneousLlamaBlock)]
+    return [layer for decoder in decoders(model) for layer in decoder.layers]
 
 
 def _again(forward: Forward, hidden: Tensor, context: Context) -> Tensor:

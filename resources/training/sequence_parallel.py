@@ -12,17 +12,20 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from resources.models.blocks import Context, HeterogeneousLlamaAttention
-from resources.models.modeling import HeterogeneousLlamaModel
+from resources.models.blocks import Context
+from resources.models.modeling import decoders
 from resources.models.packing import Packing, find_documents
 from resources.training.objectives import IGNORE
 from resources.training.packing import PADDING_DOCUMENT
+
+if TYPE_CHECKING:
+    from resources.models.config import HeterogeneousDecoderConfig
 
 PADDING = {"labels": IGNORE, "document_ids": PADDING_DOCUMENT}  # 0 elsewhere
 
@@ -69,30 +72,32 @@ class Team:
         """
         if self.size == 1:
             return
-        bodies = [m for m in model.modules() if isinstance(m, HeterogeneousLlamaModel)]
-        if not bodies:
+        found = decoders(model)
+        if not found:
             raise ValueError(
-                f"sequence_parallel: {type(model).__name__} has no HeterogeneousLlamaModel, and "
-                "other attention is not known"
+                f"sequence_parallel: {type(model).__name__} holds no decoder of ours, and other "
+                "attention is not known"
             )
-        for name, module in model.named_modules():
-            if isinstance(module, HeterogeneousLlamaAttention) and (
-                module.kv_heads % self.size or module.heads % self.size
-            ):
+        for decoder in found:
+            self._divides(decoder.config)
+            decoder.__dict__["context"] = functools.partial(_context, decoder.context, self.group)
+
+    def _divides(self, config: HeterogeneousDecoderConfig) -> None:
+        heads = config.num_attention_heads
+        for layer, block in enumerate(config.block_configs or []):
+            keys = block["attention"]["num_key_value_heads"]
+            if keys is not None and (keys % self.size or heads % self.size):
                 raise ValueError(
-                    f"sequence_parallel is {self.size}, but {name} has {module.heads} query and "
-                    f"{module.kv_heads} key-value heads: each rank takes whole heads, so both must "
+                    f"sequence_parallel is {self.size}, but layer {layer}'s attention has {heads} "
+                    f"query and {keys} key-value heads: each rank takes whole heads, so both must "
                     f"be multiples of {self.size}"
                 )
-        for body in bodies:
-            body.__dict__["context"] = functools.partial(_context, body.context, self.group)
 
     @staticmethod
     def leave(model: nn.Module) -> None:
         """Undo `join`; nothing happens where it was not called."""
-        for module in model.modules():
-            if isinstance(module, HeterogeneousLlamaModel):
-                module.__dict__.pop("context", None)
+        for decoder in decoders(model):
+            decoder.__dict__.pop("context", None)
 
     def share(self, batch: dict[str, Any]) -> dict[str, Any]:
         """This rank's share of a packed micro-batch, padded so that all shares are equal.

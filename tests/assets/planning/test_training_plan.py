@@ -11,7 +11,7 @@ import torch
 
 from assets.planning import assets, pace
 from resources.models.accounting import blocks_of
-from resources.models.config import HeterogeneousLlamaConfig
+from resources.models.config import HeterogeneousDecoderConfig
 from resources.recipe.execution import Hardware
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
@@ -190,7 +190,7 @@ def test_a_step_is_timed_on_as_many_tokens_as_are_quick() -> None:
     assert pace.scaled(SHAPE, block, 4, 64, whole) == (4, 64)
     assert pace.scaled(SHAPE, block, 4, 64, whole / 2) == (2, 64)
     assert pace.scaled(SHAPE, block, 4, 64, 1.0) == (1, 16)
-    config = HeterogeneousLlamaConfig(**CONFIG | {"model_type": "heterogeneous_llama"})
+    config = HeterogeneousDecoderConfig(**CONFIG | {"model_type": "heterogeneous_llama"})
     before = torch.random.get_rng_state()
     found = pace.measure(config, block, 256, 64, "cpu")
     assert (found.tokens, found.length) == (256, 64) and found.flops_per_second > 0
@@ -199,7 +199,7 @@ def test_a_step_is_timed_on_as_many_tokens_as_are_quick() -> None:
 
 def test_a_layer_too_large_to_time_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     [block] = blocks_of(SHAPE, [("full", "full")])
-    config = HeterogeneousLlamaConfig(**CONFIG | {"model_type": "heterogeneous_llama"})
+    config = HeterogeneousDecoderConfig(**CONFIG | {"model_type": "heterogeneous_llama"})
     monkeypatch.setattr(pace, "_free_bytes", lambda where: 1.0)
     with pytest.raises(pace.PaceError, match="a layer's states take"):
         pace.measure(config, block, 64, 64, "cpu")

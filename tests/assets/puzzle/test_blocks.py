@@ -38,8 +38,7 @@ from assets.puzzle.scores import (
     model_kl,
     variant_pairs,
 )
-from resources.models.layers import Resident
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.training.optimizer import OptimizerConfig
 from tests.assets.puzzle import tiny
 
@@ -47,7 +46,7 @@ CONSTANT = OptimizerConfig(learning_rate=1e-2)
 
 
 def library(
-    model: HeterogeneousLlamaForCausalLM, folder: Path, halves: dict[tuple[int, str, str], object]
+    model: HeterogeneousDecoderForCausalLM, folder: Path, halves: dict[tuple[int, str, str], object]
 ) -> Library:
     """A library folder with the given halves."""
     for (layer, kind, variant), half in halves.items():
@@ -58,14 +57,14 @@ def library(
 
 
 def ffn_half(
-    model: HeterogeneousLlamaForCausalLM, layer: int, variant: str, ranked: object
+    model: HeterogeneousDecoderForCausalLM, layer: int, variant: str, ranked: object
 ) -> object:
     half = new_half(model, layer, FFN, variant)
     initialise.initialise_ffn(half, parent_half(model, layer, FFN), np.asarray(ranked))
     return half
 
 
-def lesson_of(model: HeterogeneousLlamaForCausalLM, layer: int, batch: Sequences) -> Lesson:
+def lesson_of(model: HeterogeneousDecoderForCausalLM, layer: int, batch: Sequences) -> Lesson:
     """What a layer makes of a batch."""
     with torch.no_grad():
         hidden, context = batch.context(model)
@@ -121,7 +120,7 @@ def test_channels_without_a_down_column_rank_last_and_go_for_free(tmp_path: Path
     dead = np.random.default_rng(1).permutation(24)[:12]
     with torch.no_grad():
         model.model.layers[0].mlp.down_proj.weight[:, dead] = 0
-    channels, _ = importance(Resident(model), batch, tmp_path / "states")
+    channels, _ = importance(model, batch, tmp_path / "states")
     ranked = order(ranking(channels, "channel"), 0, "channel")
     assert set(ranked[12:]) == set(dead)
     half = ffn_half(model, 0, "ratio_50", ranked)
@@ -135,7 +134,7 @@ def test_channels_without_a_down_column_rank_last_and_go_for_free(tmp_path: Path
 
 def test_channel_importance_follows_a_permutation_of_channels(tmp_path: Path) -> None:
     model, batch = tiny.parent(), tiny.data()
-    before, _ = importance(Resident(model), batch, tmp_path)
+    before, _ = importance(model, batch, tmp_path)
     places = np.random.default_rng(2).permutation(24)
     shuffled = tiny.parent()
     with torch.no_grad():
@@ -145,7 +144,7 @@ def test_channel_importance_follows_a_permutation_of_channels(tmp_path: Path) ->
         mlp.down_proj.weight.copy_(mlp.down_proj.weight[:, places])
     difference = tiny.logits(shuffled, batch) - tiny.logits(model, batch)
     assert difference.abs().max() < 1e-12
-    after, _ = importance(Resident(shuffled), batch, tmp_path)
+    after, _ = importance(shuffled, batch, tmp_path)
     np.testing.assert_allclose(after[2], before[2][places], rtol=1e-12)
 
 
@@ -158,7 +157,7 @@ def test_channel_importance_by_hand(tmp_path: Path) -> None:
         normed = block.post_attention_layernorm(hidden)
         inner = block.mlp.act_fn(block.mlp.gate_proj(normed)) * block.mlp.up_proj(normed)
         expected = inner.abs().mean((0, 1)) * block.mlp.down_proj.weight.norm(dim=0)
-    channels, heads = importance(Resident(model), batch, tmp_path, batch=1)
+    channels, heads = importance(model, batch, tmp_path, batch=1)
     np.testing.assert_allclose(channels[0], expected.numpy(), rtol=1e-12)
     assert heads[0].shape == (2,)
 
@@ -205,7 +204,7 @@ def test_pruning_heads_that_contribute_nothing_is_exact(dead: int, tmp_path: Pat
     model, batch = tiny.parent(), tiny.data()
     with torch.no_grad():
         model.model.layers[0].self_attn.o_proj.weight[:, 8 * dead : 8 * dead + 8] = 0
-    _, heads = importance(Resident(model), batch, tmp_path)
+    _, heads = importance(model, batch, tmp_path)
     ranked = order(ranking(heads, "head"), 0, "head")
     assert list(ranked) == [1 - dead, dead]
     half = new_half(model, 0, ATTENTION, "kv_1")
@@ -229,7 +228,7 @@ def test_a_linear_child_is_the_product_of_the_projections() -> None:
 
 
 def children_of(
-    model: HeterogeneousLlamaForCausalLM,
+    model: HeterogeneousDecoderForCausalLM,
     layer: int,
     lesson: Lesson,
     attention: list[str],
@@ -243,7 +242,7 @@ def children_of(
         "kv_head_importance": ranking(heads, "head"),
     }
     variants = {"attention": attention, "ffn": ffn}
-    source = Resident(model)
+    source = model
     block = source.layer(layer)
     return make_children(source, layer, block, variants, tables, lesson, coupled)
 

@@ -9,8 +9,8 @@ import pytest
 from assets.puzzle.costs import COST_SCHEMA, cost_rows, non_block_costs
 from resources.models import accounting
 from resources.models.accounting import Shape
-from resources.models.config import HeterogeneousLlamaConfig
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.config import HeterogeneousDecoderConfig
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 SHAPE = Shape(
     hidden_size=16,
@@ -37,7 +37,7 @@ def test_costs_add_up_to_the_model(tied: bool, biases: tuple[str, ...]) -> None:
     for pair, row in rows(shape).items():
         [block] = accounting.blocks_of(shape, [pair])
         values = dataclasses.asdict(shape) | {"num_hidden_layers": 1, "block_configs": [block]}
-        model = HeterogeneousLlamaForCausalLM(HeterogeneousLlamaConfig(**values))
+        model = HeterogeneousDecoderForCausalLM(HeterogeneousDecoderConfig(**values))
         total = row["parameters"] + non_block_costs(shape, SIZES)["parameters"]
         assert total == model.num_parameters()
 

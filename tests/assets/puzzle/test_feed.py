@@ -11,7 +11,7 @@ import torch
 
 from assets.puzzle.feed import Batches, Visit, resident, sweep
 from assets.puzzle.tensors import opened, write_tensors
-from resources.models.layers import Resident
+from resources.models.decoder import LayerSource
 from tests.assets.puzzle import tiny
 
 TURNS, ROWS, LENGTH, LAYERS = 5, 3, 16, 3
@@ -54,9 +54,9 @@ def batches(turns: int = TURNS) -> Batches:
     )
 
 
-def expected(dtype: torch.dtype = torch.float64) -> tuple[Resident, dict[Place, torch.Tensor]]:
+def expected(dtype: torch.dtype = torch.float64) -> tuple[LayerSource, dict[Place, torch.Tensor]]:
     """A parent, and what a resident prefix shows of it."""
-    source, recorder = Resident(tiny.parent(LAYERS, dtype=dtype)), Recorder()
+    source, recorder = tiny.parent(LAYERS, dtype=dtype), Recorder()
     resident(source, LAYERS, batches(), recorder)
     return source, recorder.seen
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from assets.puzzle.fusion import dependency, fuse, new_indices, reversed_order
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from tests.assets.puzzle import tiny
 
 FULL = {"attention": {"kind": "full"}, "ffn": {"kind": "full"}}
@@ -22,14 +22,14 @@ def ffn(width: int | None) -> dict[str, Any]:
     return {"attention": {"kind": "noop"}, "ffn": {"kind": kind, "intermediate_size": width}}
 
 
-def model(*widths: int | None, **changes: Any) -> HeterogeneousLlamaForCausalLM:
+def model(*widths: int | None, **changes: Any) -> HeterogeneousDecoderForCausalLM:
     """One full layer, then attention-free ones of the given widths, then a full one."""
     blocks = [FULL, *(ffn(width) for width in widths), FULL]
     return tiny.parent(len(blocks), blocks=blocks, **changes)
 
 
 def parallel(
-    given: HeterogeneousLlamaForCausalLM, run: list[int], hidden: torch.Tensor
+    given: HeterogeneousDecoderForCausalLM, run: list[int], hidden: torch.Tensor
 ) -> torch.Tensor:
     """The parallel form: x plus each layer's contribution to x."""
     layers = [given.model.layers[layer] for layer in run]

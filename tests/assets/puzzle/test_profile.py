@@ -44,9 +44,9 @@ RECIPE = {
 }
 # Seconds that the counting clock gives for one pass through a module, and for anything else.
 TICKS = {
-    parts.HeterogeneousLlamaAttention: 2.0,
-    parts.HeterogeneousLlamaLinearAttention: 0.5,
-    parts.HeterogeneousLlamaMLP: 1.0,
+    parts.HeterogeneousDecoderAttention: 2.0,
+    parts.HeterogeneousDecoderLinearAttention: 0.5,
+    parts.HeterogeneousDecoderMLP: 1.0,
 }
 REST = 16.0
 

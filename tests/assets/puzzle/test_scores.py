@@ -41,7 +41,7 @@ from assets.puzzle.scores import (
     variant_pairs,
 )
 from resources.models.loading import save
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from tests.assets.puzzle import tiny
 
 TOKENIZER = Path(__file__).parents[3] / "resources" / "models" / "bundled" / "tokenizer"
@@ -50,7 +50,7 @@ PAIRS = variant_pairs(*VARIANTS.values())
 METRICS = ["kl", "lm_loss", "hidden_cosine", "hidden_mse", "top_k"]
 
 
-def made(parent: HeterogeneousLlamaForCausalLM, folder: Path) -> Library:
+def made(parent: HeterogeneousDecoderForCausalLM, folder: Path) -> Library:
     """A library of initialised halves."""
     for layer in range(parent.config.num_hidden_layers):
         for kind, variant in ((ATTENTION, "kv_1"), (FFN, "ratio_50")):
@@ -83,7 +83,7 @@ def everything(layers: int = 3) -> list[Replacement]:
 
 
 @contextmanager
-def layers_run(model: HeterogeneousLlamaForCausalLM) -> Iterator[list[int]]:
+def layers_run(model: HeterogeneousDecoderForCausalLM) -> Iterator[list[int]]:
     """Counts how often layers of the parent run (entry by entry, so that len() is the count)."""
     calls: list[int] = []
     hooks = [
@@ -203,7 +203,7 @@ def batches(data: Any, size: int) -> Iterator[Batch]:
 
 
 @torch.no_grad()
-def run(model: HeterogeneousLlamaForCausalLM, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def run(model: HeterogeneousDecoderForCausalLM, data: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """(state before the final norm, state after it) of a model."""
     hidden, context = data.context(model)
     for layer in model.model.layers:

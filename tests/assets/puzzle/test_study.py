@@ -19,7 +19,7 @@ from assets.puzzle.halves import ATTENTION, FFN, Library, compose, file_name, ne
 from assets.puzzle.scores import model_kl
 from assets.puzzle.study import correlation, ranks, study_search
 from resources.models.loading import save
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from tests.assets.puzzle import tiny
 from tests.assets.puzzle.problems import recipe, score_table
 from warehouse.store import Artifact, Output, Store
@@ -29,7 +29,7 @@ ATTENTIONS, FFNS = ("full", "kv_1", "noop"), ("full", "ratio_50", "noop")
 PAIRS = [(a, f) for a in ATTENTIONS for f in FFNS]
 
 
-def write_library(model: HeterogeneousLlamaForCausalLM, folder: Path) -> Path:
+def write_library(model: HeterogeneousDecoderForCausalLM, folder: Path) -> Path:
     """Random halves in the place of trained ones."""
     from safetensors.torch import save_file
 

@@ -15,8 +15,8 @@ from assets.puzzle.halves import Library
 from assets.puzzle.replacements import score
 from assets.puzzle.score_data import Batch
 from assets.puzzle.scores import pair_scores
-from resources.models.config import HeterogeneousLlamaConfig
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.config import HeterogeneousDecoderConfig
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 VOCABULARY = 64
 
@@ -28,7 +28,7 @@ def parent(
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
     **changes: Any,
-) -> HeterogeneousLlamaForCausalLM:
+) -> HeterogeneousDecoderForCausalLM:
     """A random model with weights large enough that every part shows in the output."""
     torch.manual_seed(seed)
     values = {
@@ -41,7 +41,9 @@ def parent(
         "head_dim": 4,
         "block_configs": blocks,
     }
-    model = HeterogeneousLlamaForCausalLM(HeterogeneousLlamaConfig(**values | changes)).to(dtype)
+    model = HeterogeneousDecoderForCausalLM(HeterogeneousDecoderConfig(**values | changes)).to(
+        dtype
+    )
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if name.endswith("norm.weight"):
@@ -63,11 +65,11 @@ def data(tokens: int = 128, length: int = 32, share: str = "train") -> Sequences
     return sequences(corpus(), share, tokens=tokens, sequence_length=length, seed=0)
 
 
-def logits(model: HeterogeneousLlamaForCausalLM, batch: Sequences) -> torch.Tensor:
+def logits(model: HeterogeneousDecoderForCausalLM, batch: Sequences) -> torch.Tensor:
     """The model's logits on packed sequences."""
     with torch.no_grad():
         hidden, context = batch.context(model)
-        return model.run_from(hidden, 0, context)
+        return model.logits(model.run(hidden, context))
 
 
 def replacement_kl(

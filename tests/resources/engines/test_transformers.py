@@ -8,9 +8,9 @@ from transformers import PreTrainedTokenizerFast
 
 from resources.engines.protocol import Completion, Engine, Request, Sampling, request_key
 from resources.engines.transformers import TransformersEngine
-from resources.models.config import HeterogeneousLlamaConfig
+from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.loading import load
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.models.template import encode_prompt
 
 GREEDY = Sampling(temperature=0.0, max_new_tokens=16)
@@ -24,7 +24,7 @@ REQUESTS = [
 
 
 @pytest.fixture(scope="module", params=["llama", "mixed"])
-def model(request: pytest.FixtureRequest, tiny_llama: Path) -> HeterogeneousLlamaForCausalLM:
+def model(request: pytest.FixtureRequest, tiny_llama: Path) -> HeterogeneousDecoderForCausalLM:
     plain = load(tiny_llama)
     if request.param == "llama":
         return plain
@@ -36,7 +36,7 @@ def model(request: pytest.FixtureRequest, tiny_llama: Path) -> HeterogeneousLlam
         {"attention": {"kind": "linear"}, "ffn": {"intermediate_size": 20}},
     ]
     torch.manual_seed(3)
-    mixed = HeterogeneousLlamaForCausalLM(HeterogeneousLlamaConfig(**values)).eval()
+    mixed = HeterogeneousDecoderForCausalLM(HeterogeneousDecoderConfig(**values)).eval()
     for parameter in mixed.parameters():
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.3)
@@ -44,7 +44,7 @@ def model(request: pytest.FixtureRequest, tiny_llama: Path) -> HeterogeneousLlam
 
 
 def engine(
-    model: HeterogeneousLlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, batch_size: int = 4
+    model: HeterogeneousDecoderForCausalLM, tokenizer: PreTrainedTokenizerFast, batch_size: int = 4
 ) -> TransformersEngine:
     return TransformersEngine(model, tokenizer, "v1", batch_size=batch_size)
 
@@ -54,7 +54,7 @@ def tokens(completions: list[Completion]) -> list[list[int]]:
 
 
 def test_greedy_equals_generate(
-    model: HeterogeneousLlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
+    model: HeterogeneousDecoderForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     completions = engine(model, tiny_tokenizer).generate(REQUESTS, GREEDY)
     for request, completion in zip(REQUESTS, completions, strict=True):
@@ -76,7 +76,7 @@ def test_greedy_equals_generate(
 
 
 def test_a_request_is_answered_alike_in_any_company(
-    model: HeterogeneousLlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
+    model: HeterogeneousDecoderForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     together = tokens(engine(model, tiny_tokenizer, 9).generate(REQUESTS, WARM))
     alone = [tokens(engine(model, tiny_tokenizer, 1).generate([r], WARM))[0] for r in REQUESTS]
@@ -86,7 +86,7 @@ def test_a_request_is_answered_alike_in_any_company(
 
 
 def test_samples_seeds_and_versions_differ(
-    model: HeterogeneousLlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
+    model: HeterogeneousDecoderForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     request = REQUESTS[0]
     samples = [Request(request.messages, sample_index=i) for i in range(4)]
@@ -99,7 +99,7 @@ def test_samples_seeds_and_versions_differ(
 
 
 def test_logprobs_are_the_models_at_temperature_one(
-    model: HeterogeneousLlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
+    model: HeterogeneousDecoderForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     sampling = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=16)
     completions = engine(model, tiny_tokenizer).generate(REQUESTS, sampling, logprobs=True)
@@ -113,7 +113,7 @@ def test_logprobs_are_the_models_at_temperature_one(
 
 
 def test_finished_sequences_leave_the_batch(
-    model: HeterogeneousLlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
+    model: HeterogeneousDecoderForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     def many_stops(batch_size: int) -> TransformersEngine:
         made = engine(model, tiny_tokenizer, batch_size)

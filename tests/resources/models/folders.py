@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from resources.models.config import HeterogeneousLlamaConfig
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.config import HeterogeneousDecoderConfig
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 SIZES: dict[str, Any] = {
     "vocab_size": 50,
@@ -66,11 +66,11 @@ def theirs(name: str, **changes: Any) -> Any:
     return fill(getattr(transformers, f"{prefix}ForCausalLM")(config))
 
 
-def heterogeneous(**changes: Any) -> HeterogeneousLlamaForCausalLM:
+def heterogeneous(**changes: Any) -> HeterogeneousDecoderForCausalLM:
     """A random model of ours, by default with one layer of each kind of `BLOCKS`."""
     values = {**SIZES, "num_hidden_layers": len(BLOCKS), "block_configs": BLOCKS, **changes}
-    model: HeterogeneousLlamaForCausalLM = fill(
-        HeterogeneousLlamaForCausalLM(HeterogeneousLlamaConfig(**values))
+    model: HeterogeneousDecoderForCausalLM = fill(
+        HeterogeneousDecoderForCausalLM(HeterogeneousDecoderConfig(**values))
     )
     return model
 

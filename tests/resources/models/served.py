@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from resources.models.config import HeterogeneousLlamaConfig
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.config import HeterogeneousDecoderConfig
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 NOOP = {"kind": "noop"}
 
 
-def random(**changes: Any) -> HeterogeneousLlamaForCausalLM:
+def random(**changes: Any) -> HeterogeneousDecoderForCausalLM:
     """No-ops of every kind, 1, 2 and 4 key-value heads, odd, fused-wide and 256-fold widths."""
     blocks = [
         {},
@@ -38,7 +38,7 @@ def random(**changes: Any) -> HeterogeneousLlamaForCausalLM:
     torch.manual_seed(0)
     values |= changes
     values["num_hidden_layers"] = len(values["block_configs"])
-    model = HeterogeneousLlamaForCausalLM(HeterogeneousLlamaConfig(**values))
+    model = HeterogeneousDecoderForCausalLM(HeterogeneousDecoderConfig(**values))
     with torch.no_grad():
         for weight in model.parameters():  # biases and norms too, so that a lost one shows
             weight.copy_(torch.randn_like(weight) * 0.2 + (weight.dim() == 1))

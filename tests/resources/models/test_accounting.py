@@ -7,8 +7,8 @@ import pytest
 
 from resources.models import accounting, variants
 from resources.models.accounting import Shape
-from resources.models.config import HeterogeneousLlamaConfig
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.config import HeterogeneousDecoderConfig
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 SIZES: dict[str, Any] = {
     "vocab_size": 50,
@@ -30,8 +30,8 @@ def test_parameters_equal_the_model(tied: bool, biases: tuple[str, ...]) -> None
     extra = {"tie_word_embeddings": tied, **dict.fromkeys(biases, True)}
     shape = Shape.of({**SIZES, **extra})
     blocks = accounting.blocks_of(shape, PAIRS)
-    model = HeterogeneousLlamaForCausalLM(
-        HeterogeneousLlamaConfig(
+    model = HeterogeneousDecoderForCausalLM(
+        HeterogeneousDecoderConfig(
             **SIZES, **extra, num_hidden_layers=len(blocks), block_configs=blocks
         )
     )

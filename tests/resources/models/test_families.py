@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from resources.models import accounting
-from resources.models.config import HeterogeneousLlamaConfig
+from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.errors import CheckpointError
 from resources.models.families import FAMILIES, convert
 from resources.models.loading import load, read_config
@@ -62,7 +62,7 @@ def test_absent_keys_mean_what_they_mean_to_the_family(name: str) -> None:
     values: dict[str, Any] = {"model_type": name.lower()}
     if name == "Mistral":
         values["sliding_window"] = None  # by default it has one, and is refused
-    ours = HeterogeneousLlamaConfig(**convert(values)).to_dict()
+    ours = HeterogeneousDecoderConfig(**convert(values)).to_dict()
     for key in set(theirs) & set(ours) - {"model_type", "transformers_version"}:
         assert ours[key] == theirs[key], key
     # To transformers' DynamicCache these would mean a cache that forgets.
@@ -126,5 +126,5 @@ def test_a_window_that_hides_nothing_is_no_window(values: dict[str, Any]) -> Non
 def test_our_own_configurations_pass_unchanged() -> None:
     values = folders.heterogeneous(qkv_bias=True).config.to_dict()
     converted = convert(values)
-    assert HeterogeneousLlamaConfig(**converted).to_dict() == values
+    assert HeterogeneousDecoderConfig(**converted).to_dict() == values
     assert set(FAMILIES) == {"llama", "mistral", "qwen2", "nemotron-nas", "heterogeneous_llama"}

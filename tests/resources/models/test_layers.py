@@ -13,11 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from resources.models.config import HeterogeneousLlamaConfig
+from resources.models.config import HeterogeneousDecoderConfig
+from resources.models.decoder import LayerSource
 from resources.models.errors import CheckpointError
-from resources.models.layers import LayerReader, LayerSource, Resident
+from resources.models.layers import LayerReader
 from resources.models.loading import load
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from tests.resources.models import folders
 
 IDS = torch.randint(2, 50, (2, 12), generator=torch.Generator().manual_seed(0))
@@ -49,14 +50,15 @@ def test_both_sources_give_the_bits_of_the_model(tmp_path: Path, name: str, shar
     model = load(folder)
     for packing in ({}, {"position_ids": POSITIONS, "document_ids": DOCUMENTS}):
         with torch.no_grad():
-            expected = model.hidden_states(IDS, **packing)
-            logits = model(IDS, **packing).logits
-        for source in (Resident(model), LayerReader(folder), LayerReader(folder, keep_head=True)):
+            whole = model(IDS, **packing, output_hidden_states=True)
+            expected, logits = whole.hidden_states, whole.logits
+        for source in (model, LayerReader(folder), LayerReader(folder, keep_head=True)):
             states, got = walk(source, **packing)
             assert torch.equal(got, logits)
             assert torch.equal(source.logits(states[-1]), logits)
-            for mine, theirs in zip(states, expected, strict=True):
+            for mine, theirs in zip(states[:-1], expected[:-1], strict=True):
                 assert torch.equal(mine, theirs)
+            assert torch.equal(model.finish(states[-1]), expected[-1])
 
 
 @pytest.mark.parametrize("stored", ["float32", "bfloat16"])
@@ -65,18 +67,19 @@ def test_any_dtype_is_read_as_any_other(tmp_path: Path, stored: str, dtype: str)
     folder = folders.save(folders.heterogeneous().to(getattr(torch, stored)), tmp_path)
     model, reader = load(folder, dtype=dtype), LayerReader(folder, dtype=dtype)
     assert {tensor.dtype for tensor in model.parameters()} == {reader.dtype}
-    expected, got = walk(Resident(model)), walk(reader)
+    expected, got = walk(model), walk(reader)
     assert got[1].dtype == getattr(torch, dtype)
     assert torch.equal(got[1], expected[1])
 
 
 def test_layers_are_in_evaluation_mode_without_gradients(tmp_path: Path) -> None:
     folder = folders.save(folders.heterogeneous(), tmp_path)
-    for source in (Resident(load(folder).train()), LayerReader(folder)):
-        block = source.layer(2)
-        assert not block.training
-        assert not any(parameter.requires_grad for parameter in block.parameters())
-        assert not walk(source)[1].requires_grad
+    reader, model = LayerReader(folder), load(folder)
+    block = reader.layer(2)
+    assert not block.training
+    assert not any(parameter.requires_grad for parameter in block.parameters())
+    assert not walk(reader)[1].requires_grad
+    for source in (model, reader):
         for index in (-1, 5):
             with pytest.raises(IndexError, match=f"no layer {index}: the layers are 0 to 4"):
                 source.layer(index)
@@ -104,8 +107,8 @@ def peak(growth_of: Any) -> int:
 
 def test_memory_is_a_few_layers_and_the_rows_asked_for(tmp_path: Path) -> None:
     with torch.device("meta"):
-        model = HeterogeneousLlamaForCausalLM(
-            HeterogeneousLlamaConfig(
+        model = HeterogeneousDecoderForCausalLM(
+            HeterogeneousDecoderConfig(
                 **{
                     **folders.SIZES,
                     "vocab_size": 60_000,

@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 import torch
 
-from resources.models.config import HeterogeneousLlamaConfig
+from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.errors import CheckpointError
 from resources.models.loading import load, load_tokenizer, locate, save
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 IDS = torch.arange(4, 24)[None]
 
 
-def heterogeneous(tied: bool) -> HeterogeneousLlamaForCausalLM:
+def heterogeneous(tied: bool) -> HeterogeneousDecoderForCausalLM:
     torch.manual_seed(0)
     blocks = [{"attention": {"kind": "noop"}}, {"ffn": {"kind": "linear"}}]
-    return HeterogeneousLlamaForCausalLM(
-        HeterogeneousLlamaConfig(
+    return HeterogeneousDecoderForCausalLM(
+        HeterogeneousDecoderConfig(
             vocab_size=300,
             hidden_size=16,
             intermediate_size=24,
@@ -40,7 +40,7 @@ def test_saved_model_is_read_back_by_us_and_by_transformers(
     model = heterogeneous(tied).to(getattr(torch, dtype))
     save(model, tmp_path / "model", tokenizer_dir)
     ours = load(tmp_path / "model", dtype=dtype)
-    theirs = HeterogeneousLlamaForCausalLM.from_pretrained(tmp_path / "model")
+    theirs = HeterogeneousDecoderForCausalLM.from_pretrained(tmp_path / "model")
     with torch.inference_mode():
         expected = model(IDS).logits
         assert torch.equal(ours(IDS).logits, expected)

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from resources.models.config import HeterogeneousLlamaConfig
+from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.loading import load
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.models.packing import find_documents
 
 
-def config(blocks: list[dict[str, Any]] | None = None, **values: Any) -> HeterogeneousLlamaConfig:
+def config(blocks: list[dict[str, Any]] | None = None, **values: Any) -> HeterogeneousDecoderConfig:
     sizes: dict[str, Any] = {
         "vocab_size": 50,
         "hidden_size": 16,
@@ -25,14 +25,14 @@ def config(blocks: list[dict[str, Any]] | None = None, **values: Any) -> Heterog
         "bos_token_id": 0,
         "eos_token_id": 1,
     }
-    return HeterogeneousLlamaConfig(**{**sizes, **values}, block_configs=blocks)
+    return HeterogeneousDecoderConfig(**{**sizes, **values}, block_configs=blocks)
 
 
 def build(
     blocks: list[dict[str, Any]] | None = None, **values: Any
-) -> HeterogeneousLlamaForCausalLM:
+) -> HeterogeneousDecoderForCausalLM:
     torch.manual_seed(1)
-    model = HeterogeneousLlamaForCausalLM(config(blocks, **values))
+    model = HeterogeneousDecoderForCausalLM(config(blocks, **values))
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     return model.eval()
@@ -127,7 +127,7 @@ def test_a_document_gets_no_gradient_from_another() -> None:
     model = build()
     documents = torch.tensor([[0] * 9 + [1] * 11])
     hidden = model.model.embed_tokens(IDS[:1]).detach().requires_grad_()
-    logits = model.run_from(hidden, 0, model.context(IDS[:1], document_ids=documents))
+    logits = model.logits(model.run(hidden, model.context(IDS[:1], document_ids=documents)))
     logits[0, 9:].square().sum().backward()
     assert hidden.grad is not None
     assert torch.count_nonzero(hidden.grad[0, :9]) == 0
@@ -177,14 +177,15 @@ def test_generate_with_padding_equals_generate_alone() -> None:
     assert both[0, 10 : 10 + length].tolist() == alone[0, 6:].tolist()
 
 
-def test_run_from_any_layer_gives_the_logits() -> None:
+def test_a_run_from_any_layer_gives_the_logits() -> None:
     model = build(MIXED)
-    states = model.hidden_states(IDS)
     context = model.context(IDS)
-    assert len(states) == 7
+    states = [model.embed(IDS)]
+    for layer in model.layers:
+        states.append(layer(states[-1], context))
     expected = model(IDS).logits
-    for layer, hidden in enumerate(states):
-        assert torch.equal(model.run_from(hidden, layer, context), expected)
+    for index, hidden in enumerate(states):
+        assert torch.equal(model.logits(model.run(hidden, context, model.layers[index:])), expected)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from resources.models.config import HeterogeneousLlamaConfig
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.config import HeterogeneousDecoderConfig
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.training import objectives, runtime
 from resources.training.distilling import in_chunks
 from resources.training.fit import head_of
@@ -29,7 +29,7 @@ CONFIG = OptimizerConfig(
 STEPS = 6
 
 
-def llama(**shape: Any) -> HeterogeneousLlamaForCausalLM:
+def llama(**shape: Any) -> HeterogeneousDecoderForCausalLM:
     """Two random layers, the second one with a no-op attention unless `layers` says otherwise."""
     torch.manual_seed(3)
     sizes = {
@@ -43,7 +43,7 @@ def llama(**shape: Any) -> HeterogeneousLlamaForCausalLM:
         "max_position_embeddings": 64,
         "initializer_range": 0.3,
     }
-    return HeterogeneousLlamaForCausalLM(HeterogeneousLlamaConfig(**{**sizes, **shape}))
+    return HeterogeneousDecoderForCausalLM(HeterogeneousDecoderConfig(**{**sizes, **shape}))
 
 
 def batch_of(step: int, rows: int = 3) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resources.models.loading import load
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.training import fit as fitting
 from resources.training.data import Batches, Examples, singles
 from resources.training.fit import Fitted, fit, head_of, language_model_loss
@@ -57,14 +57,14 @@ def test_fill_of_packs_by_hand(tmp_path: Path) -> None:
 def test_a_model_that_mixes_documents_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forward = HeterogeneousLlamaForCausalLM.forward
+    forward = HeterogeneousDecoderForCausalLM.forward
 
     def careless(
         self: Any, input_ids: Any, position_ids: Any = None, document_ids: Any = None, **rest: Any
     ) -> Any:
         return forward(self, input_ids, position_ids=position_ids, **rest)
 
-    monkeypatch.setattr(HeterogeneousLlamaForCausalLM, "forward", careless)
+    monkeypatch.setattr(HeterogeneousDecoderForCausalLM, "forward", careless)
     with pytest.raises(PackingError, match="document 2"):
         run(tmp_path)
     assert not list((tmp_path / "work").glob("checkpoints/step_*"))

@@ -113,11 +113,11 @@ def test_held_out_split() -> None:
 
 def test_packed_documents_are_computed_as_if_alone() -> None:
     config = pytest.importorskip("resources.models.config")
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
     torch.manual_seed(0)
-    model = HeterogeneousLlamaForCausalLM(
-        config.HeterogeneousLlamaConfig(
+    model = HeterogeneousDecoderForCausalLM(
+        config.HeterogeneousDecoderConfig(
             vocab_size=50,
             hidden_size=16,
             intermediate_size=32,

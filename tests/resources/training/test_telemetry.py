@@ -13,8 +13,8 @@ import torch
 
 from resources.models import accounting
 from resources.models.accounting import Shape
-from resources.models.config import HeterogeneousLlamaConfig
-from resources.models.modeling import HeterogeneousLlamaForCausalLM
+from resources.models.config import HeterogeneousDecoderConfig
+from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.training import trackers
 from resources.training.data import Batches, Examples, plan_steps, singles
 from resources.training.telemetry import (
@@ -28,7 +28,7 @@ from resources.training.telemetry import (
 )
 
 
-def model(**changes: Any) -> HeterogeneousLlamaForCausalLM:
+def model(**changes: Any) -> HeterogeneousDecoderForCausalLM:
     sizes = {
         "vocab_size": 64,
         "hidden_size": 16,
@@ -37,7 +37,7 @@ def model(**changes: Any) -> HeterogeneousLlamaForCausalLM:
         "num_attention_heads": 2,
         "num_key_value_heads": 1,
     }
-    return HeterogeneousLlamaForCausalLM(HeterogeneousLlamaConfig(**{**sizes, **changes}))
+    return HeterogeneousDecoderForCausalLM(HeterogeneousDecoderConfig(**{**sizes, **changes}))
 
 
 def telemetry(**settings: Any) -> Telemetry:

@@ -63,9 +63,9 @@ def tokenizer_in(folder: Path) -> Path:
 
 def checkpoint_in(folder: Path, seed: int, like: Path | None = None, **shape: Any) -> Path:
     """A random two-layer model with the byte tokenizer; what it shares with `like` is copied."""
-    from resources.models.config import HeterogeneousLlamaConfig
+    from resources.models.config import HeterogeneousDecoderConfig
     from resources.models.loading import load, save
-    from resources.models.modeling import HeterogeneousLlamaForCausalLM
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
     torch.manual_seed(seed)
     sizes = {
@@ -78,7 +78,7 @@ def checkpoint_in(folder: Path, seed: int, like: Path | None = None, **shape: An
         "max_position_embeddings": 256,
         "initializer_range": 0.2,
     }
-    model = HeterogeneousLlamaForCausalLM(HeterogeneousLlamaConfig(**{**sizes, **shape}))
+    model = HeterogeneousDecoderForCausalLM(HeterogeneousDecoderConfig(**{**sizes, **shape}))
     if like is not None:
         model.load_state_dict(load(like).state_dict(), strict=False)
     save(model, folder, tokenizer_in(folder.parent / f"tokenizer_{folder.name}"))
