@@ -1,0 +1,153 @@
+"""Data that a recipe brings: sources of text and conversations, and the mixture of the corpus.
+
+Says what a source is and what this build does not read yet; opens no file (see
+`resources/sources`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from resources.recipe.base import Count, CountOrZero, Name, Positive, Section, Text, impossible
+from resources.recipe.errors import nearest
+
+# What each readable kind may map, our name -> their column.
+FIELDS = {
+    "text": ("text",),
+    "conversations": (
+        "messages",
+        "role",
+        "content",
+        "train",
+        "system",
+        "prompt",
+        "query",
+        "response",
+    ),
+}
+LATER = {
+    "problems": "sources of kind problems come with the next release; "
+    "declare them as problems.DOMAIN.extra_sources",
+    "responses": "sources of kind responses (answers someone paid for) come with the next release",
+    "preferences": "sources of kind preferences come with the next release",
+}
+_HUB = re.compile(r"hub:(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+
+
+def _share(value: Any) -> Any:
+    """A share as written: 0.01, or `1%`."""
+    if isinstance(value, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value.strip())):
+        return float(found[1]) / 100
+    return value
+
+
+ShareOrPercent = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_share)]
+
+
+def hub(path: str) -> tuple[str, str] | None:
+    """The data set id and revision of `hub:org/name@REV`; None for a path of files.
+
+    >>> hub("hub:openai/gsm8k@e53f048")
+    ('openai/gsm8k', 'e53f048')
+    >>> hub("hub:openai/gsm8k")
+    ('openai/gsm8k', 'main')
+    """
+    found = _HUB.fullmatch(path)
+    return None if found is None else (found["id"], found["revision"] or "main")
+
+
+class Answers(Section):
+    """Who answers a source's problems, and how often with thinking on and off."""
+
+    by: Name
+    thinking_on: CountOrZero = 0
+    thinking_off: CountOrZero = 0
+
+
+class Source(Section):
+    """Data that a user brings: what it is, where it lies, which of its columns means what.
+
+    `path` is a file, a folder, a glob, or `hub:org/name@REV` (with `files`, a glob of raw files in
+    it, else its converted Parquet of `config` and `split`). `fields` maps our names to their
+    columns: `text`; or `messages` (with `role`, `content`, `train` inside a turn); or `prompt`,
+    `query`, `response` and `system` of one exchange. `format` is told by the file's name where it
+    is not given; `document` says what one document of a plain text file is. More than the share
+    `max_drop` of rows that do not fit stops the asset; `holdout` is the share kept from training.
+    """
+
+    kind: Literal["problems", "conversations", "responses", "text", "preferences"]
+    path: Text
+    files: Text | None = None
+    config: Text | None = None
+    split: Text = "train"
+    format: Literal["jsonl", "json", "parquet", "text"] | None = None
+    fields: dict[str, Text] = Field(default_factory=dict)
+    encoding: Literal["utf-8", "latin-1"] = "utf-8"
+    document: Literal["file", "paragraph", "line"] = "file"
+    license: Text
+    limit: Count | None = None
+    verifier: Text | None = None
+    answers: Answers | None = None
+    holdout: ShareOrPercent = 0.01
+    max_drop: ShareOrPercent = 0.01
+    over_long: Literal["drop", "cut"] = "drop"
+
+    @model_validator(mode="after")
+    def _fields_mean_something(self) -> Self:
+        known = FIELDS.get(self.kind)
+        if self.path.startswith("hub:") and hub(self.path) is None:
+            raise impossible(f"path '{self.path}' is no hub data set; write hub:org/name@REV")
+        if self.files is not None and not self.path.startswith("hub:"):
+            raise impossible("files is the glob inside a hub data set; put it in path instead")
+        if known is None:
+            return self
+        for name in self.fields:
+            if name not in known:
+                raise impossible(f"fields: no '{name}' in {self.kind}; {nearest(name, known)}")
+        if self.kind == "conversations" and self.fields:
+            if ("messages" in self.fields) == ("response" in self.fields):
+                raise impossible(
+                    "fields must map either 'messages' (a list of turns) or "
+                    "'prompt' and 'response' (one exchange)"
+                )
+            if "response" in self.fields and "prompt" not in self.fields:
+                raise impossible("fields maps 'response' but not 'prompt'; map both")
+        return self
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """`fields` with what an absent mapping means."""
+        if self.kind == "text":
+            return {"text": "text"} | self.fields
+        if "response" in self.fields:
+            return dict(self.fields)
+        return {"messages": "messages", "role": "role", "content": "content", "train": "train"} | (
+            self.fields
+        )
+
+
+class CorpusMix(Section):
+    """The corpus as a mixture: a weight for each text source, and how many tokens in all.
+
+    A key of `mix` is the name of a source of kind text. `holdout` is the share of documents, by
+    hash of their text, that scores and evaluation read and nothing is trained on.
+    """
+
+    mix: dict[Name, Positive] = Field(min_length=1)
+    tokens: Count = Field(description="tokens to train on, held-out text not counted")
+    holdout: ShareOrPercent = 0.02
+
+
+def not_yet(sources: Mapping[str, Source]) -> Iterator[tuple[str, str]]:
+    """(source, reason) for everything declared that this build cannot do: `check` lists it all."""
+    for name, source in sources.items():
+        if source.kind in LATER:
+            yield name, LATER[source.kind]
+        elif source.answers is not None:
+            yield name, "answers to a source come with the next release; leave `answers` out"
+        elif source.verifier is not None:
+            yield name, "verifiers of sources come with the next release; leave `verifier` out"

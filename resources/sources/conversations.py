@@ -1,0 +1,142 @@
+"""Conversations from rows in the shapes that people have, checked turn by turn.
+
+A row is a list of turns (`messages`, or ShareGPT's `conversations` by declared fields), or one
+exchange (a prompt and a response). Knows no template and no tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from resources.sources.account import Reject, shown
+
+MESSAGES = pa.list_(
+    pa.struct([("role", pa.string()), ("content", pa.string()), ("train", pa.bool_())])
+)
+# ShareGPT's names of the three roles; any other name is rejected, never guessed.
+ROLES = {
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+}
+TOOLS = {"tool", "function", "function_call", "observation", "tool_calls", "tool_call"}
+TOOLS_LATER = "tool calls come with the next release"
+
+
+class Unfit(ValueError):
+    """A row that does not fit: the field, what stood there, what would be right."""
+
+    def __init__(self, field: str, value: Any, reason: str) -> None:
+        super().__init__(reason)
+        self.field, self.value, self.reason = field, value, reason
+
+
+def plain_text(row: Mapping[str, Any], column: str) -> str:
+    """The text in `column`; Unfit where there is none: never the text of another value.
+
+    >>> plain_text({"a": "x"}, "a")
+    'x'
+    """
+    if column not in row:
+        there = ", ".join(map(str, list(row)[:8])) or "no field"
+        raise Unfit(column, None, f"no such field; there are {there}")
+    value = row[column]
+    if not isinstance(value, str):
+        kind = "null" if value is None else type(value).__name__
+        raise Unfit(column, value, f"must be text, is {kind}")
+    if not value.strip():
+        raise Unfit(column, value, "empty")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        reason = f"no text: a lone surrogate or a foreign byte at character {error.start + 1}"
+        raise Unfit(column, value, reason) from None
+    return value
+
+
+def conversation(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The turns of a row, `{role, content, train}` each; a turn is trained on unless it says not.
+
+    Raises Unfit unless they are an optional system turn and then user and assistant in turn, ending
+    with an assistant turn that is trained on.
+    """
+    turns = _exchange(row, columns) if "response" in columns else _turns(row, columns)
+    spoken = [turn["role"] for turn in turns]
+    field = columns.get("messages", columns.get("response", ""))
+    if "system" in spoken[1:]:
+        raise Unfit(field, spoken, "a system turn can only be the first")
+    order = [role for role in spoken if role != "system"]
+    if any(role != ("user", "assistant")[index % 2] for index, role in enumerate(order)):
+        raise Unfit(field, spoken, "turns must be user, assistant, user, assistant …")
+    if not order or order[-1] != "assistant":
+        raise Unfit(field, spoken, "the last turn must be the assistant's")
+    if not any(turn["train"] for turn in turns if turn["role"] == "assistant"):
+        raise Unfit(field, spoken, "no assistant turn to train on: all say `train: false`")
+    return turns
+
+
+def _exchange(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    turns = [("user", plain_text(row, columns["prompt"]))]
+    if "query" in columns and (extra := _optional(row, columns["query"])):
+        turns = [("user", f"{turns[0][1]}\n\n{extra}")]
+    if "system" in columns and (system := _optional(row, columns["system"])):
+        turns = [("system", system), *turns]
+    turns.append(("assistant", plain_text(row, columns["response"])))
+    return [{"role": role, "content": text, "train": True} for role, text in turns]
+
+
+def _optional(row: Mapping[str, Any], column: str) -> str | None:
+    """A text that may be empty or null, but nothing else."""
+    if row.get(column) in (None, "") and column in row:
+        return None
+    return plain_text(row, column)
+
+
+def _turns(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    column = columns["messages"]
+    if column not in row:
+        there = ", ".join(map(str, list(row)[:8])) or "no field"
+        raise Unfit(column, None, f"no such field; there are {there}")
+    given = row[column]
+    if not isinstance(given, list) or not given:
+        raise Unfit(column, given, "must be a list of turns")
+    turns = [_turn(turn, columns, f"{column}[{i}]") for i, turn in enumerate(given)]
+    if "system" in columns and (system := _optional(row, columns["system"])):
+        if turns[0]["role"] == "system":
+            raise Unfit(columns["system"], system, "two system texts: one of its own, one turn")
+        turns = [{"role": "system", "content": system, "train": True}, *turns]
+    if row.get("tools") not in (None, "", [], "[]"):
+        raise Unfit("tools", row["tools"], TOOLS_LATER)
+    return turns
+
+
+def _turn(turn: Any, columns: Mapping[str, str], where: str) -> dict[str, Any]:
+    if not isinstance(turn, dict):
+        raise Unfit(where, turn, "each turn must be an object with a role and a content")
+    name = columns["role"]
+    role = turn.get(name)
+    if role in TOOLS or turn.get("tool_calls"):
+        raise Unfit(f"{where}.{name}", role, TOOLS_LATER)
+    if not isinstance(role, str) or role not in ROLES:
+        reason = f"must be one of {', '.join(ROLES)}"
+        raise Unfit(f"{where}.{name}", role, reason)
+    try:
+        content = plain_text(turn, columns["content"])
+    except Unfit as error:
+        raise Unfit(f"{where}.{error.field}", error.value, error.reason) from None
+    train = turn.get(columns["train"], True)
+    if train is None:  # Parquet has the field in every turn
+        train = True
+    if not isinstance(train, bool):
+        raise Unfit(f"{where}.{columns['train']}", train, "must be true or false")
+    return {"role": ROLES[role], "content": content, "train": train}
+
+
+def reject(line: int, error: Unfit) -> Reject:
+    """The reject of a row that does not fit."""
+    return Reject(line, error.field, shown(error.value), error.reason)

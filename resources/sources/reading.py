@@ -1,0 +1,235 @@
+"""`read`: a shard of a source as accounted record batches, whatever its format.
+
+A batch holds the rows that fit, in the columns of the source's kind, and the others with file,
+line, field, value and reason. Memory is one batch at any file size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from resources.sources.account import Batch, Reject, SourceError, rejected_batch, shown
+from resources.sources.conversations import MESSAGES, Unfit, conversation, plain_text, reject
+from resources.sources.json_rows import Row, json_array, json_lines
+from resources.sources.opening import LONGEST, decoded, lines
+from resources.sources.shards import Piece, Shard, begins_array, format_of
+
+if TYPE_CHECKING:
+    from resources.recipe.data import Source
+
+ROWS = 4096  # rows of a batch, at most
+CHARACTERS = 8 << 20  # of one batch, about
+KEPT = {
+    "text": pa.schema([("text", pa.string()), ("line", pa.int64())]),
+    "conversations": pa.schema([("messages", MESSAGES), ("line", pa.int64())]),
+}
+
+
+def read(source: Source, shard: Shard) -> Iterator[Batch]:
+    """The rows of one shard of a source of kind text or conversations, in order.
+
+    Kept rows have `text` or `messages`, and `line` (of Parquet: the row), counted from 1. With
+    `limit` the shard ends after so many kept rows. Raises SourceError where a file is missing,
+    damaged, of an unknown format, or lacks a declared Parquet column.
+    """
+    left = source.limit
+    for piece in shard.pieces:
+        for batch in _piece(source, piece):
+            if left is not None and batch.kept.num_rows >= left:
+                yield _first(batch, left)
+                return
+            left = None if left is None else left - batch.kept.num_rows
+            yield batch
+
+
+def _first(batch: Batch, rows: int) -> Batch:
+    kept = batch.kept.slice(0, rows)
+    last = kept.column("line")[rows - 1].as_py()
+    before = pc.less_equal(batch.rejected.column("line"), last)
+    return Batch(kept, batch.rejected.filter(before))
+
+
+def _piece(source: Source, piece: Piece) -> Iterator[Batch]:
+    form = source.format or format_of(piece.name)
+    if form == "parquet":
+        yield from _parquet(source, piece)
+        return
+    rows: Iterator[Row | Reject]
+    if form == "text":
+        rows = _documents(source, piece)
+    elif form == "json" or (piece.start == 0 and begins_array(piece.local)):
+        rows = json_array(piece.local, source.encoding)
+    else:
+        rows = json_lines(piece.local, source.encoding, piece.start, piece.stop)
+    yield from _batches(rows, _taker(source), KEPT[source.kind], piece.name)
+
+
+def _taker(source: Source) -> Callable[[Mapping[str, Any]], Any]:
+    columns = source.columns if source.format != "text" else {"text": "text"}
+    if source.kind == "text":
+        return lambda row: plain_text(row, columns["text"])
+    return lambda row: conversation(row, columns)
+
+
+def _batches(
+    rows: Iterator[Row | Reject],
+    take: Callable[[Mapping[str, Any]], Any],
+    schema: pa.Schema,
+    file: str,
+) -> Iterator[Batch]:
+    """Batches of rows that `take` accepts, with those that it refuses."""
+    values: list[Any] = []
+    numbers: list[int] = []
+    rejects: list[Reject] = []
+    size = 0
+
+    def batch() -> Batch:
+        columns = [pa.array(values, schema.field(0).type), pa.array(numbers, pa.int64())]
+        return Batch(pa.record_batch(columns, schema=schema), rejected_batch(file, rejects))
+
+    for row in rows:
+        if isinstance(row, Reject):
+            rejects.append(row)
+        else:
+            line, fields = row
+            try:
+                value = take(fields)
+            except Unfit as error:
+                rejects.append(reject(line, error))
+            else:
+                values.append(value)
+                numbers.append(line)
+                size += len(value) if isinstance(value, str) else _characters(value)
+        if len(values) + len(rejects) >= ROWS or size >= CHARACTERS:
+            yield batch()
+            values, numbers, rejects, size = [], [], [], 0
+    if values or rejects:
+        yield batch()
+
+
+def _characters(turns: list[dict[str, Any]]) -> int:
+    return sum(len(turn["content"]) for turn in turns)
+
+
+def _documents(source: Source, piece: Piece) -> Iterator[Row | Reject]:
+    """The documents of a plain text file: the file, its paragraphs or its lines."""
+    held: list[str] = []
+    first, size, bad = 1, 0, Reject(0, "", "", "")
+
+    def document() -> Iterator[Row | Reject]:
+        if bad.line:
+            yield bad
+        elif any(text.strip() for text in held):
+            yield first, {"text": "\n".join(held).strip("\n")}
+
+    for line in lines(piece.local, piece.start, piece.stop):
+        try:
+            text = "" if line.text is None else decoded(line.text, source.encoding)
+        except ValueError as error:
+            bad, text = Reject(line.number, "text", shown(line.text), str(error)), ""
+        size += len(text) + 1
+        if line.text is None or size > LONGEST:
+            reason = f"a document of more than {LONGEST >> 20} MiB; say `document: line`"
+            bad, held = Reject(line.number, "text", shown(text), reason), []
+        ends = source.document == "line" or (source.document == "paragraph" and not text.strip())
+        held.append(text)
+        if ends:
+            yield from document()
+            held, first, size, bad = [], line.number + 1, 0, Reject(0, "", "", "")
+    yield from document()
+
+
+def _parquet(source: Source, piece: Piece) -> Iterator[Batch]:
+    import pyarrow.parquet as pq
+
+    wanted, path = _parquet_columns(source), piece.local
+    try:
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            absent = [name for name in wanted if name not in names]
+            if absent:
+                raise SourceError(
+                    f"{path}: no column {absent[0]!r}; it has {', '.join(names)}: "
+                    "say which in `fields`"
+                )
+            stop = file.num_row_groups if piece.stop is None else piece.stop
+            groups = list(range(piece.start, min(stop, file.num_row_groups)))
+            number = 1 + sum(
+                file.metadata.row_group(group).num_rows for group in range(piece.start)
+            )
+            optional = [name for name in ("tools",) if name in names]
+            if source.kind == "text":
+                _check_text(file.schema_arrow.field(wanted[0]), path)
+            for batch in file.iter_batches(1024, groups, columns=[*wanted, *optional]):
+                if source.kind == "text":
+                    yield _text_column(batch.column(0), number, wanted[0], piece.name)
+                else:
+                    rows = ((number + i, row) for i, row in enumerate(_rows(batch)))
+                    kept = KEPT[source.kind]
+                    yield from _batches(iter(rows), _taker(source), kept, piece.name)
+                number += batch.num_rows
+    except FileNotFoundError:
+        raise SourceError(f"{path}: no such file") from None
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise SourceError(f"{path}: not readable Parquet: {reason}") from None
+
+
+def _parquet_columns(source: Source) -> list[str]:
+    inner = {"role", "content", "train"} if source.kind == "conversations" else set()
+    return [theirs for ours, theirs in source.columns.items() if ours not in inner]
+
+
+def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = batch.to_pylist()
+    return rows
+
+
+def _check_text(field: pa.Field, path: Path) -> None:
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise SourceError(f"{path}: column {field.name!r} is {field.type}, must be text")
+
+
+def _text_column(column: pa.Array, first: int, name: str, file: str) -> Batch:
+    """A column of texts, judged as a whole: null, empty and invalid ones are rejected."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    texts = column.cast(pa.string())
+    numbers = pa.array(range(first, first + len(texts)), pa.int64())
+    try:
+        texts.validate(full=True)
+        foreign = pa.array([False] * len(texts))
+    except pa.ArrowInvalid:
+        raw = texts.cast(pa.binary()).to_pylist()
+        foreign = pa.array([text is not None and _foreign(text) for text in raw])
+        texts = pc.if_else(foreign, pa.scalar("\ufffd"), texts)
+    empty = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0)
+    why = pc.if_else(
+        pc.is_null(texts),
+        "must be text, is null",
+        pc.if_else(foreign, "not UTF-8", pc.if_else(empty, "empty", pa.scalar(None, pa.string()))),
+    )
+    fits = pc.is_null(why)
+    kept = pa.record_batch([texts, numbers], schema=KEPT["text"]).filter(fits)
+    lost = pc.invert(fits)
+    rejects = [
+        Reject(line, name, "null" if "null" in reason else "", reason)
+        for line, reason in zip(
+            numbers.filter(lost).to_pylist(), why.filter(lost).to_pylist(), strict=True
+        )
+    ]
+    return Batch(kept, rejected_batch(file, rejects))
+
+
+def _foreign(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return True
+    return False

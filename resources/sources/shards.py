@@ -1,0 +1,195 @@
+"""Which files a source is, and the shards that are read, built and retried apart.
+
+A shard is a file, a range of a big file, or a bundle of small ones; a new file leaves the others
+as they were. Reads names and sizes, no rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resources.sources.account import SourceError
+from resources.sources.hub import Remote, fetched
+from resources.sources.hub import files as remotes
+from resources.sources.opening import blocks, compression, unmarked
+
+if TYPE_CHECKING:
+    from resources.recipe.data import Source
+
+SHARD_BYTES = 256 << 20  # of a file before it is read in ranges
+MOST_FILES = 128  # files of a source before small ones are bundled
+BUNDLES = 32
+_FORMATS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".txt": "text",
+    ".text": "text",
+    ".md": "text",
+    ".rst": "text",
+}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One file, or the range [start, stop) of it: bytes of lines, row groups of Parquet.
+
+    `name` is the file's name in rows and errors: it holds no folder of this machine. A hub's file
+    is fetched when it is read (see `local`).
+    """
+
+    path: Path | Remote
+    name: str
+    start: int = 0
+    stop: int | None = None
+
+    @property
+    def local(self) -> Path:
+        """The file on this machine."""
+        return self.path if isinstance(self.path, Path) else fetched(self.path)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What is read at once, under a name that is a legal partition."""
+
+    name: str
+    pieces: tuple[Piece, ...]
+
+
+def format_of(name: str) -> str:
+    """The format that a file's name says; SourceError where it says none.
+
+    >>> format_of("a/b.jsonl.gz"), format_of("c.parquet")
+    ('jsonl', 'parquet')
+    """
+    path = Path(name)
+    suffix = Path(path.stem).suffix if compression(path) else path.suffix
+    if suffix.lower() not in _FORMATS:
+        raise SourceError(
+            f"{name}: no known format ({', '.join(_FORMATS)}, with .gz or .zst); declare `format`"
+        )
+    return _FORMATS[suffix.lower()]
+
+
+def files(pattern: str, directory: Path, declared: bool = False) -> list[tuple[Path, str]]:
+    """The files of a path, folder or glob, as (path, name below what all share), sorted.
+
+    Hidden files do not count; a folder means every file of a known format below it, or every file
+    where the format is `declared`. SourceError where there is none.
+    """
+    path = directory / Path(pattern).expanduser()
+    if path.is_file():
+        return [(path, path.name)]
+    wild = next((i for i, part in enumerate(path.parts) if re.search(r"[*?\[]", part)), None)
+    if path.is_dir():
+        base, found = path, [each for each in path.rglob("*") if declared or _known(each)]
+    elif wild is None:
+        raise SourceError(f"{path}: no such file or folder")
+    else:
+        base = Path(*path.parts[:wild])
+        found = list(base.glob(str(Path(*path.parts[wild:]))))
+    visible = [
+        (each, each.relative_to(base).as_posix())
+        for each in sorted(found)
+        if each.is_file() and not any(part.startswith(".") for part in each.relative_to(base).parts)
+    ]
+    if not visible:
+        what = "no file matches" if wild is not None else "no file of a known format in the folder"
+        raise SourceError(f"{path}: {what}")
+    return visible
+
+
+def _known(path: Path) -> bool:
+    return (Path(path.stem) if compression(path) else path).suffix.lower() in _FORMATS
+
+
+def shards(source: Source, directory: Path, memory: Path) -> list[Shard]:
+    """The shards of a source in order of their names.
+
+    `directory` is what its path is relative to, `memory` the folder in which listings of hubs are
+    kept. A source with a `limit` is one shard: which rows come first depends on all of them. Raises
+    SourceError where there are no files.
+    """
+    if source.path.startswith("hub:"):
+        found = [Piece(each, each.path) for each in remotes(source, memory)]
+    else:
+        declared = source.format is not None
+        found = [Piece(*each) for each in files(source.path, directory, declared)]
+    if source.limit is not None:
+        return [Shard("all", tuple(found))]
+    if len(found) > MOST_FILES:
+        return _bundled(found)
+    made = [shard for piece in found for shard in _ranges(source, piece)]
+    return sorted(made, key=lambda shard: shard.name)
+
+
+def _bundled(found: list[Piece]) -> list[Shard]:
+    """Files in bundles by the hash of their names, so that a new file remakes one bundle."""
+    bundles: dict[int, list[Piece]] = {}
+    for piece in found:
+        digest = hashlib.blake2b(piece.name.encode(), digest_size=4).digest()
+        bundles.setdefault(int.from_bytes(digest, "big") % BUNDLES, []).append(piece)
+    return [Shard(f"bundle_{number}", tuple(bundles[number])) for number in sorted(bundles)]
+
+
+def _ranges(source: Source, piece: Piece) -> Iterator[Shard]:
+    """A shard of a file, or several of a big local one whose rows can be found from the middle."""
+    form, path = source.format or format_of(piece.name), piece.path
+    cuts: list[int] = [0]
+    if isinstance(path, Path) and (size := path.stat().st_size) > SHARD_BYTES:
+        if form == "parquet":
+            cuts = _row_groups(path)
+        elif not compression(path) and _by_lines(source, form, path):
+            cuts = list(range(0, size, SHARD_BYTES))
+    for number, (start, stop) in enumerate(zip(cuts, [*cuts[1:], None], strict=True)):
+        name = partition(piece.name) + (f"-{number}" if number else "")
+        yield Shard(name, (Piece(path, piece.name, start, stop),))
+
+
+def _by_lines(source: Source, form: str, path: Path) -> bool:
+    if form == "text":
+        return source.document == "line"
+    return form == "jsonl" and not begins_array(path)
+
+
+def begins_array(path: Path) -> bool:
+    """Whether a file of JSON is an array; people give both the name .json."""
+    text = b""
+    for block in blocks(path):
+        text = unmarked(block).lstrip()
+        if text:
+            break
+    return text.startswith(b"[")
+
+
+def _row_groups(path: Path) -> list[int]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        cuts, held = [0], 0
+        for group in range(file.num_row_groups):
+            if held > SHARD_BYTES:
+                cuts.append(group)
+                held = 0
+            held += file.metadata.row_group(group).total_byte_size
+    return cuts
+
+
+def partition(name: str) -> str:
+    """A legal partition name for a file's name; a short hash is added where letters were replaced.
+
+    >>> partition("train-00001.jsonl")
+    'train-00001.jsonl'
+    """
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    plain = re.sub(r"\.{2,}", "_", plain).strip(".") or "_"
+    if plain == name:
+        return plain
+    return f"{plain}-{hashlib.blake2b(name.encode(), digest_size=3).hexdigest()}"

@@ -1,0 +1,428 @@
+"""Every row is kept or rejected with its file, line and reason, whatever shape the file has."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resources.recipe.data import Source
+from resources.sources import json_rows, opening, shards
+from resources.sources.account import Account, SourceError
+from resources.sources.reading import read
+
+CASES = Path(__file__).resolve().parents[4] / "shared" / "cases"
+
+
+def source(path: str, kind: str = "text", **more: Any) -> Source:
+    return Source.model_validate({"kind": kind, "path": path, "license": "mit", **more})
+
+
+def rows(folder: Path, declared: Source) -> tuple[list[Any], list[dict[str, Any]]]:
+    """Values kept (with their lines) and rejected rows of a whole source."""
+    kept: list[Any] = []
+    lost: list[dict[str, Any]] = []
+    for shard in shards.shards(declared, folder, folder / "hub"):
+        for batch in read(declared, shard):
+            assert batch.rows == batch.kept.num_rows + batch.rejected.num_rows
+            kept += [tuple(row.values()) for row in batch.kept.to_pylist()]
+            lost += batch.rejected.to_pylist()
+    return kept, lost
+
+
+def texts(folder: Path, name: str, content: bytes, **more: Any) -> list[str]:
+    (folder / name).write_bytes(content)
+    kept, lost = rows(folder, source(name, **more))
+    assert not lost, lost
+    return [text for text, _ in kept]
+
+
+LINES = b'{"text": "one"}\n{"text": "two"}\n'
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("a.jsonl", LINES),
+        ("a.jsonl", b"\xef\xbb\xbf" + LINES),
+        ("a.jsonl", LINES.replace(b"\n", b"\r\n")),
+        ("a.jsonl", b"\n\n" + LINES.rstrip() + b"\n \n"),
+        ("a.jsonl.gz", gzip.compress(LINES)),
+        ("a.jsonl.gz", gzip.compress(LINES[:16]) + gzip.compress(LINES[16:])),
+        ("a.jsonl.zst", pa.compress(LINES, codec="zstd", asbytes=True)),
+        ("a.json", b'[{"text": "one"}, {"text": "two"}]'),
+        ("a.json", b'\xef\xbb\xbf [\r\n {"text": "one"},\r\n {"text":\n "two"}\n]\n'),
+        ("a.json", LINES),
+        ("a.jsonl", b'[{"text": "one"}, {"text": "two"}]'),
+        ("a.json.gz", gzip.compress(b'[{"text": "one"}, {"text": "two"}]')),
+    ],
+)
+def test_shapes_that_people_have_give_the_same_rows(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    assert texts(tmp_path, name, content) == ["one", "two"]
+
+
+def test_parquet_and_plain_text(tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for number, text in enumerate(["one", "two"]):
+        pq.write_table(pa.table({"body": [text]}), folder / f"{number}.parquet")
+    kept, lost = rows(tmp_path, source("shards", fields={"text": "body"}))
+    assert [text for text, _ in kept] == ["one", "two"] and not lost
+    told = b"a\r\nb\r\n\r\n\r\nc\r\n"
+    assert texts(tmp_path, "t.txt", told) == ["a\nb\n\n\nc"]
+    assert texts(tmp_path, "t.txt", told, document="paragraph") == ["a\nb", "c"]
+    assert texts(tmp_path, "t.txt", told, document="line") == ["a", "b", "c"]
+    assert texts(tmp_path, "t.py", b"x = 1\n", format="text") == ["x = 1"]
+
+
+def test_latin_1_is_declared_or_refused_with_its_line(tmp_path: Path) -> None:
+    content = '{"text": "ok"}\n{"text": "café"}\n'.encode("latin-1")
+    assert texts(tmp_path, "a.jsonl", content, encoding="latin-1") == ["ok", "café"]
+    kept, lost = rows(tmp_path, source("a.jsonl"))
+    assert [text for text, _ in kept] == ["ok"]
+    assert (lost[0]["file"], lost[0]["line"]) == ("a.jsonl", 2)
+    assert "UTF-8 at byte 14" in lost[0]["reason"] and "latin-1" in lost[0]["reason"]
+    (tmp_path / "b.txt").write_bytes(b"good\nna\xefve\n")
+    _, lost = rows(tmp_path, source("b.txt"))
+    assert lost[0]["line"] == 2
+    (tmp_path / "c.json").write_bytes(b'[{"text": "ok"},\n{"text": "caf\xe9"},\n{"text": "b"}]')
+    kept, lost = rows(tmp_path, source("c.json"))
+    assert [text for text, _ in kept] == ["ok", "b"] and lost[0]["line"] == 2
+
+
+BAD = [
+    ('{"text": null}', "text", "null", "must be text, is null"),
+    ('{"text": ["a", "b"]}', "text", '["a", "b"]', "must be text, is list"),
+    ('{"text": 3}', "text", "3", "must be text, is int"),
+    ('{"text": ""}', "text", '""', "empty"),
+    ('{"text": "x", "n": NaN}', "n", "NaN", "not a number"),
+    ('{"text": "x", "n": {"m": [0, -Infinity]}}', "n.m[1]", "-Infinity", "not a number"),
+    ('{"other": "x"}', "text", "null", "no such field; there are other"),
+    ('{"text": "x \\ud800 y"}', "text", "x \\ud800 y", "lone surrogate"),
+    ('{"text": "x \\udc00 y"}', "text", "x \\udc00 y", "lone surrogate"),
+    ('{"text": "x"', "", "", "not JSON"),
+    ('{"text": "x"} {"text": "y"}', "", "", "not JSON"),
+    ("null", "", "null", "must be a JSON object"),
+    ("[1]", "", "[1]", "must be a JSON object"),
+    ('{"text": "a\tb"}', "", "", "not JSON"),
+]
+
+
+@pytest.mark.parametrize("line, field, value, reason", BAD)
+def test_a_row_that_does_not_fit_is_dropped_alone(
+    tmp_path: Path, line: str, field: str, value: str, reason: str
+) -> None:
+    (tmp_path / "a.jsonl").write_text(f'{{"text": "before"}}\n{line}\n{{"text": "after"}}\n')
+    kept, lost = rows(tmp_path, source("a.jsonl"))
+    assert kept == [("before", 1), ("after", 3)]
+    assert len(lost) == 1 and lost[0]["line"] == 2 and lost[0]["field"] == field
+    assert value in lost[0]["value"] and reason in lost[0]["reason"]
+    assert lost[0]["value"].encode()
+
+
+def test_a_truncated_last_line_is_one_dropped_row(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n{"text": "1+1?","a"')
+    kept, lost = rows(tmp_path, source("a.jsonl"))
+    assert kept == [("x", 1)] and lost[0]["line"] == 2
+    (tmp_path / "b.json").write_text('[{"text": "x"},\n{"text": "1+1?", "a"')
+    kept, lost = rows(tmp_path, source("b.json"))
+    assert kept == [("x", 1)] and lost[0]["line"] == 2
+
+
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("a.json", b'[{"text": "x"}\n{"text": "y"}]', "a.json:2: not JSON: no comma"),
+        ("a.json", b'[{"text": "x"},\n{"text" "y"}, {"text": "z"}, {"text": "w"}]', ":2: not JSON"),
+        ("a.json", b'[{"text": "x"}] more', "text after the array"),
+        ("a.jsonl.gz", gzip.compress(LINES * 99)[:-30], "cannot be read to its end"),
+        ("a.jsonl", "text".encode("utf-16"), "UTF-16"),
+        ("a.csv", b"text\nx\n", "no known format"),
+        ("a.parquet", b"PAR1 no", "not readable Parquet"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError) as error:
+        rows(tmp_path, source(name))
+    assert words in str(error.value) and name in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_files_columns_and_types_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no such file or folder"):
+        rows(tmp_path, source("nothing.jsonl"))
+    with pytest.raises(SourceError, match="no file matches"):
+        rows(tmp_path, source("*.jsonl"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="no file of a known format"):
+        rows(tmp_path, source("empty"))
+    pq.write_table(pa.table({"body": ["x"], "n": [[1]]}), tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match="no column 'text'; it has body, n"):
+        rows(tmp_path, source("a.parquet"))
+    with pytest.raises(SourceError, match="column 'n' is list"):
+        rows(tmp_path, source("a.parquet", fields={"text": "n"}))
+
+
+def test_parquet_rows_that_do_not_fit_are_dropped(tmp_path: Path) -> None:
+    foreign = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\4\0\0\0"), pa.py_buffer(b"caf\xe9")]
+    )
+    column = pa.chunked_array([pa.array(["a", None, " "]), foreign, pa.array(["b"])])
+    pq.write_table(pa.table({"text": column}), tmp_path / "a.parquet")
+    kept, lost = rows(tmp_path, source("a.parquet"))
+    assert kept == [("a", 1), ("b", 5)]
+    assert [(row["line"], row["reason"]) for row in lost] == [
+        (2, "must be text, is null"),
+        (3, "empty"),
+        (4, "not UTF-8"),
+    ]
+
+
+def chat(*turns: tuple[str, str]) -> list[dict[str, str]]:
+    return [{"role": role, "content": content} for role, content in turns]
+
+
+def conversations(
+    folder: Path, given: list[dict[str, Any]], **more: Any
+) -> tuple[list[Any], list[Any]]:
+    (folder / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
+    pq.write_table(pa.Table.from_pylist(given), folder / "c.parquet")
+    kept, lost = rows(folder, source("c.jsonl", "conversations", **more))
+    assert [turns for turns, _ in kept] == [
+        turns for turns, _ in rows(folder, source("c.parquet", "conversations", **more))[0]
+    ]
+    return [turns for turns, _ in kept], lost
+
+
+def test_messages_and_sharegpt_and_exchanges(tmp_path: Path) -> None:
+    told = chat(("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello"))
+    trained = [{**turn, "train": True} for turn in told]
+    assert conversations(tmp_path, [{"messages": told}])[0] == [trained]
+    shared = [
+        {
+            "from": {"user": "human", "assistant": "gpt"}.get(t["role"], t["role"]),
+            "value": t["content"],
+        }
+        for t in told
+    ]
+    fields = {"messages": "conversations", "role": "from", "content": "value"}
+    assert conversations(tmp_path, [{"conversations": shared}], fields=fields)[0] == [trained]
+    alpaca = {"instruction": "Add.", "input": "1 2", "output": "3"}
+    fields = {"prompt": "instruction", "query": "input", "response": "output"}
+    kept, _ = conversations(tmp_path, [alpaca, {**alpaca, "input": ""}], fields=fields)
+    assert [turns[0]["content"] for turns in kept] == ["Add.\n\n1 2", "Add."]
+
+
+def test_a_turn_may_say_that_it_is_not_trained_on(tmp_path: Path) -> None:
+    turns = chat(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d"))
+    kept, _ = conversations(
+        tmp_path, [{"messages": [*turns[:1], {**turns[1], "train": False}, *turns[2:]]}]
+    )
+    assert [turn["train"] for turn in kept[0]] == [True, False, True, True]
+    (tmp_path / "d.jsonl").write_text(
+        json.dumps({"messages": [turns[0], {**turns[1], "train": False}]}) + "\n"
+    )
+    _, lost = rows(tmp_path, source("d.jsonl", "conversations"))
+    assert "no assistant turn to train on" in lost[0]["reason"]
+
+
+USER, REPLY = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+
+
+@pytest.mark.parametrize(
+    "messages, reason",
+    [
+        (None, "must be a list of turns"),
+        ("[]", "must be a list of turns"),
+        ([], "must be a list of turns"),
+        ([USER], "the last turn must be the assistant's"),
+        ([REPLY, USER], "turns must be user, assistant"),
+        ([USER, USER, REPLY], "turns must be user, assistant"),
+        ([USER, REPLY, {"role": "system", "content": "s"}], "a system turn can only be the first"),
+        ([USER, {"role": "assistant", "content": None}], "must be text, is null"),
+        ([USER, {"role": "assistant", "content": ["b"]}], "must be text, is list"),
+        ([USER, {"role": "bot", "content": "b"}], "must be one of"),
+        ([USER, {"content": "b"}], "must be one of"),
+        ([USER, {**REPLY, "train": 0}], "must be true or false"),
+        ([USER, {**REPLY, "tool_calls": [1]}, USER, REPLY], "tool calls come with the next"),
+        ([USER, {"role": "tool", "content": "b"}, REPLY], "tool calls come with the next"),
+        ([USER, {"role": "assistant", "content": "\ud800"}], "lone surrogate"),
+        (["a", "b"], "each turn must be an object"),
+    ],
+)
+def test_conversations_that_do_not_fit_are_dropped(
+    tmp_path: Path, messages: Any, reason: str
+) -> None:
+    good = {"messages": [USER, REPLY]}
+    (tmp_path / "c.jsonl").write_text(
+        json.dumps(good) + "\n" + json.dumps({"messages": messages}) + "\n"
+    )
+    kept, lost = rows(tmp_path, source("c.jsonl", "conversations"))
+    assert [line for _, line in kept] == [1]
+    assert lost[0]["line"] == 2 and reason in lost[0]["reason"]
+
+
+def test_too_many_drops_stop_with_counts_and_examples(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n' * 98 + '{"text": null}\n{"text": 1}\n')
+    declared = source("a.jsonl", max_drop="1%")
+    account = Account("mine")
+    for shard in shards.shards(declared, tmp_path, tmp_path):
+        for batch in read(declared, shard):
+            account.add(batch)
+    assert (account.rows, account.kept, account.dropped) == (100, 98, 2)
+    assert account.summary().to_pylist() == [
+        {"source": "mine", "rows_in": 100, "kept": 98, "dropped": 2}
+    ]
+    account.judge(0.02)
+    with pytest.raises(SourceError) as error:
+        account.judge(declared.max_drop)
+    assert "2 of 100 rows" in str(error.value) and "a.jsonl:99: text" in str(error.value)
+    with pytest.raises(SourceError, match="0 rows"):
+        Account("none").judge(0.5)
+
+
+def test_limit_keeps_the_first_rows(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.jsonl").write_text(
+            "".join(f'{{"text": "{name}{i}"}}\n' for i in range(5)) + "bad\n"
+        )
+    kept, lost = rows(tmp_path, source("*.jsonl", limit=7))
+    assert [text for text, _ in kept] == ["a0", "a1", "a2", "a3", "a4", "b0", "b1"]
+    assert [row["file"] for row in lost] == ["a.jsonl"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.text("ab\r\u2028é", max_size=9), max_size=30),
+    st.integers(1, 40),
+    st.booleans(),
+    st.integers(1, 16),
+)
+def test_ranges_of_a_file_hold_every_line_once(
+    tmp_path_factory: pytest.TempPathFactory, given: list[str], step: int, end: bool, block: int
+) -> None:
+    path = tmp_path_factory.mktemp("ranges") / "a.txt"
+    content = ("\n".join(given) + ("\n" if end and given else "")).encode()
+    path.write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opening, "BLOCK", block)
+        whole = list(opening.lines(path))
+        cuts = [*range(0, max(len(content), 1), step), None]
+        parts = [
+            line
+            for start, stop in itertools.pairwise(cuts)
+            for line in opening.lines(path, start or 0, stop)
+        ]
+    expected = content.split(b"\n")
+    expected = expected[:-1] if not expected[-1] else expected
+    assert [line.text for line in whole] == [text.removesuffix(b"\r") for text in expected]
+    assert parts == whole and [line.number for line in whole] == list(range(1, len(whole) + 1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.fixed_dictionaries({"text": st.text(min_size=1, max_size=30), "n": st.integers()}),
+        max_size=8,
+    ),
+    st.integers(1, 60),
+    st.sampled_from([None, 1]),
+)
+def test_an_array_is_read_like_json_itself(
+    tmp_path_factory: pytest.TempPathFactory, given: list[Any], block: int, indent: int | None
+) -> None:
+    path = tmp_path_factory.mktemp("array") / "a.json"
+    path.write_text(json.dumps(given, indent=indent, ensure_ascii=False), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opening, "BLOCK", block)
+        found = list(json_rows.json_array(path, "utf-8"))
+    assert [row[1] for row in found if isinstance(row, tuple)] == given
+
+
+def test_big_files_are_read_in_ranges_and_new_shards_move_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "SHARD_BYTES", 40)
+    (tmp_path / "a.jsonl").write_text("".join(f'{{"text": "{i}"}}\n' for i in range(20)))
+    table = pa.table({"text": [str(i) for i in range(20)]})
+    pq.write_table(table, tmp_path / "p.parquet", row_group_size=5)
+    declared = source("*")
+    before = shards.shards(declared, tmp_path, tmp_path)
+    assert [each.name for each in before][:2] == ["a.jsonl", "a.jsonl-1"] and len(before) > 8
+    kept, _ = rows(tmp_path, declared)
+    assert sorted(kept) == sorted([(str(i), i + 1) for i in range(20)] * 2)
+    (tmp_path / "0.jsonl").write_text('{"text": "new"}\n')
+    assert set(before) < set(shards.shards(declared, tmp_path, tmp_path))
+
+
+def test_many_small_files_are_bundled(tmp_path: Path) -> None:
+    for number in range(shards.MOST_FILES + 1):
+        (tmp_path / f"{number}.txt").write_text(str(number))
+    before = shards.shards(source("*.txt"), tmp_path, tmp_path)
+    (tmp_path / "more.txt").write_text("more")
+    after = shards.shards(source("*.txt"), tmp_path, tmp_path)
+    assert len(before) <= shards.BUNDLES and len(set(after) - set(before)) == 1
+
+
+def test_partitions_have_legal_and_different_names() -> None:
+    from warehouse.manifest import check_partition
+
+    names = ["a/b.jsonl", "a_b.jsonl", "ü.txt", "..x", "a..b", "train-00000-of-00002.parquet", "."]
+    made = [check_partition(shards.partition(name)) for name in names]
+    assert len(set(made)) == len(names)
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the shared cases are not here")
+def test_every_shared_case_of_text_and_conversations(tmp_path: Path) -> None:
+    """Rows of `rows.jsonl` as text: each is one dropped row, and the others are loaded."""
+    for number, line in enumerate((CASES / "rows.jsonl").read_text().splitlines()):
+        case = json.loads(line)
+        if "row_bytes_hex" in case:
+            raw = bytes.fromhex(case["row_bytes_hex"]).rstrip()
+        elif "row_text" in case:
+            raw = case["row_text"].encode()
+        else:
+            raw = json.dumps(case["row"]).encode()
+        column = "ch" if "ch" in case.get("row", {}) else "a" if b'"a"' in raw else "q"
+        if b"ud800" in raw or b"\xe9" in raw:
+            column = "q"
+        name = f"{number}.jsonl"
+        good = json.dumps({column: "fine"}).encode()
+        (tmp_path / name).write_bytes(good + b"\n" + raw + b"\n" + good + b"\n")
+        kept, lost = rows(tmp_path, source(name, fields={"text": column}))
+        assert [row for _, row in kept] == [1, 3], case
+        assert (lost[0]["file"], lost[0]["line"]) == (name, 2), case
+
+
+@pytest.mark.parametrize("folder", ["c4", "alpaca", "tools_glaive"])
+def test_public_files(folder: str) -> None:
+    data = CASES.parent / "data" / folder
+    if not data.is_dir():
+        pytest.skip("the public data are not here")
+    alpaca = {"prompt": "instruction", "query": "input", "response": "output"}
+    glaive = {"messages": "conversations", "role": "from", "content": "value"}
+    declared = {
+        "c4": source("*.json"),
+        "alpaca": source("*.json", "conversations", fields=alpaca),
+        "tools_glaive": source("*.json", "conversations", fields=glaive),
+    }[folder]
+    kept, lost = rows(data, declared)
+    counts = {"c4": (300, 0), "alpaca": (1000, 0)}
+    if folder in counts:
+        assert (len(kept), len(lost)) == counts[folder], lost[:3]
+    else:
+        assert len(kept) + len(lost) == 300 and lost
+        assert {row["reason"] for row in lost} == {"tool calls come with the next release"}
