@@ -5,15 +5,24 @@ Knows no stage; the sections themselves are in `family.py` and `model.py`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core.core_schema import ErrorType
 
 from resources.recipe.errors import nearest
 
 DOMAINS = ("math", "code", "science", "tools", "instructions")
 DEEPEST = 8
+_KNOWN_ERRORS = get_args(ErrorType)
 
 Count = Annotated[int, Field(gt=0)]
 CountOrZero = Annotated[int, Field(ge=0)]
@@ -50,27 +59,44 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _name_the_keys(cls, data: Any) -> Any:
-        """Refuse unknown and missing keys before anything else, with what would be right."""
-        if not isinstance(data, dict):
-            return data
-        for key in data:
-            if key not in cls.model_fields:
-                raise PydanticCustomError(
-                    "unknown_key",
-                    "unknown key '{key}'; {hint}",
-                    {"key": str(key), "hint": nearest(str(key), cls.model_fields)},
-                )
-        for key, field in cls.model_fields.items():
-            if field.is_required() and key not in data:
-                raise PydanticCustomError(
-                    "missing_key",
-                    "missing key '{key}'; add `{key}: …` ({what})",
-                    {"key": key, "what": field.description or _type_name(field.annotation)},
-                )
-        return data
+    def _name_the_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Word unknown and missing keys with what would be right, beside every other error."""
+        try:
+            return handler(data)
+        except ValidationError as error:
+            found = error.errors(include_url=False)
+            found.sort(key=lambda each: each["type"] != "extra_forbidden")  # a slip tells the rest
+            worded = [cls._worded(each) for each in found]
+            raise ValidationError.from_exception_data(cls.__name__, worded) from None
+
+    @classmethod
+    def _worded(cls, error: ErrorDetails) -> InitErrorDetails:
+        kind: str | PydanticCustomError = error["type"]
+        place, context = error["loc"], error.get("ctx", {})
+        if kind == "extra_forbidden" and len(place) == 1:
+            hint = nearest(str(place[0]), cls.model_fields)
+            kind = PydanticCustomError(
+                "unknown_key",
+                "unknown key '{key}'; {hint}",
+                {"key": str(place[0]), "hint": hint},
+            )
+            place = ()
+        elif kind == "missing" and len(place) == 1:
+            field = cls.model_fields[str(place[0])]
+            kind = PydanticCustomError(
+                "missing_key",
+                "missing key '{key}'; add `{key}: …` ({what})",
+                {
+                    "key": str(place[0]),
+                    "what": field.description or _type_name(field.annotation),
+                },
+            )
+            place = ()
+        elif kind not in _KNOWN_ERRORS:  # one of ours, worded further inside
+            kind = PydanticCustomError(str(kind), "{message}", {"message": error["msg"], **context})
+        return InitErrorDetails(type=kind, loc=place, input=error["input"], ctx=context)
 
 
 def _type_name(annotation: Any) -> str:

@@ -1,47 +1,35 @@
-"""Reading recipe YAML strictly, and taking the source marks out; knows no schema.
+"""Reading recipe YAML strictly into a tree of values that know their line; knows no schema.
 
-YAML 1.1 traps are closed: `on` and `off` are text, `1e-3` is a number, a repeated key is an error.
+YAML 1.1 traps are closed: `on`, `off` and dates are text, `1e-3` is a number, `010` and `1:30` are
+none, a repeated key is an error. `{value, source}` and `{value, undisclosed}` become marks.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from resources.recipe.errors import RecipeError, dotted
+from resources.recipe.tree import KeyPath, Mark, Node, Origin
 
-KeyPath = tuple[str | int, ...]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a value comes from: a publication (`source`) or why a default was chosen."""
-
-    value: Any
-    source: str | None = None
-    undisclosed: str | None = None
-
-    @property
-    def text(self) -> str:
-        """The mark as shown in the docs."""
-        if self.source is not None:
-            return self.source
-        return f"undisclosed, chosen default: {self.undisclosed}"
+_TRAPS = (":bool", ":float", ":int", ":timestamp")
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe loader with JSON-like scalars and no repeated keys."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Safe loader with JSON-like scalars."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith((":bool", ":float"))]
+    first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith(_TRAPS)]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][\d_]*)$"), list("-+0123456789")
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:\d[\d_]*\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)$"),
@@ -49,66 +37,99 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    found: dict[Any, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in found:
-            line = key_node.start_mark.line + 1
-            raise RecipeError(f"line {line}: key '{key}' stands twice; keep one")
-        found[key] = loader.construct_object(value_node, deep=True)
-    return found
+def read(path: Path, shown: str, start: KeyPath = ()) -> Node:
+    """Return the YAML mapping in `path`; errors and origins name the file as `shown`.
 
+    `start` is where the file stands in its recipe.
 
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
-
-
-def read(path: Path, shown: str) -> dict[str, Any]:
-    """Return the YAML mapping in `path`; errors name the file as `shown`."""
+    Raises:
+        RecipeError: the file cannot be read, is no YAML, or holds no mapping.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
-        data = yaml.load(text, Loader=_Loader)
-    except RecipeError as error:
-        raise RecipeError(f"{shown}: {error}") from None
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else f"not UTF-8 ({error})"
+        raise RecipeError(f"{shown}: cannot be read: {why}") from None
+    node = parse(text, shown, path.parent, start=start)
+    if not isinstance(node.value, dict):
+        found = "nothing" if node.value is None else type(node.value).__name__
+        raise RecipeError(f"{shown}: must be a mapping of sections, found {found}")
+    return node
+
+
+def parse(text: str, shown: str, folder: Path, *, start: KeyPath = (), lines: bool = True) -> Node:
+    """Return a YAML text as a tree. With `lines`, origins and errors name its lines."""
+    loader = _Loader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return Node(None, Origin(shown, None, folder))
+        return _Builder(loader, shown, folder, lines).build(root, root.start_mark.line, start)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        where = f"{mark.line + 1}: column {mark.column + 1}: " if mark and lines else " "
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise RecipeError(f"{shown}: {where}not valid YAML: {problem}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{shown}: cannot be read: {error}") from None
-    if not isinstance(data, dict):
-        raise RecipeError(f"{shown}: must be a mapping of sections, found {type(data).__name__}")
-    return data
+        raise RecipeError(f"{shown}:{where}not valid YAML: {problem}") from None
+    finally:
+        loader.dispose()
 
 
-def unwrap(data: Any, shown: str) -> tuple[Any, dict[KeyPath, Source]]:
-    """Replace every `{value, source}` or `{value, undisclosed}` by its value.
+class _Builder:
+    """Builds nodes of one text, remembering which collections are open to refuse endless ones."""
 
-    Returns the plain data and the marks by key path.
-    """
-    sources: dict[KeyPath, Source] = {}
+    def __init__(self, loader: _Loader, shown: str, folder: Path, lines: bool) -> None:
+        self.loader, self.shown, self.folder, self.lines = loader, shown, folder, lines
+        self.open: list[yaml.Node] = []
 
-    def walk(node: Any, path: KeyPath) -> Any:
-        if isinstance(node, dict) and "value" in node:
-            marks = [key for key in ("source", "undisclosed") if key in node]
-            if len(marks) != 1 or len(node) != 2:
+    def build(self, node: yaml.Node, line: int, path: KeyPath) -> Node:
+        """The node at a path, said to stand on `line` (of its key, so that aliases are told)."""
+        origin = Origin(self.shown, line + 1 if self.lines else None, self.folder)
+        if isinstance(node, yaml.ScalarNode):
+            try:
+                return Node(self.loader.construct_object(node), origin)
+            except (ValueError, yaml.YAMLError) as error:
                 raise RecipeError(
-                    f"{shown}: {dotted(path)}: a marked value has exactly two keys, 'value' and "
-                    f"one of 'source' and 'undisclosed'; found {', '.join(map(str, node))}"
-                )
-            mark = node[marks[0]]
-            if not isinstance(mark, str) or not mark.strip():
-                raise RecipeError(
-                    f"{shown}: {dotted(path)}.{marks[0]}: must say where the value comes from"
-                )
-            value = walk(node["value"], path)
-            sources[path] = Source(value, **{marks[0]: mark.strip()})
-            return value
-        if isinstance(node, dict):
-            return {key: walk(value, (*path, key)) for key, value in node.items()}
-        if isinstance(node, list):
-            return [walk(value, (*path, index)) for index, value in enumerate(node)]
-        return node
+                    f"{origin}: {dotted(path)}: {str(error).splitlines()[0]}"
+                ) from None
+        if any(node is outer for outer in self.open):
+            raise RecipeError(f"{origin}: {dotted(path)}: an alias stands inside what it names")
+        self.open.append(node)
+        made: Any
+        if isinstance(node, yaml.SequenceNode):
+            made = [
+                self.build(child, child.start_mark.line, (*path, index))
+                for index, child in enumerate(node.value)
+            ]
+        else:
+            made = self._mapping(node, path)
+        self.open.pop()
+        return self._marked(made, origin, path) if isinstance(made, dict) else Node(made, origin)
 
-    return walk(data, ()), sources
+    def _mapping(self, node: yaml.Node, path: KeyPath) -> dict[Any, Node]:
+        found: dict[Any, Node] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line
+            at = f"{self.shown}:{line + 1}" if self.lines else self.shown
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise RecipeError(f"{at}: {dotted(path)}: a key must be a word")
+            key = self.loader.construct_object(key_node)
+            if key in found:
+                raise RecipeError(f"{at}: key '{dotted((*path, key))}' stands twice; keep one")
+            found[key] = self.build(value_node, line, (*path, key))
+        return found
+
+    def _marked(self, made: dict[Any, Node], origin: Origin, path: KeyPath) -> Node:
+        if "value" not in made:
+            return Node(made, origin)
+        names = [key for key in ("source", "undisclosed") if key in made]
+        if len(names) != 1 or len(made) != 2:
+            raise RecipeError(
+                f"{origin}: {dotted(path)}: a marked value has exactly two keys, 'value' and "
+                f"one of 'source' and 'undisclosed'; found {', '.join(map(str, made))}"
+            )
+        text = made[names[0]].value
+        if not isinstance(text, str) or not text.strip():
+            raise RecipeError(
+                f"{origin}: {dotted(path)}.{names[0]}: must say where the value comes from"
+            )
+        return Node(made["value"].value, origin, Mark(**{names[0]: text.strip()}))

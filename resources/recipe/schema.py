@@ -1,4 +1,4 @@
-"""The whole recipe: family, models in order, execution, sources, and checks across sections."""
+"""The whole recipe: family, models in order, execution, marks, and checks across sections."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from resources.recipe.execution import Execution
 from resources.recipe.family import Family
 from resources.recipe.model import ModelRecipe
 from resources.recipe.paths import resolve
-from resources.recipe.reading import Source
+from resources.recipe.tree import Node, Origin
 
 
 @dataclass(frozen=True)
 class Recipe:
     """A loaded recipe. `models` are in the order nano, super, ultra, then others by name.
 
-    `sources` maps "<file stem>.<key path>" to where the value comes from.
+    `tree` is what was written, with where each value stands; `marks` the marked ones of it by key
+    path; `overrides` what `--set` put in.
     """
 
     name: str
@@ -26,7 +27,9 @@ class Recipe:
     family: Family
     models: Mapping[str, ModelRecipe]
     execution: Execution
-    sources: Mapping[str, Source] = field(default_factory=dict)
+    marks: Mapping[str, Node] = field(default_factory=dict)
+    tree: Node = field(default_factory=lambda: Node({}, Origin("default")))
+    overrides: tuple[str, ...] = ()
 
     def resolve(self, path: str) -> Path | str:
         """Return what a path of this recipe means: a local folder, or a hub id as `str`."""

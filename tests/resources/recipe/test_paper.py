@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from resources.recipe import sources
+from resources.recipe import marks
 from resources.recipe.errors import RecipeError
 from resources.recipe.loading import load
-from resources.recipe.reading import Source, unwrap
+from resources.recipe.reading import parse
 from resources.recipe.schema import Recipe
+from resources.recipe.tree import Mark, plain
+from resources.recipe.tree import marks as marked
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +21,7 @@ def paper() -> Recipe:
 
 
 def test_every_number_is_sourced_or_marked_undisclosed(paper: Recipe) -> None:
-    assert sources.unmarked(paper) == []
+    assert marks.unmarked(paper) == []
 
 
 def test_a_number_without_a_mark_is_found(tmp_path: Path, paper: Recipe) -> None:
@@ -29,7 +31,7 @@ def test_a_number_without_a_mark_is_found(tmp_path: Path, paper: Recipe) -> None
             "prompts_per_step: 72",
         )
         (tmp_path / path.name).write_text(text)
-    assert sources.unmarked(load(tmp_path)) == ["ultra.grpo.prompts_per_step"]
+    assert marks.unmarked(load(tmp_path)) == ["models.ultra.grpo.prompts_per_step"]
 
 
 def test_published_numbers(paper: Recipe) -> None:
@@ -82,19 +84,19 @@ def test_published_rows_reconcile(paper: Recipe) -> None:
 
 
 def test_the_docs_table_is_current(paper: Recipe) -> None:
-    page = sources.DOCS.read_text(encoding="utf-8")
-    assert sources.rewrite(page, paper) == page
+    page = marks.DOCS.read_text(encoding="utf-8")
+    assert marks.rewrite(page, paper) == page
 
 
 def test_a_page_without_markers_is_refused(paper: Recipe) -> None:
     with pytest.raises(RecipeError, match="needs the lines"):
-        sources.rewrite("# Recipes", paper)
+        marks.rewrite("# Recipes", paper)
 
 
 def test_marks_are_taken_out_at_any_depth() -> None:
-    plain, marks = unwrap(
-        {"a": [{"value": 1, "source": "x"}], "b": {"value": {"c": None}, "undisclosed": "y"}}, "f"
-    )
-    assert plain == {"a": [1], "b": {"c": None}}
-    assert marks == {("a", 0): Source(1, source="x"), ("b",): Source({"c": None}, undisclosed="y")}
-    assert marks[("b",)].text == "undisclosed, chosen default: y"
+    text = "{a: [{value: 1, source: x}], b: {value: {c: null}, undisclosed: y}}"
+    tree = parse(text, "f", Path())
+    assert plain(tree) == {"a": [1], "b": {"c": None}}
+    found = {path: node.mark for path, node in marked(tree)}
+    assert found == {("a", 0): Mark(source="x"), ("b",): Mark(undisclosed="y")}
+    assert Mark(undisclosed="y").text == "undisclosed, chosen default: y"

@@ -13,7 +13,8 @@ import yaml
 
 from resources.recipe.errors import RecipeError
 from resources.recipe.loading import HERE, load
-from resources.recipe.reading import KeyPath, read
+from resources.recipe.reading import read
+from resources.recipe.tree import KeyPath, plain
 
 FILES = ("family", "super", "ultra", "execution")
 ODD: tuple[Any, ...] = ("nonsense", -1, 0, [], {}, [[]], {"value": 1}, None, True, 1e99)
@@ -31,7 +32,7 @@ def paths(node: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
 def test_any_odd_value_is_taken_or_refused_in_one_line(file: str, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     shutil.copytree(HERE / "smoke", folder)
-    whole: Any = read(folder / f"{file}.yaml", file)
+    whole: Any = plain(read(folder / f"{file}.yaml", file))
     refused = 0
     for number, path in enumerate(list(paths(whole))[::4]):
         changed = copy.deepcopy(whole)

@@ -1,19 +1,20 @@
 """Where a recipe's numbers come from: what lacks a source, and the table in docs/recipes.md.
 
-`python -m resources.recipe.sources paper` rewrites the table. Knows nothing of what numbers mean.
+`python -m resources.recipe.marks paper` rewrites the table. Knows nothing of what numbers mean.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from resources.recipe.errors import RecipeError, dotted
 from resources.recipe.loading import load
-from resources.recipe.reading import KeyPath, Source, read, unwrap
 from resources.recipe.schema import Recipe
+from resources.recipe.shape import EXECUTION
+from resources.recipe.tree import Node, leaves, marks, plain
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "recipes.md"
 BEGIN, END = "<!-- sources: begin -->", "<!-- sources: end -->"
@@ -24,33 +25,24 @@ def unmarked(recipe: Recipe) -> list[str]:
 
     Execution settings are left out: they change no result.
     """
-    found = []
-    for stem in ("family", *recipe.models):
-        plain, marks = unwrap(read(recipe.directory / f"{stem}.yaml", stem), stem)
-        found += [
-            dotted((stem, *path))
-            for path in _numbers(plain, ())
-            if not any(path[: len(marked)] == marked for marked in marks)
-        ]
-    return found
+    marked = [path for path, _ in marks(recipe.tree)]
+    return [
+        dotted(path)
+        for path, node in leaves(recipe.tree)
+        if path[0] != EXECUTION
+        and isinstance(node.value, int | float)
+        and not isinstance(node.value, bool)
+        and not any(path[: len(each)] == each for each in marked)
+    ]
 
 
-def _numbers(node: Any, path: KeyPath) -> Iterator[KeyPath]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _numbers(value, (*path, key))
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from _numbers(value, (*path, index))
-    elif isinstance(node, int | float) and not isinstance(node, bool):
-        yield path
-
-
-def table(sources: Mapping[str, Source]) -> str:
+def table(marked: Mapping[str, Node]) -> str:
     """Return the Markdown table of every marked value."""
     rows = ["| key | value | source |", "|---|---|---|"]
-    for path, source in sources.items():
-        cells = (f"`{path}`", _show(source.value), source.text)
+    for path, node in marked.items():
+        if path.split(".")[0] == EXECUTION or node.mark is None:
+            continue
+        cells = (f"`{path}`", _show(plain(node)), node.mark.text)
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows)
 
@@ -77,16 +69,16 @@ def rewrite(text: str, recipe: Recipe) -> str:
         raise RecipeError(f"the page needs the lines '{BEGIN}' and '{END}' once each")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    disclosed = sum(source.source is not None for source in recipe.sources.values())
-    count = len(recipe.sources)
+    said = [node.mark for node in recipe.marks.values() if node.mark is not None]
+    disclosed, count = sum(mark.source is not None for mark in said), len(said)
     summary = f"{count} marked values: {disclosed} sourced, {count - disclosed} chosen defaults."
-    return f"{before}{BEGIN}\n{summary}\n\n{table(recipe.sources)}\n{END}{after}"
+    return f"{before}{BEGIN}\n{summary}\n\n{table(recipe.marks)}\n{END}{after}"
 
 
 def main(arguments: list[str]) -> int:
     """Rewrite the table in docs/recipes.md from the named recipe."""
     if len(arguments) != 1:
-        print("usage: python -m resources.recipe.sources RECIPE", file=sys.stderr)
+        print("usage: python -m resources.recipe.marks RECIPE", file=sys.stderr)
         return 2
     try:
         recipe = load(arguments[0], check_paths=False)
