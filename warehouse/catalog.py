@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from warehouse import rejected
 from warehouse.errors import WarehouseError, explained
 from warehouse.lake import Lake
 from warehouse.rows import PARENTS, ROW_ID
@@ -129,7 +130,8 @@ def _fill(connection: duckdb.DuckDBPyConnection, store: Store, verify: bool) -> 
     currents = sorted(
         store.currents().values(), key=lambda m: (m["asset_key"], m["partition"] or "")
     )
-    paths = _parts(store, currents, verify)
+    stopped = rejected.kept(store.files)
+    paths = [*_parts(store, currents, verify), *stopped]
     _table(connection, "assets", _assets(store, currents))
     _table(connection, "asset_lineage", _lineage(store, currents))
     further = {name for manifest in currents for name in manifest["tables"]} - set(SCHEMAS)
@@ -137,6 +139,9 @@ def _fill(connection: duckdb.DuckDBPyConnection, store: Store, verify: bool) -> 
     taken = {"assets", "asset_lineage", "row_lineage"}
     for name in (name for name in names if name not in taken):
         sql = view_sql(name, store, [m for m in currents if name in m["tables"]])
+        if name == rejected.FOLDER and stopped:
+            addresses = ", ".join(_quoted(path) for path in stopped)
+            sql += f" UNION ALL BY NAME SELECT * FROM read_parquet([{addresses}])"
         connection.execute(f"CREATE VIEW {_name(name)} AS {sql}")
     connection.execute(f"CREATE VIEW row_lineage AS {row_lineage_sql(store, currents)}")
     return paths

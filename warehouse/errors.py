@@ -8,10 +8,25 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class WarehouseError(RuntimeError):
     """Something is wrong in the warehouse; says what, where, and what would be right."""
+
+
+class RowsRejected(WarehouseError):
+    """A build stopped at its rows; `rows` (a table) stays in the view `rejected` until it succeeds.
+
+    Columns: source, file, line, field, value, reason.
+    """
+
+    def __init__(self, message: str, rows: pa.Table) -> None:
+        super().__init__(message)
+        self.rows = rows
 
 
 _ADVICE = {

@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from warehouse import locks
+from warehouse import locks, rejected
 from warehouse.artifact import Artifact, Output
 from warehouse.checks import CheckFailed, CheckResult
-from warehouse.errors import WarehouseError, explain
+from warehouse.errors import RowsRejected, WarehouseError, explain
 from warehouse.manifest import (
     FORMAT,
     check_key,
@@ -112,7 +112,7 @@ class Store(Versions):
         code_version: str,
         layout: Mapping[str | None, Mapping[str, Any]] | None = None,
         code_modules: Mapping[str, str] | None = None,
-        observed: Mapping[str, str] | None = None,
+        observed: Mapping[str | None, Mapping[str, str]] | None = None,
         former_memos: Sequence[str] = (),
         execution: Mapping[str, Any] | None = None,
         checks: Sequence[Check] = (),
@@ -126,9 +126,10 @@ class Store(Versions):
         `fn(workdir, inputs, recipe, execution) -> Output` runs in a folder below `work/` that
         survives kills; what equivalent code began under one of `former_memos` is taken up there.
         `recipe` is the slice plus `seed` (derived) and `asset_key`. Either way the version becomes
-        current. `layout` gives the slice of each partition of the asset; readers see a partition
-        once all of them are built. Raises `CheckFailed` when a blocking check fails, and
-        `WarehouseError` for anything else; errors of `fn` pass through.
+        current. `layout` gives the slice of each partition of the asset, `observed` what each
+        reads outside the graph; readers see a partition once all of them are built. Raises
+        `CheckFailed` when a blocking check fails, and `WarehouseError` for anything else; errors
+        of `fn` pass through.
         """
         check_key(key)
         slices = dict(layout) if layout else {None: recipe_slice}
@@ -137,8 +138,9 @@ class Store(Versions):
                 f"{label(key, partition)}: say with `layout` which partitions the asset has"
             )
         versions = {name: artifact.data_version for name, artifact in inputs.items()}
+        watched = observed or {}
         memos = {
-            name: memo_key(key, name, code_version, each, seed, versions, observed or {})
+            name: memo_key(key, name, code_version, each, seed, versions, watched.get(name, {}))
             for name, each in slices.items()
         }
         memo = memos[partition]
@@ -170,7 +172,7 @@ class Store(Versions):
                         "reproducibility": reproducibility,
                         "code_version": code_version,
                         "code_modules": dict(code_modules or {}),
-                        "observed": dict(observed or {}),
+                        "observed": dict(watched.get(partition, {})),
                     },
                     run_id,
                     former_memos,
@@ -211,6 +213,10 @@ class Store(Versions):
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise explain(error, f"build {key}") from error
             raise
+        except RowsRejected as error:
+            rejected.keep(self.files, key, partition, error.rows)
+            raise
+        rejected.forget(self.files, key, partition)
         manifest = {
             "format": FORMAT,
             "asset_key": key,

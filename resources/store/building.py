@@ -6,14 +6,12 @@ Knows specs and the warehouse; knows no recipe, no Dagster and nothing of what t
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib
-import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from resources.store.digests import Digests
 from resources.store.home import CHECKOUT
 from resources.store.spec import Spec
 from warehouse.accept import record_equal
@@ -23,7 +21,6 @@ from warehouse.errors import WarehouseError
 from warehouse.manifest import check_partition, label
 from warehouse.planner import Node, State, plan, state_of
 from warehouse.store import Artifact, CheckFailed, CheckResult, Output, Store
-from warehouse.verify import local_digest
 
 EQUIVALENCE = CHECKOUT / "assets" / "equivalence.json"
 Code = CodeVersion
@@ -77,7 +74,8 @@ def nodes_of(specs: Sequence[Spec], digests: Digests | None = None) -> list[Node
             for name, key in spec.inputs.items()
             for partition in partitions.get(key, (None,))
         }
-        nodes += _nodes_of(spec, codes[spec.key], inputs, digests.observed(spec), table)
+        observed = {part: digests.observed(spec, part) for part in spec.slices()}
+        nodes += _nodes_of(spec, codes[spec.key], inputs, observed, table)
     return nodes
 
 
@@ -85,7 +83,7 @@ def _nodes_of(
     spec: Spec,
     code: Code,
     inputs: Mapping[str, str],
-    observed: Mapping[str, str],
+    observed: Mapping[str | None, Mapping[str, str]],
     table: Equivalence,
 ) -> Iterator[Node]:
     for partition, recipe in spec.slices().items():
@@ -97,7 +95,7 @@ def _nodes_of(
             code_version=code.version,
             recipe=recipe,
             seed=spec.seed,
-            observed=observed,
+            observed=observed[partition],
             code_modules=code.modules,
             partition=partition,
             formers=table.formers(spec.fn, code.version),
@@ -152,7 +150,11 @@ def materialise(
         there = ", ".join(spec.partitions) or "none"
         raise WarehouseError(f"{spec.key} has no partition {partition}; its partitions: {there}")
 
-    observed = Digests().observed(spec)
+    # What the other partitions read was hashed before; what this one reads is hashed now.
+    known = Digests(store.scratch / "digests.json")
+    observed = {part: known.observed(spec, part) for part in slices if part != partition}
+    observed[partition] = Digests().observed(spec, partition)
+    files = [*spec.observe, *(path for path, *_ in spec.observe_of.get(partition or "", ()))]
     former = _settle(store, spec, code, partition, inputs, observed)
 
     def fn(
@@ -176,7 +178,7 @@ def materialise(
         code_modules=code.modules,
         observed=observed,
         former_memos=former,
-        execution={**(execution or {}), "source": spec.source, "observe": list(spec.observe)},
+        execution={**(execution or {}), "source": spec.source, "observe": files},
         checks=[bind(target, inputs) for target in spec.checks],
         reproducibility=spec.reproducibility,
         stage=spec.stage,
@@ -191,7 +193,7 @@ def _settle(
     code: Code,
     partition: str | None,
     inputs: Mapping[str, Artifact],
-    observed: Mapping[str, str],
+    observed: Mapping[str | None, Mapping[str, str]],
 ) -> tuple[str, ...]:
     """Record what former code made of the same; else the memo keys under which it began to."""
     labels = {name: artifact.label for name, artifact in inputs.items()}
@@ -268,70 +270,3 @@ def load(target: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except (ModuleNotFoundError, AttributeError) as error:
         raise WarehouseError(f"{target} cannot be loaded: {error}") from error
-
-
-class Digests:
-    """Content hashes of files outside the graph, kept between processes by size and time."""
-
-    def __init__(self, memory: Path | None = None) -> None:
-        self.memory = memory
-        self.known: dict[str, list[Any]] = {}
-        self.changed = False
-        if memory is not None and memory.is_file():
-            try:
-                self.known = json.loads(memory.read_text())
-            except ValueError:
-                self.known = {}  # only a cache: everything is hashed again
-
-    def observed(self, spec: Spec) -> dict[str, str]:
-        """Name -> content hash of the spec's source and observed files; names hold no folders."""
-        found: dict[str, str] = {}
-        if spec.source is not None:
-            found["source"] = self._source(spec)
-        for path in spec.observe:
-            name = Path(path).name
-            while name in found:
-                name += "'"
-            found[name] = self.digest(Path(path))
-        return found
-
-    def _source(self, spec: Spec) -> str:
-        path = Path(str(spec.source))
-        if path.exists():
-            return self.digest(path)
-        if path.is_absolute() or str(spec.source).startswith("."):
-            raise WarehouseError(
-                f"{spec.key}: its source {path} is gone; put it back or name another"
-            )
-        return f"hub:{spec.source}"  # a hub id: its revision is part of the recipe
-
-    def digest(self, path: Path) -> str:
-        """SHA-256 of a file, or of a folder's names and contents; hidden files do not count.
-
-        A missing folder counts as an empty one, so that making it changes nothing.
-        """
-        if path.is_file():
-            return self._file(path)
-        total = hashlib.sha256()
-        for file in sorted(item for item in path.rglob("*") if item.is_file()):
-            relative = file.relative_to(path)
-            if not any(part.startswith(".") for part in relative.parts):
-                total.update(f"{relative.as_posix()}\n{self._file(file)}\n".encode())
-        return total.hexdigest()
-
-    def _file(self, path: Path) -> str:
-        status = path.stat()
-        state = [status.st_size, status.st_mtime_ns]
-        entry = self.known.get(str(path))
-        if entry is None or entry[:2] != state:
-            entry = [*state, local_digest(path)]
-            self.known[str(path)] = entry
-            self.changed = True
-        return str(entry[2])
-
-    def save(self) -> None:
-        """Keep what was hashed for the next process; a home that is not there stays so."""
-        if self.changed and self.memory is not None and self.memory.parent.is_dir():
-            aside = self.memory.with_name(f".{self.memory.name}.{os.getpid()}")
-            aside.write_text(json.dumps(self.known))
-            os.replace(aside, self.memory)

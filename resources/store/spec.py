@@ -20,6 +20,7 @@ class Spec:
 
     `partitions` names parts that are built, published and retried apart, each with what it adds to
     the recipe. An asset that reads a partitioned one gets all its partitions, as `name@partition`.
+    `observe_of` names what one of them alone reads, so that a new file leaves the others fresh.
     """
 
     key: str
@@ -39,6 +40,8 @@ class Spec:
     predicted: Mapping[str, float] = field(default_factory=dict)  # seconds, tokens, bytes
     source: str | None = None  # of source assets: the path whose content hash is the version
     observe: tuple[str, ...] = ()  # further files whose content hash enters the memo key
+    # partition -> (file, first byte, end): whole files, or the lines that begin in a range
+    observe_of: Mapping[str, tuple[tuple[str, int, int | None], ...]] = field(default_factory=dict)
 
     def slices(self) -> dict[str | None, dict[str, Any]]:
         """The recipe of each partition; of the whole asset, under None, where it has none."""

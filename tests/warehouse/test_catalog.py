@@ -13,7 +13,7 @@ import pytest
 
 from warehouse import catalog, gc, lineage
 from warehouse.artifact import Artifact, Output
-from warehouse.errors import WarehouseError
+from warehouse.errors import RowsRejected, WarehouseError
 from warehouse.rows import parents_of, with_ids
 from warehouse.schemas import SCHEMAS
 from warehouse.store import Store
@@ -220,3 +220,27 @@ def test_collection_frees_the_locks_of_builds_and_no_others(store: Store, build:
     (locks / "processes").mkdir()
     gc.collect(store)
     assert sorted(os.listdir(locks)) == ["driver", "gc", "processes"]
+
+
+def test_rows_that_stopped_an_asset_can_be_asked_for_until_it_is_built(
+    any_store: Store,
+) -> None:
+    row = {"source": "mine", "file": "a.jsonl", "line": 7, "field": "text", "value": "null"}
+    lost = pa.Table.from_pylist([{**row, "reason": "must be text, is null"}])
+
+    def stops(*_: Any) -> Output:
+        raise RowsRejected("1 of 1 rows do not fit", lost)
+
+    def make(fn: Callable[..., Output]) -> Artifact:
+        return any_store.build("problems/mine", None, fn, {}, {}, 0, code_version="1")
+
+    with pytest.raises(RowsRejected):
+        make(stops)
+    with pytest.raises(RowsRejected):
+        make(stops)
+    asked = "SELECT asset_key, file, line, reason, data_version FROM rejected"
+    assert rows(any_store, asked) == [
+        ("problems/mine", "a.jsonl", 7, "must be text, is null", None)
+    ]
+    made = make(lambda *_: Output(tables={"rejected": lost}))
+    assert [row[-1] for row in rows(any_store, asked)] == [made.data_version]

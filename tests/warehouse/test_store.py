@@ -72,7 +72,7 @@ def test_the_manifest_tells_the_lineage_alone(store: Store, build: Make) -> None
         stage="sft_data",
         model="super",
         run_id="r1",
-        observed={"incoming": "abc"},
+        observed={None: {"incoming": "abc"}},
     )
     text = Path(store.home, "manifests", f"{child.memo_key}.json").read_text()
     manifest = json.loads(text)
