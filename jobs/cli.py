@@ -45,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     status = command("status", "status", "every asset: fresh, stale (why) or missing")
     status.add_argument("--format", choices=["table", "json"], default="table")
 
+    logs = command("logs", "logs", "the last build of an asset: its log, the cause last")
+    logs.add_argument("key", metavar="KEY", help="an asset, or KEY[PARTITION]")
+
     sql = command("sql", "query", "query the warehouse, read-only")
     sql.add_argument("query")
     sql.add_argument("--format", choices=["table", "csv", "json"], default="table")
@@ -153,7 +156,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Threads that wait for each other sleep: spinning, they keep cores from those they wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        return int(importlib.import_module(f"jobs.{arguments.room}").main(arguments))
+        code = int(importlib.import_module(f"jobs.{arguments.room}").main(arguments))
+        sys.stdout.flush()  # here, where a reader that left is no failure
+        return code
     except KeyboardInterrupt:
         print("heirloom: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return INTERRUPTED

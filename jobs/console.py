@@ -10,9 +10,17 @@ from rich.table import Table
 UNWRAPPED = 400  # columns, where nobody looks at a screen
 
 
+class Pipe(Console):
+    """A console whose reader may leave: the command line knows what that means, rich would exit."""
+
+    def on_broken_pipe(self) -> None:
+        """Hand the error on. Raises BrokenPipeError."""
+        raise BrokenPipeError
+
+
 def open_console() -> Console:
     """A console on standard output; lines are not folded in pipes and files."""
-    return Console(width=None if sys.stdout.isatty() else UNWRAPPED, highlight=False)
+    return Pipe(width=None if sys.stdout.isatty() else UNWRAPPED, highlight=False)
 
 
 def plain_table(*left: str) -> Table:

@@ -27,6 +27,7 @@ from jobs.plan import Plan, Step, make_plan
 from jobs.selection import select
 from jobs.training_costs import known_of, refuse_what_does_not_fit, show_training_costs
 from resources.store import home as homes
+from warehouse.builds import LOG
 from warehouse.errors import WarehouseError
 from warehouse.locks import alone_or_refused
 from warehouse.store import Store
@@ -219,9 +220,11 @@ def captured(home: homes.Home) -> Iterator[tuple[TextIO, Path]]:
     with log.open("w") as file, os.fdopen(os.dup(1), "w") as terminal:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+        os.environ[LOG] = str(log)
         try:
             yield terminal, log
         finally:
+            del os.environ[LOG]
             sys.stdout.flush()
             sys.stderr.flush()
             for number, copy in enumerate(kept, start=1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import sys
 from typing import Any
 
@@ -29,8 +30,8 @@ def sql(arguments: argparse.Namespace, home: homes.Home) -> int:
         names = [str(column[0]) for column in relation.description or []]
         rows = relation.fetchall()
     if arguments.format == "json":
-        records = [dict(zip(names, row, strict=True)) for row in rows]
-        print(json.dumps(records, indent=1, default=str))
+        records = [finite(dict(zip(names, row, strict=True))) for row in rows]
+        print(json.dumps(records, indent=1, default=str, allow_nan=False))
     elif arguments.format == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(names)
@@ -38,6 +39,19 @@ def sql(arguments: argparse.Namespace, home: homes.Home) -> int:
     else:
         _table(names, rows)
     return 0
+
+
+def finite(value: Any) -> Any:
+    """A value with null for what JSON has no number for.
+
+    >>> finite({"a": [1.5, float("nan")], "b": float("inf")})
+    {'a': [1.5, None], 'b': None}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    return [finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _table(names: list[str], rows: list[tuple[Any, ...]]) -> None:

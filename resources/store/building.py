@@ -15,6 +15,7 @@ from resources.store.digests import Digests
 from resources.store.home import CHECKOUT
 from resources.store.spec import Spec
 from warehouse.accept import record_equal
+from warehouse.builds import Noted, noted
 from warehouse.code_version import CodeVersion, code_version, locate
 from warehouse.equivalence import Equivalence
 from warehouse.errors import WarehouseError
@@ -144,6 +145,19 @@ def materialise(
     `partition` is one of the spec's, None where it has none. Raises WarehouseError where an input
     was never built, CheckFailed where a blocking check fails.
     """
+    with noted(store, spec.key, partition, run_id) as note:
+        return _materialise(store, spec, code, execution, run_id, partition, note)
+
+
+def _materialise(
+    store: Store,
+    spec: Spec,
+    code: Code,
+    execution: Mapping[str, Any] | None,
+    run_id: str | None,
+    partition: str | None,
+    note: Noted,
+) -> Artifact:
     inputs = inputs_of(store, spec)
     slices = spec.slices()
     if partition not in slices:
@@ -163,6 +177,7 @@ def materialise(
         recipe: dict[str, Any],
         execution: dict[str, Any],
     ) -> Output:
+        note.begin()
         build: Build = load(spec.fn)
         return build(workdir, inputs, recipe, execution)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from jobs import cli
+from jobs.errors import CommandError
 from jobs.selection import select
 from resources.recipe.schema import Recipe
 from resources.store.home import CHECKOUT, Home, HomeError, find, recipe_name, remember_recipe
@@ -80,6 +81,53 @@ def test_status_run_and_status(
     assert said(capsys, "run").startswith("nothing to do: 4 assets are fresh")
 
 
+def test_a_failed_build_is_seen_and_explained(
+    family: Home, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(family, folder)
+    (folder / "bad.json").write_text("not json")
+    with pytest.raises(CommandError):
+        run(family, folder)
+    [record] = [
+        each
+        for each in json.loads(said(capsys, "status", "--format", "json"))
+        if each["state"] == "failed"
+    ]
+    assert record["asset_key"] == "toy/numbers"
+    assert "JSONDecodeError" in record["why"] and "heirloom logs toy/numbers" in record["why"]
+    assert "1 failed" in said(capsys, "status")
+    lines = said(capsys, "logs", "toy/numbers").splitlines()
+    assert lines[0].startswith("toy/numbers: failed, begun 20")
+    assert lines[-1].startswith("JSONDecodeError: Expecting value") and "dagster" not in lines[-1]
+    assert any("toy_builds.py" in line for line in lines)
+    (folder / "bad.json").unlink()
+    run(family, folder)
+    assert "4 fresh ·" in said(capsys, "status")
+
+
+def test_accept_all(
+    family: Home, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(family, folder)
+    monkeypatch.setattr("jobs.plan.all_specs", lambda recipe: toy.specs(folder, factor=3, wanted=9))
+    printed = said(capsys, "accept", "--all", "--reason", "the factor is not used")
+    assert "2 assets accepted, 0 left for a run" in printed and "toy/doubled@" in printed
+    assert "4 fresh" in said(capsys, "status")
+    (folder / "more.json").write_text("[8]")
+    printed = said(capsys, "accept", "--all", "--reason", "no", code=1)
+    assert "not only code or recipe changed (file changed: incoming)" in printed
+
+
+def test_a_reader_that_leaves_is_no_failure(family: Home, folder: Path) -> None:
+    code = "import sys; from jobs.cli import main; sys.exit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "--help"], stdout=subprocess.PIPE, cwd=CHECKOUT
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait() == 0
+
+
 def test_sql(family: Home, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no home" not in complaint(capsys, "sql", "SELEKT 1")
     run(family, folder)
@@ -89,6 +137,8 @@ def test_sql(family: Home, folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     table = list(csv.reader(io.StringIO(said(capsys, "sql", query, "--format", "csv"))))
     assert table[0] == ["asset_key", "rows"] and len(table) == 5
     assert "toy/listing" in said(capsys, "sql", query)
+    nan = said(capsys, "sql", "SELECT 'nan'::DOUBLE AS x, ['inf'::DOUBLE] AS y", "--format", "json")
+    assert json.loads(nan, parse_constant=pytest.fail) == [{"x": None, "y": [None]}]
     assert "SELEKT" in complaint(capsys, "sql", "SELEKT 1")
     assert "read-only" in complaint(capsys, "sql", "DROP TABLE assets")
     assert "nowhere" in complaint(capsys, "sql", "SELECT * FROM nowhere")
