@@ -102,9 +102,10 @@ def _llama(source: Path, target: Path, note: Mapping[str, Any]) -> list[str]:
 
 
 def _heirloom(source: Path, target: Path, note: Mapping[str, Any]) -> list[str]:
-    from resources.models.folders import NOTE, write_json, written_aside
+    from resources.models.folders import NOTE, write_json
+    from warehouse.filesystem import replacing_folder
 
-    with written_aside(target) as aside:
+    with replacing_folder(target) as aside:
         shutil.copytree(source, aside, dirs_exist_ok=True)
         write_json(aside / NOTE, dict(note))
     return []

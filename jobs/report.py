@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 
 from jobs.errors import CommandError
 from resources.store import home as homes
+from warehouse.filesystem import replacing
 
 KEY = "evaluation/report"
 
@@ -25,9 +25,8 @@ def main(arguments: argparse.Namespace) -> int:
     if not pages:
         raise CommandError(f"{KEY}@{artifact.data_version[:12]} holds no HTML page")
     target = home.path / "report.html"
-    aside = target.with_suffix(f".{os.getpid()}")
-    shutil.copyfile(pages[0], aside)
-    os.replace(aside, target)
+    with replacing(target) as aside:
+        shutil.copyfile(pages[0], aside)
     print(target)
     from jobs.plan import make_plan
 

@@ -6,8 +6,6 @@ in as `catalog.duckdb`. Ids are shown as lower-case hex. Knows manifests, not as
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +15,7 @@ import pyarrow as pa
 
 from warehouse import rejected
 from warehouse.errors import WarehouseError, explained
+from warehouse.filesystem import replacing
 from warehouse.lake import Lake
 from warehouse.rows import PARENTS, ROW_ID
 from warehouse.schemas import RESERVED, SCHEMAS
@@ -113,15 +112,12 @@ def write_catalog(home: str | Path | Store) -> Path:
     target = store.files.local_path(CATALOG)
     if target is None:
         raise WarehouseError(f"{store.home} is no local folder: use warehouse.catalog.connect")
-    aside = target.with_name(f".{CATALOG}.{uuid.uuid4().hex}")
-    with explained(f"write {target}"):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with duckdb.connect(str(aside)) as connection:
-                _fill(connection, store, verify=False)
-            os.replace(aside, target)
-        finally:
-            aside.unlink(missing_ok=True)
+    with (
+        explained(f"write {target}"),
+        replacing(target) as aside,
+        duckdb.connect(str(aside)) as connection,
+    ):
+        _fill(connection, store, verify=False)
     return target
 
 

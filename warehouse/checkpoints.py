@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from warehouse.errors import WarehouseError, explained
-from warehouse.filesystem import CHUNK, Files
+from warehouse.filesystem import ASIDE, CHUNK, Files
 from warehouse.verify import local_digest, verify_local
 
 Listing = dict[str, dict[str, Any]]  # name inside the artifact -> {"sha256": …, "bytes": …}
@@ -129,7 +129,7 @@ class Checkpoints:
         return root / name if name else root
 
     def _build(self, root: Path, listing: Listing, what: str) -> None:
-        aside = root.parent / f".tmp-{os.getpid()}-{uuid.uuid4().hex}"
+        aside = root.parent / f"{ASIDE}{os.getpid()}-{uuid.uuid4().hex}"
         try:
             with explained(f"build the folder {root}"):
                 for inside, entry in listing.items():
@@ -158,7 +158,7 @@ class Checkpoints:
 def _swap(aside: Path, root: Path) -> None:
     """Put a finished folder in place; another process may have put the same one there first."""
     if root.exists():  # incomplete: someone deleted files inside
-        old = root.parent / f".tmp-old-{uuid.uuid4().hex}"
+        old = root.parent / f"{ASIDE}old-{uuid.uuid4().hex}"
         os.rename(root, old)
         shutil.rmtree(old, ignore_errors=True)
     try:

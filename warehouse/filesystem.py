@@ -1,7 +1,7 @@
 """Files of a home: a local folder (temporary file, fsync, rename) or an fsspec object store.
 
-Object stores have no rename, so there an object appears by one put. Knows paths and bytes only,
-not what they mean.
+Object stores have no rename, so there an object appears by one put. `replacing` is how anything
+here writes a local file that must be whole. Knows paths and bytes only, not what they mean.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO, cast
 from warehouse.errors import WarehouseError, explained
 
 CHUNK = 1 << 20  # bytes read or copied at once
+ASIDE = ".tmp-"  # begins the names of files that are being written
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,8 @@ class Files:
             if self.local is None:
                 self.fs.pipe_file(self._remote(path), data)
                 return
-            with self._aside(path) as (file, temporary):
-                file.write(data)
-            self._settle(temporary, self.local / path, read_only)
+            with replacing(self.local / path, read_only=read_only) as aside:
+                aside.write_bytes(data)
 
     def create(self, path: str, data: bytes) -> bool:
         """Put `data` at `path` unless something is there; says whether it was put."""
@@ -88,15 +89,18 @@ class Files:
                 except FileExistsError:
                     return False
                 return True
-            with self._aside(path) as (file, temporary):
-                file.write(data)
+            target = self.local / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            aside = _beside(target)
             try:
-                os.link(temporary, self.local / path)
+                aside.write_bytes(data)
+                sync(aside)
+                os.link(aside, target)
             except FileExistsError:
                 return False
             finally:
-                temporary.unlink(missing_ok=True)
-            sync((self.local / path).parent)
+                aside.unlink(missing_ok=True)
+            sync(target.parent)
             return True
 
     def add(self, path: str, source: Path) -> None:
@@ -105,9 +109,8 @@ class Files:
             if self.local is None:
                 self.fs.put_file(str(source), self._remote(path))
                 return
-            with self._aside(path) as (file, temporary), open(source, "rb") as reader:
-                shutil.copyfileobj(reader, file, CHUNK)
-            self._settle(temporary, self.local / path, read_only=True)
+            with replacing(self.local / path, read_only=True) as aside:
+                shutil.copyfile(source, aside)
 
     def read(self, path: str) -> bytes | None:
         """The bytes at `path`, or None when there is nothing."""
@@ -186,40 +189,58 @@ class Files:
             except FileNotFoundError:
                 return
 
-    def _aside(self, path: str) -> _Aside:
-        return _Aside(cast(Path, self.local) / path)
 
-    @staticmethod
-    def _settle(temporary: Path, target: Path, read_only: bool) -> None:
+@contextmanager
+def replacing(path: Path, *, read_only: bool = False) -> Iterator[Path]:
+    """A name beside `path` to write a file at; it takes the place of `path` when the body ends.
+
+    The file appears whole and durable, or, after an error, not at all: what was at `path` stays.
+    A kill leaves the file beside, which `drop_leftovers` finds. The name keeps the suffix.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = _beside(path)
+    try:
+        yield aside
+        sync(aside)
         if read_only:
-            os.chmod(temporary, 0o444)
-        os.replace(temporary, target)
-        sync(target.parent)
+            os.chmod(aside, 0o444)
+        os.replace(aside, path)
+        sync(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
-class _Aside:
-    """A temporary file beside its target, fsynced at the end and removed on error."""
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """`replacing` for a folder: a new one to fill, which takes the place of `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside, old = _beside(path), _beside(path)
+    aside.mkdir()
+    try:
+        yield aside
+        for file in aside.rglob("*"):
+            sync(file)
+        sync(aside)
+        if path.exists():
+            os.replace(path, old)
+        os.replace(aside, path)
+        sync(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
-    def __init__(self, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self.path = target.parent / f".tmp-{os.getpid()}-{uuid.uuid4().hex}"
 
-    def __enter__(self) -> tuple[BinaryIO, Path]:
-        self.file = open(self.path, "wb")
-        return self.file, self.path
+def drop_leftovers(folder: Path) -> None:
+    """Remove what kills left of unfinished replacements below a folder that nobody writes to."""
+    for left in list(folder.rglob(f"{ASIDE}*")):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        try:
-            if kind is None:
-                self.file.flush()
-                os.fsync(self.file.fileno())
-        except OSError:
-            self.path.unlink(missing_ok=True)
-            raise
-        finally:
-            self.file.close()
-        if kind is not None:
-            self.path.unlink(missing_ok=True)
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{ASIDE}{os.getpid()}-{uuid.uuid4().hex}{path.suffix}")
 
 
 def sync(path: Path) -> None:

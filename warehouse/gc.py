@@ -19,6 +19,7 @@ from warehouse import locks
 from warehouse.artifact import Artifact
 from warehouse.checkpoints import Checkpoints, listing_digest
 from warehouse.errors import WarehouseError
+from warehouse.filesystem import ASIDE
 from warehouse.lake import Lake
 from warehouse.manifest import label, stored
 from warehouse.store import Store
@@ -136,7 +137,7 @@ def _leftovers(store: Store) -> Iterator[str]:
     """Temporary files that a killed process left beside small documents."""
     for folder in ("manifests", "accepted", "current", "wholes", "pins"):
         for entry in store.files.entries(folder):
-            if entry.path.rpartition("/")[2].startswith(".tmp-"):
+            if entry.path.rpartition("/")[2].startswith(ASIDE):
                 yield entry.path
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from warehouse.errors import explained
+from warehouse.filesystem import drop_leftovers
 from warehouse.manifest import label
 
 _DIGITS = 16  # of a memo key, in a name
@@ -38,7 +39,7 @@ def take_up(
     scratch: Path, key: str, partition: str | None, memo: str, former: Iterable[str] = ()
 ) -> Path:
     """The folder to work in, made where it was not: what was begun under `memo`, or else under a
-    memo key of equivalent code (`former`), is in it.
+    memo key of equivalent code (`former`), is in it. Halves of files that a kill left are not.
 
     Raises WarehouseError where the folder cannot be made.
     """
@@ -51,6 +52,7 @@ def take_up(
                 folder.mkdir(parents=True, exist_ok=True)
             else:
                 os.replace(there, folder)
+        drop_leftovers(folder)
     return folder
 
 

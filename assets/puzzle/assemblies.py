@@ -6,7 +6,6 @@ states of their common layers. Knows models, sub-blocks and sequences; knows not
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import nn
 from assets.puzzle.calibration import Sequences
 from assets.puzzle.halves import Library
 from assets.puzzle.scores import divergence, log_probabilities
+from warehouse.filesystem import replacing
 
 Piece = tuple[tuple[int, ...], str]  # the layers a row covers, and its variant
 Assembly = Sequence[Piece]
@@ -58,9 +58,8 @@ def assembly_kl(
                 walk = walk or _Walk(library, blocks, part)
                 found = np.stack([walk.kl(assemblies[each]) for each in chunk])
                 if file is not None:
-                    partial = file.with_suffix(".partial.npy")
-                    np.save(partial, found)
-                    os.replace(partial, file)
+                    with replacing(file) as aside:
+                        np.save(aside, found)
             values[chunk, begin : begin + len(part)] = found
             if progress is not None:
                 done = (number * len(chunks) + place + 1) / (len(batches) * len(chunks))

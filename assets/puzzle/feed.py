@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from assets.puzzle.calibration import Sequences
+from warehouse.filesystem import replacing
 
 if TYPE_CHECKING:
     from resources.models.blocks import Context, HeterogeneousDecoderBlock
@@ -205,6 +206,5 @@ def _recorded(record: Path, start: int, slots: int, slot: int) -> tuple[range, i
 def _record(record: Path, chunk: range, layer: int, slot: int) -> None:
     """Notes that a chunk's states before `layer` are whole."""
     values = {"begin": chunk.start, "end": chunk.stop, "layer": layer, "slot": slot}
-    aside = record.with_suffix(".partial")
-    aside.write_text(json.dumps(values))
-    os.replace(aside, record)
+    with replacing(record) as aside:
+        aside.write_text(json.dumps(values))

@@ -131,7 +131,7 @@ class GroupTraining:
         for place, child in enumerate(training.children):
             weights = child.module.state_dict()
             file = file_name(layer, child.kind, child.variant)
-            write_tensors(self.library / file, weights, None, self.work / "aside")
+            write_tensors(self.library / file, weights, None)
             rows.append(
                 {
                     "layer": layer,
@@ -145,7 +145,7 @@ class GroupTraining:
                 }
             )
         history = {"history": torch.from_numpy(training.history)}
-        write_tensors(self._report(layer), history, rows, self.work / "aside")
+        write_tensors(self._report(layer), history, rows)
         self._state(layer).unlink(missing_ok=True)
 
     def _keep(self, layer: int) -> None:
@@ -162,7 +162,7 @@ class GroupTraining:
             "done": self.done[layer],
             "children": [[c.kind, c.variant, c.initialised] for c in training.children],
         }
-        write_tensors(self._state(layer), tensors, facts, self.work / "aside")
+        write_tensors(self._state(layer), tensors, facts)
 
     def _of(self, layer: int) -> LayerTraining:
         """A layer's training, read back from its state file if need be."""

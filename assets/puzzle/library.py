@@ -8,7 +8,6 @@ Knows the recipe, the corpus and the tables; the training itself is in `group.py
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -76,7 +75,6 @@ def build_library(
     batches, steps = _batches(corpus, recipe, execution)
     library = workdir / "library"
     library.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(workdir / "aside", ignore_errors=True)
     coupling = {"coupling": recipe["coupling"], "layers": layers}
     (library / "library.json").write_text(json.dumps(coupling))
     reports = []

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from assets.puzzle.costs import DTYPES
+from warehouse.filesystem import replacing
 
 if TYPE_CHECKING:
     from resources.models.accounting import Shape
@@ -100,12 +99,8 @@ class Profile(_Part):
 
     def write(self, path: Path) -> None:
         """Write the file whole or not at all."""
-        aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-        try:
+        with replacing(path) as aside:
             aside.write_text(self.model_dump_json(indent=1) + "\n")
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
 
 
 def differences(profile: Profile, shape: Shape, recipe: Mapping[str, Any]) -> list[str]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from warehouse.filesystem import replacing
 
 VERSION = 1  # raise it when a metric's definition changes
 
@@ -48,12 +49,8 @@ class ScoreCache:
         self.computed += samples * len(values)
         merged = self.read(layer, tokens, samples) | dict(values)
         names, stacked = np.array(list(merged)), np.stack(list(merged.values()))
-        file = self._file(layer, tokens)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}.partial")
-        with partial.open("wb") as stream:
-            np.savez(stream, names=names, values=stacked, checksum=_checksum(names, stacked))
-        os.replace(partial, file)
+        with replacing(self._file(layer, tokens)) as aside:
+            np.savez(aside, names=names, values=stacked, checksum=_checksum(names, stacked))
 
     def _file(self, layer: int, tokens: str) -> Path:
         key = hashlib.sha256(json.dumps([*self._fixed, layer, tokens]).encode()).hexdigest()

@@ -15,15 +15,13 @@ from typing import Any
 
 import torch
 
+from warehouse.filesystem import replacing
+
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
-def write_tensors(
-    path: Path, tensors: Mapping[str, torch.Tensor], facts: Any, scratch: Path
-) -> None:
-    """Writes a file in the folder `scratch`, flushes it and renames it to `path`.
-
-    Whatever a kill or a full disk leaves behind is in `scratch`, which must be on the same disk.
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], facts: Any) -> None:
+    """Writes a file, whole or not at all.
 
     Raises:
         OSError: the disk is full, or what else the system says.
@@ -31,21 +29,17 @@ def write_tensors(
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    scratch.mkdir(parents=True, exist_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = scratch / path.name
     plain = {name: value.detach().contiguous().cpu() for name, value in tensors.items()}
-    try:
-        save_file(plain, aside, metadata=None if facts is None else {"facts": json.dumps(facts)})
-    except SafetensorError as error:
-        found = _OS_ERROR.search(str(error))
-        if found is None:
-            raise
-        number = int(found.group(1))
-        raise OSError(number, os.strerror(number), str(aside)) from error
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(aside, path)
+    metadata = None if facts is None else {"facts": json.dumps(facts)}
+    with replacing(path) as aside:
+        try:
+            save_file(plain, aside, metadata=metadata)
+        except SafetensorError as error:
+            found = _OS_ERROR.search(str(error))
+            if found is None:
+                raise
+            number = int(found.group(1))
+            raise OSError(number, os.strerror(number), str(path)) from error
 
 
 @contextmanager

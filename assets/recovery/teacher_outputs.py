@@ -7,7 +7,6 @@ nothing of students.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +24,7 @@ from resources.training.data import Batches, Examples, singles
 from resources.training.distilling import CHUNK, top_k
 from resources.training.fit import Attach
 from resources.training.measuring import Batch, to_device
+from warehouse.filesystem import replacing
 from warehouse.rows import parents_of, row_ids
 from warehouse.store import Artifact, Output
 
@@ -62,10 +62,8 @@ def teacher_outputs(
     for number, (file, members) in enumerate(zip(files, shards, strict=True), start=1):
         if not file.is_file():
             ids, logs = _compute(teacher, batches, members, k, float(recipe["temperature"]))
-            aside = folder / f".{file.name}"
-            with aside.open("wb") as handle:
-                np.savez(handle, ids=ids, logs=logs)
-            os.replace(aside, file)
+            with replacing(file) as aside:
+                np.savez(aside, ids=ids, logs=logs)
         outside += float(_rest(_load(file)[1]).sum())
         if progress is not None:
             progress(f"shard {number}/{len(shards)}", number / len(shards))

@@ -7,7 +7,6 @@ checkpoint says how many of them count. Knows files and tables, not losses.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from assets.rl.rollouts import Rollout, rollout_table
 from resources.training.measuring import metrics_table
 from resources.training.plots import curve
 from resources.training.trainer import Trainer
+from warehouse.filesystem import replacing
 from warehouse.store import Output
 
 if TYPE_CHECKING:
@@ -56,11 +56,10 @@ class Experience:
         tokens = sum(len(one.tokens) for one in made)
         tokens += int(self.history[-1]["tokens"]) if self.history else 0
         record = {"step": updates, "tokens": tokens, **metrics}
-        aside = self.folder / "unfinished"
-        pq.write_table(table, aside)
-        os.replace(aside, self._file(step, "parquet"))
-        aside.write_text(json.dumps(record))
-        os.replace(aside, self._file(step, "json"))
+        with replacing(self._file(step, "parquet")) as aside:
+            pq.write_table(table, aside)
+        with replacing(self._file(step, "json")) as aside:
+            aside.write_text(json.dumps(record))
         self.history.append(record)
 
     def save(self, trainer: Trainer, *, last: bool) -> None:

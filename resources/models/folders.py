@@ -8,48 +8,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.models.errors import CheckpointError
-from resources.models.loading import TOKENIZER_FILES
 from resources.models.template import CHAT_TEMPLATE
-from warehouse.filesystem import sync
 
 if TYPE_CHECKING:
     import torch
 
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 SHARD_BYTES = 5_000_000_000
 INDEX = "model.safetensors.index.json"
 NOTE = "heirloom.json"  # in an exported folder: which version of what it was made from
 STORED = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}  # as safetensors writes them
-
-
-@contextmanager
-def written_aside(target: Path) -> Iterator[Path]:
-    """A new folder beside `target` that takes its place, files synced, when the block ends well.
-
-    An existing folder is replaced; after an error nothing is left and `target` is as it was.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
-    aside.mkdir()
-    try:
-        yield aside
-        for file in aside.iterdir():
-            sync(file)
-        if target.exists():
-            old = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
-            os.replace(target, old)
-            os.replace(aside, target)
-            shutil.rmtree(old)
-        else:
-            os.replace(aside, target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -6,16 +6,20 @@ It never runs code from a checkpoint and never unpickles. It does not know asset
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.models.errors import CheckpointError
+from resources.models.folders import (
+    TOKENIZER_FILES,
+    write_generation_config,
+    write_json,
+    write_weights,
+)
 from resources.models.template import CHAT_TEMPLATE
-from warehouse.filesystem import sync
+from warehouse.filesystem import replacing_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -24,7 +28,6 @@ if TYPE_CHECKING:
     from resources.models.modeling import HeterogeneousDecoderForCausalLM
     from resources.models.weights import Weights
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 ARCHITECTURE = "HeterogeneousLlamaForCausalLM"  # the name that saved checkpoints carry
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 
@@ -148,47 +151,25 @@ def save(
     The folder appears whole or not at all: it is written beside and renamed into place; an
     existing folder is replaced. The bytes depend on the model only, not on library versions.
     """
-    target = Path(directory)
     tokenizer_folder = Path(tokenizer_dir)
     if not (tokenizer_folder / "tokenizer.json").is_file():
         raise CheckpointError(f"{tokenizer_folder}: no tokenizer.json to save with the model")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
-    aside.mkdir()
-    try:
+    with replacing_folder(Path(directory)) as aside:
         _write(model, aside, tokenizer_folder)
-        if target.exists():
-            old = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
-            os.replace(target, old)
-            os.replace(aside, target)
-            shutil.rmtree(old)
-        else:
-            os.replace(aside, target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write(model: HeterogeneousDecoderForCausalLM, folder: Path, tokenizer_folder: Path) -> None:
-    from huggingface_hub import save_torch_state_dict
-
     config = model.config.to_dict()
     config.pop("transformers_version", None)
     config.pop("_name_or_path", None)
     config["architectures"] = [ARCHITECTURE]
     config["dtype"] = str(model.dtype).removeprefix("torch.")
-    _write_json(folder / "config.json", config)
-    ids = ("bos_token_id", "eos_token_id", "pad_token_id")
-    _write_json(folder / "generation_config.json", {key: config.get(key) for key in ids})
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    write_json(folder / "config.json", config)
+    write_generation_config(folder, config)
+    weights = model.state_dict()
     if model.config.tie_word_embeddings:
         weights.pop("lm_head.weight", None)
-    save_torch_state_dict(weights, folder, max_shard_size="5GB", metadata={"format": "pt"})
+    write_weights(folder, weights.items())
     for name in TOKENIZER_FILES:
         if (tokenizer_folder / name).is_file():
             shutil.copyfile(tokenizer_folder / name, folder / name)
-    for file in folder.iterdir():
-        sync(file)
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")

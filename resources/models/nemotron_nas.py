@@ -22,7 +22,6 @@ from resources.models.folders import (
     write_json,
     write_tokenizer,
     write_weights,
-    written_aside,
 )
 from resources.models.loading import load
 from resources.models.nemotron_nas_layout import (
@@ -31,6 +30,7 @@ from resources.models.nemotron_nas_layout import (
     entries,
     tensors,
 )
+from warehouse.filesystem import replacing_folder
 
 if TYPE_CHECKING:
     from resources.models.config import HeterogeneousDecoderConfig
@@ -141,7 +141,7 @@ def export(
     weights = model.state_dict()
     if model.config.tie_word_embeddings:
         weights.pop("lm_head.weight", None)
-    with written_aside(Path(folder)) as aside:
+    with replacing_folder(Path(folder)) as aside:
         write_json(aside / "config.json", values)
         shutil.copyfile(CLASS_SOURCE, aside / CLASS_FILE)
         write_weights(aside, weights.items())

@@ -23,10 +23,10 @@ from resources.models.folders import (
     write_json,
     write_tokenizer,
     write_weights,
-    written_aside,
 )
 from resources.models.nemotron_nas import with_known_heads
 from resources.models.nemotron_nas_layout import entries, tensors
+from warehouse.filesystem import replacing_folder
 
 if TYPE_CHECKING:
     from resources.models.config import HeterogeneousDecoderConfig
@@ -100,7 +100,7 @@ def export(
         [block] * config.num_hidden_layers, config.num_attention_heads, config.hidden_size
     )
     expected = tensors({**values, "block_configs": uniform})
-    with written_aside(Path(folder)) as aside:
+    with replacing_folder(Path(folder)) as aside:
         write_json(aside / "config.json", values)
         write_weights(aside, _padded(model, expected))
         write_generation_config(aside, values)

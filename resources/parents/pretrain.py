@@ -18,6 +18,7 @@ from typing import Any, TypedDict
 
 from resources.parents.configuration import BUNDLED, ParentModel, Parents, load
 from resources.parents.documents import Document, encode, problems
+from warehouse.filesystem import replacing
 
 CHUNK = 2048  # documents drawn, sorted by length and cut into batches together
 SAVE_SECONDS = 30.0
@@ -168,16 +169,13 @@ def train(parents: Parents, model: ParentModel, work: Path, threads: int) -> Pat
 def _save(path: Path, network: Any, optimizers: list[Any], state: State) -> None:
     import torch
 
-    temporary = path.with_suffix(".tmp")
-    torch.save(
-        {
-            "network": network.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-            "state": state,
-        },
-        temporary,
-    )
-    os.replace(temporary, path)
+    held = {
+        "network": network.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        "state": state,
+    }
+    with replacing(path) as aside:
+        torch.save(held, aside)
 
 
 def main() -> None:

@@ -10,6 +10,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from warehouse.filesystem import replacing
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -93,14 +95,12 @@ def recipe_name(home: Home, flag: str | None = None) -> str:
 
 def remember_recipe(home: Home, name: str) -> None:
     """Let later commands on this home speak of the recipe that was run last."""
-    aside = home.path / f".recipe.{os.getpid()}"
-    aside.write_text(name + "\n")
-    os.replace(aside, home.path / "recipe")
+    with replacing(home.path / "recipe") as aside:
+        aside.write_text(name + "\n")
 
 
 def _install_dagster_yaml(folder: Path) -> None:
     source, target = CHECKOUT / "dagster.yaml", folder / "dagster.yaml"
     if not target.exists() or target.read_bytes() != source.read_bytes():
-        aside = folder / f".dagster.yaml.{os.getpid()}"
-        shutil.copyfile(source, aside)
-        os.replace(aside, target)
+        with replacing(target) as aside:
+            shutil.copyfile(source, aside)

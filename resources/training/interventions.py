@@ -7,10 +7,11 @@ it, and the next run goes on from the last good checkpoint. Knows files; nothing
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from warehouse.filesystem import replacing
 
 STOPPED, ANSWER = "divergence.json", "resume.json"
 REINITIALIZE = "reinitialize_optimizer"
@@ -74,7 +75,5 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".partial")
-    aside.write_text(json.dumps(value, indent=1))
-    os.replace(aside, path)
+    with replacing(path) as aside:
+        aside.write_text(json.dumps(value, indent=1))

@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from resources.training.data import Examples
+from warehouse.filesystem import replacing
 
 BYTES = 2_000_000_000  # of ids and masks that are held in memory unless `examples_bytes` says so
 IDS, MASK, LENGTHS = "ids.int32", "mask.bool", "lengths.npy"
@@ -94,10 +95,8 @@ def gather(parts: Iterable[Examples], folder: Path, most: int = BYTES) -> Exampl
         for file in files:
             file.flush()
             os.fsync(file.fileno())
-    aside = folder / f".{LENGTHS}"
-    with aside.open("wb") as handle:
-        np.save(handle, np.concatenate(lengths).astype(np.int64))
-    os.replace(aside, folder / LENGTHS)
+    with replacing(folder / LENGTHS) as aside:
+        np.save(aside, np.concatenate(lengths).astype(np.int64))
     return _mapped(folder)
 
 

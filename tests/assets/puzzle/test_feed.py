@@ -154,8 +154,8 @@ def test_a_damaged_boundary_is_noticed(tmp_path: Path) -> None:
 def test_tensors_are_written_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, scratch = tmp_path / "made" / "x.safetensors", tmp_path / "aside"
-    write_tensors(path, {"a": torch.arange(3)}, {"step": 1}, scratch)
+    path = tmp_path / "made" / "x.safetensors"
+    write_tensors(path, {"a": torch.arange(3)}, {"step": 1})
 
     def full(tensors: object, file: Path, metadata: object) -> None:
         from safetensors import SafetensorError
@@ -166,7 +166,7 @@ def test_tensors_are_written_whole_or_not_at_all(
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(OSError, match="No space left") as caught:
-        write_tensors(path, {"a": torch.arange(4)}, {"step": 2}, scratch)
+        write_tensors(path, {"a": torch.arange(4)}, {"step": 2})
     assert caught.value.errno == 28
     assert [file.name for file in path.parent.iterdir()] == ["x.safetensors"]
     with opened(path) as (facts, file):

@@ -43,6 +43,7 @@ from assets.puzzle.scores import (
 from resources.models.loading import save
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from tests.assets.puzzle import tiny
+from warehouse.filesystem import ASIDE
 
 TOKENIZER = Path(__file__).parents[3] / "resources" / "models" / "bundled" / "tokenizer"
 VARIANTS = {ATTENTION: ["full", "kv_1", "noop"], FFN: ["full", "ratio_50", "noop"]}
@@ -331,7 +332,7 @@ def test_a_cache_of_other_numbers_is_not_trusted(tmp_path: Path) -> None:
     assert cache.read(0, "tokens", 5) == {}
     cache.write(0, "tokens", {"another": np.zeros((1, 4))})
     assert set(cache.read(0, "tokens", 4)) == {"child", "another"}
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob(f"{ASIDE}*"))
 
 
 def test_composed_scores_by_hand() -> None:
