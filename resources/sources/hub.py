@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from resources.sources.account import SourceError
+from warehouse.filesystem import replacing
 
 if TYPE_CHECKING:
     from resources.recipe.data import Source
@@ -49,10 +50,8 @@ def listed(dataset: str, revision: str, memory: Path) -> list[Remote]:
     if kept.is_file():
         return [Remote(**entry) for entry in json.loads(kept.read_text())]
     found = _ask(dataset, revision)
-    memory.mkdir(parents=True, exist_ok=True)
-    aside = kept.with_name(f".{kept.name}.{os.getpid()}")
-    aside.write_text(json.dumps([asdict(each) for each in found], indent=1))
-    os.replace(aside, kept)
+    with replacing(kept) as aside:
+        aside.write_text(json.dumps([asdict(each) for each in found], indent=1))
     return found
 
 
