@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from resources.store.spec import Spec
 from warehouse.errors import WarehouseError
+from warehouse.filesystem import replacing
 from warehouse.verify import local_digest
 
 BLOCK = 1 << 20
@@ -113,6 +113,5 @@ class Digests:
     def save(self) -> None:
         """Keep what was hashed for the next process; a home that is not there stays so."""
         if self.changed and self.memory is not None and self.memory.parent.is_dir():
-            aside = self.memory.with_name(f".{self.memory.name}.{os.getpid()}")
-            aside.write_text(json.dumps(self.known))
-            os.replace(aside, self.memory)
+            with replacing(self.memory) as aside:
+                aside.write_text(json.dumps(self.known))
