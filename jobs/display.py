@@ -52,7 +52,9 @@ class Board:
 
     Remaining seconds are the predicted ones of what is not done yet, scaled by observed / predicted
     over what was built in this run, so that a slow machine shows honestly. The prediction counts
-    like a minute that was observed, so that the first, short builds do not swing it.
+    like a minute that was observed, so that the first, short builds do not swing it. What runs
+    longer than expected counts as observed too, and is taken to need half as long again: nothing
+    better is known of it.
     """
 
     def __init__(self, lines: Sequence[Line]) -> None:
@@ -86,9 +88,17 @@ class Board:
 
     def remaining(self) -> float:
         """Seconds that the rest is expected to take."""
-        built = [line for line in self.lines.values() if line.state == "built"]
-        observed = PRIOR_SECONDS + sum(line.seconds for line in built)
-        pace = observed / (PRIOR_SECONDS + sum(line.predicted for line in built))
+        seen = [
+            (line.seconds, line.predicted) for line in self.lines.values() if line.state == "built"
+        ]
+        seen += [
+            (elapsed, line.predicted)
+            for line in self.lines.values()
+            if line.state == "running"
+            and (elapsed := time.monotonic() - line.started) > line.predicted
+        ]
+        observed = PRIOR_SECONDS + sum(seconds for seconds, _ in seen)
+        pace = observed / (PRIOR_SECONDS + sum(predicted for _, predicted in seen))
         total = 0.0
         for line in self.lines.values():
             if line.state == "waiting":
@@ -98,6 +108,8 @@ class Board:
                 expected = line.predicted * pace
                 if line.fraction > 0.05:
                     expected = elapsed / line.fraction
+                elif elapsed > expected:
+                    expected = 1.5 * elapsed
                 total += max(expected - elapsed, 0.0) / line.abreast
         return total
 

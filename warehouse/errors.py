@@ -6,6 +6,7 @@ Turns operating-system errors into such lines; knows nothing of what was being s
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -38,6 +39,18 @@ _ADVICE = {
     errno.EROFS: "the file system is read-only; set HEIRLOOM_HOME to a writable folder",
     errno.ENOTDIR: "a part of the path is a file; set HEIRLOOM_HOME to a folder",
 }
+
+
+def number(error: BaseException) -> int | None:
+    """The operating system's error number, read also from the words of libraries that hide it.
+
+    >>> number(RuntimeError("I/O error: No space left on device (os error 28)"))
+    28
+    """
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None
 
 
 def explain(error: OSError, doing: str) -> WarehouseError:

@@ -20,7 +20,7 @@ from typing import Any
 from warehouse import locks, rejected
 from warehouse.artifact import Artifact, Output
 from warehouse.checks import CheckFailed, CheckResult
-from warehouse.errors import RowsRejected, WarehouseError, explain
+from warehouse.errors import RowsRejected, WarehouseError, explain, number
 from warehouse.manifest import (
     FORMAT,
     check_key,
@@ -209,12 +209,13 @@ class Store(Versions):
         try:
             output = fn(work, inputs, own, execution)
             manifest = self._write(key, output, self.scratch / "work" / f".spill-{memo}")
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise explain(error, f"build {key}") from error
-            raise
         except RowsRejected as error:
             rejected.keep(self.files, key, partition, error.rows)
+            raise
+        except Exception as error:
+            code = number(error)
+            if code in (errno.ENOSPC, errno.EDQUOT):
+                raise explain(OSError(code, str(error)), f"build {key}") from error
             raise
         rejected.forget(self.files, key, partition)
         manifest = {

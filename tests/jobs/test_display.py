@@ -30,6 +30,16 @@ def test_remaining_time_follows_the_observed_pace(monkeypatch: pytest.MonkeyPatc
     assert board.remaining() == 0.0 and board.done == 3
 
 
+def test_a_build_beyond_its_prediction_is_not_about_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    board = Board([Line("a", 10.0), Line("b", 30.0)])
+    board.start("a")
+    now[0] += 40.0
+    pace = (60 + 40) / (60 + 10)
+    assert board.remaining() == pytest.approx(40 / 2 + 30 * pace)
+
+
 def test_plain_lines() -> None:
     out = io.StringIO()
     display = open_display([Line("a", 0.0), Line("b", 90.0)], out)
