@@ -99,6 +99,32 @@ def with_ids(
     )
 
 
+def with_derived_ids(table: pa.Table, asset_key: str, ids: pa.Array, parent_key: str) -> pa.Table:
+    """`table` with ids and parents, where each row is the one row made from one row of an asset.
+
+    `ids`, `binary(16)` `[rows]`, are the rows of `parent_key`. The same as `with_ids` without
+    content, at a tenth of its cost.
+    """
+    begun = hashlib.blake2b(digest_size=16, person=b"heirloom-row")
+    for field in (asset_key.encode(), b"", b""):
+        begun.update(len(field).to_bytes(8, "little"))
+        begun.update(field)
+    raw = ids.buffers()[1].to_pybytes()[ids.offset * 16 : (ids.offset + len(ids)) * 16]
+    made = bytearray()
+    for start in range(0, len(raw), 16):
+        one = begun.copy()
+        one.update(raw[start : start + 16])
+        made += one.digest()
+    own = pa.FixedSizeBinaryArray.from_buffers(ROW_ID, len(ids), [None, pa.py_buffer(bytes(made))])
+    keys = pa.repeat(pa.scalar(parent_key, pa.string()), len(ids))
+    pairs = pa.StructArray.from_arrays([ids, keys], fields=list(PARENTS.value_type))
+    parents = pa.ListArray.from_arrays(pa.array(range(len(ids) + 1), pa.int32()), pairs)
+    kept = table.select([n for n in table.column_names if n not in ("row_id", "parents")])
+    return kept.add_column(0, pa.field("row_id", ROW_ID), own).append_column(
+        pa.field("parents", PARENTS), parents
+    )
+
+
 def parents_of(ids: Sequence[Sequence[bytes]], asset_keys: Sequence[Sequence[str]]) -> pa.Array:
     """A `PARENTS` array `[rows]` from, per row, the parents' ids and the assets they stand in."""
     pairs = [

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from resources.recipe.data import CorpusMix, Source
 from resources.recipe.schema import Recipe
 from resources.store.home import find
 from resources.store.spec import Spec
@@ -60,6 +61,8 @@ def specs(recipe: Recipe) -> list[Spec]:
         )
         for domain, section in sections.items()
     ]
+    if isinstance(family.corpus, CorpusMix):
+        return [*made, *mixed(recipe, family.corpus)]
     made.append(
         Spec(
             key="problems/corpus",
@@ -75,6 +78,67 @@ def specs(recipe: Recipe) -> list[Spec]:
         )
     )
     return made
+
+
+def mixed(recipe: Recipe, corpus: CorpusMix) -> list[Spec]:
+    """The shards of each source that the corpus mixes, and the mixture.
+
+    Raises SourceError where a source has no files.
+    """
+    from resources.sources.shards import description, format_of, shards
+
+    family, memory = recipe.family, find().path / "hub"
+    made: list[Spec] = []
+    for name, source in family.mixed_sources.items():
+        parts, files = {}, {}
+        for shard in shards(source, recipe.directory, memory):
+            pieces, local = description(shard)
+            ranges = [(p["start"], p["stop"]) for p in pieces if "remote" not in p]
+            parts[shard.name] = {"shard": shard.name, "pieces": pieces}
+            form = source.format or format_of(pieces[0]["name"])
+            by_lines = form != "parquet"  # row groups are no bytes: the whole file is watched
+            files[shard.name] = tuple(
+                (str(path), start if by_lines else 0, stop if by_lines else None)
+                for path, (start, stop) in zip(local, ranges, strict=True)
+            )
+        made.append(
+            Spec(
+                key=f"problems/text_{name}",
+                stage="problems",
+                fn="assets.problems.texts:make_texts",
+                recipe={"name": name, "source": read_as(source)},
+                partitions=parts,
+                observe_of=files,
+                seed=family.seed,
+                kinds=("parquet",),
+                description=f"The rows of the source {name}, shard by shard, and those rejected.",
+            )
+        )
+    made.append(
+        Spec(
+            key="problems/corpus",
+            stage="problems",
+            fn="assets.problems.mixture:make_mixture",
+            inputs={name: f"problems/text_{name}" for name in family.mixed_sources},
+            recipe={
+                "weights": corpus.weights,
+                "max_drop": {name: each.max_drop for name, each in family.mixed_sources.items()},
+                "tokens": corpus.tokens,
+                "holdout": corpus.holdout,
+            },
+            seed=family.seed,
+            checks=("assets.problems.checks:not_empty", "assets.problems.checks:both_splits"),
+            kinds=("parquet",),
+            description="Text of the declared sources in their shares, for training and apart.",
+        )
+    )
+    return made
+
+
+def read_as(source: Source) -> dict[str, Any]:
+    """What of a declaration decides the rows that are read, without what means nothing yet."""
+    ignored = {"holdout", "max_drop", "over_long", "verifier", "answers"}
+    return source.model_dump(mode="json", exclude=ignored, exclude_defaults=True)
 
 
 def _local(recipe: Recipe, section: Mapping[str, Any]) -> list[Path]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+import pyarrow.compute as pc
+
 from resources.tasks.problem import normalise
 from warehouse.store import Artifact, CheckResult
 
@@ -48,4 +51,23 @@ def all_held_out(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckRes
         name="all_held_out",
         passed=other == 0,
         description=f"{other} of {len(splits)} rows are not held_out",
+    )
+
+
+def both_splits(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """There is text to train on and text held out, and no text is in both."""
+    table = artifact.table("texts", ["split", "text_hash"])
+    hashes = {
+        split: np.unique(table.filter(pc.equal(table["split"], split))["text_hash"].to_numpy())
+        for split in ("train", "held_out")
+    }
+    shared = len(np.intersect1d(hashes["train"], hashes["held_out"], assume_unique=True))
+    counts = {split: len(found) for split, found in hashes.items()}
+    wanted = ["train"] + ["held_out"] * (artifact.manifest["recipe"]["holdout"] > 0)
+    return CheckResult(
+        name="both_splits",
+        passed=not shared and all(counts[split] for split in wanted),
+        description=f"{counts['train']} texts to train on, {counts['held_out']} held out, {shared} "
+        "in both; more text or a larger corpus.holdout gives more held out",
+        metadata=counts,
     )

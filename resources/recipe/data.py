@@ -131,15 +131,54 @@ class Source(Section):
 
 
 class CorpusMix(Section):
-    """The corpus as a mixture: a weight for each text source, and how many tokens in all.
+    """The corpus as a mixture: a weight for each source, and how many tokens in all.
 
-    A key of `mix` is the name of a source of kind text. `holdout` is the share of documents, by
-    hash of their text, that scores and evaluation read and nothing is trained on.
+    A key of `mix` is the name of a source of kind text or conversations, or a hub data set
+    `hub:org/name@REV` with a column `text`. `holdout` is the share of documents, by hash of their
+    text, that scores and evaluation read and nothing is trained on.
     """
 
-    mix: dict[Name, Positive] = Field(min_length=1)
+    mix: dict[Text, Positive] = Field(min_length=1)
     tokens: Count = Field(description="tokens to train on, held-out text not counted")
     holdout: ShareOrPercent = 0.02
+
+    def sources(self, declared: Mapping[str, Source]) -> dict[str, Source]:
+        """The mixed sources by name, hub data sets under a name made of theirs."""
+        found: dict[str, Source] = {}
+        for key in self.mix:
+            if key in declared:
+                found[key] = declared[key]
+            else:
+                found[slug(key)] = Source(kind="text", path=key, license="unstated")
+        return found
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """`mix` by the names of `sources`."""
+        return {slug(key): weight for key, weight in self.mix.items()}
+
+
+def slug(key: str) -> str:
+    """A key of a mixture as a name.
+
+    >>> slug("hub:HuggingFaceFW/fineweb-edu@main"), slug("c4")
+    ('hub_huggingfacefw_fineweb_edu_main', 'c4')
+    """
+    return re.sub(r"[^a-z0-9]+", "_", key.lower()) if key.startswith("hub:") else key
+
+
+def unmixable(mix: CorpusMix, sources: Mapping[str, Source]) -> Iterator[tuple[str, str]]:
+    """(key of the mixture, what is wrong) for every key that is no readable source."""
+    for key in mix.mix:
+        if key in sources:
+            kind = sources[key].kind
+            if kind not in FIELDS:
+                yield key, f"is of kind {kind}; the corpus reads text and conversations"
+        elif key.startswith("hub:"):
+            if hub(key) is None:
+                yield key, "is no hub data set; write hub:org/name@REV"
+        else:
+            yield key, f"no such source; {nearest(key, sources)}"
 
 
 def not_yet(sources: Mapping[str, Source]) -> Iterator[tuple[str, str]]:

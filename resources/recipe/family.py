@@ -5,11 +5,12 @@ Knows nothing of a single model's path (see `model.py`).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from resources.recipe.base import (
+    DOMAINS,
     Count,
     CountOrZero,
     Depth,
@@ -24,6 +25,7 @@ from resources.recipe.base import (
     check_weights,
     impossible,
 )
+from resources.recipe.data import CorpusMix, Source, unmixable
 from resources.recipe.errors import nearest
 from resources.tasks.generate import kinds
 from resources.tasks.problem import DEEPEST_TRAINED
@@ -86,10 +88,21 @@ class HeldOut(Section):
 
 
 class Corpus(Section):
-    """Plain text for importance, block training, distillation; `max_tokens` a document."""
+    """Procedural text for importance, block training, distillation; `max_tokens` a document."""
 
     documents: Count
     max_tokens: Count
+
+
+def _form(corpus: Any) -> str:
+    mixed = "mix" in corpus if isinstance(corpus, dict) else isinstance(corpus, CorpusMix)
+    return "declared" if mixed else "procedural"
+
+
+AnyCorpus = Annotated[
+    Annotated[Corpus, Tag("procedural")] | Annotated[CorpusMix, Tag("declared")],
+    Discriminator(_form),
+]
 
 
 class SftDomain(Section):
@@ -183,7 +196,8 @@ class Family(Section):
     problems: dict[Domain, Problems] = Field(min_length=1)
     held_out: HeldOut
     watched_folder: str | None = None
-    corpus: Corpus
+    corpus: AnyCorpus
+    sources: dict[Name, Source] = Field(default_factory=dict)
     sft_data: dict[Domain, SftDomain] = Field(min_length=1)
     generation: Sampling
     published_rows: dict[str, PublishedRows] | None = None
@@ -196,6 +210,23 @@ class Family(Section):
         """Return how reasoning-on answers of `domain` are sampled (its own, or the shared)."""
         own = self.sft_data[domain].generation  # type: ignore[index]
         return own if own is not None else self.generation
+
+    @property
+    def mixed_sources(self) -> dict[str, Source]:
+        """The sources that the corpus mixes, by name; none where it is procedural."""
+        if isinstance(self.corpus, CorpusMix):
+            return self.corpus.sources(self.sources)
+        return {}
+
+    @model_validator(mode="after")
+    def _sources_are_there(self) -> Self:
+        if isinstance(self.corpus, CorpusMix):
+            for key, wrong in unmixable(self.corpus, self.sources):
+                raise impossible(f"corpus.mix.{key}: {wrong}")
+        for name in self.sources:
+            if name in DOMAINS:
+                raise impossible(f"sources.{name}: is the name of a domain; give it another")
+        return self
 
     @model_validator(mode="after")
     def _domains_have_problems(self) -> Self:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from resources.recipe.data import CorpusMix
 from resources.recipe.model import Recovery
 from resources.recipe.reinforcement import PreferenceGrpo, Rpo
 from resources.recipe.schema import Recipe
@@ -63,7 +64,8 @@ def _works(recipe: Recipe, name: str) -> Iterator[Work]:
 
 def _recovered(recipe: Recipe, section: Recovery) -> int:
     corpus = recipe.family.corpus
-    return section.tokens or (section.epochs or 1) * corpus.documents * corpus.max_tokens
+    once = corpus.tokens if isinstance(corpus, CorpusMix) else corpus.documents * corpus.max_tokens
+    return section.tokens or (section.epochs or 1) * once
 
 
 def _preferred(section: Rpo | PreferenceGrpo, response: int) -> Work:

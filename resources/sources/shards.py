@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resources.sources.account import SourceError
 from resources.sources.hub import Remote, fetched
@@ -193,3 +193,34 @@ def partition(name: str) -> str:
     if plain == name:
         return plain
     return f"{plain}-{hashlib.blake2b(name.encode(), digest_size=3).hexdigest()}"
+
+
+def description(shard: Shard) -> tuple[list[dict[str, Any]], list[Path]]:
+    """A shard as plain values without folders, and its local files in order; see `described`."""
+    pieces: list[dict[str, Any]] = []
+    local: list[Path] = []
+    for piece in shard.pieces:
+        entry = {"name": piece.name, "start": piece.start, "stop": piece.stop}
+        if isinstance(piece.path, Path):
+            local.append(piece.path)
+        else:
+            entry["remote"] = asdict(piece.path)
+        pieces.append(entry)
+    return pieces, local
+
+
+def described(name: str, pieces: Sequence[Mapping[str, Any]], local: Sequence[str]) -> Shard:
+    """The shard that `description` gave, with its local files where they lie now."""
+    where = iter(local)
+    return Shard(
+        name,
+        tuple(
+            Piece(
+                Remote(**piece["remote"]) if "remote" in piece else Path(next(where)),
+                piece["name"],
+                piece["start"],
+                piece["stop"],
+            )
+            for piece in pieces
+        ),
+    )

@@ -1,0 +1,96 @@
+"""One shard of a declared source as rows of text: read, identified, every row accounted for.
+
+Knows readers and rows; which of the rows a corpus takes is decided in `mixture.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warehouse.store import Artifact, Output
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def make_texts(
+    workdir: Path,
+    inputs: Mapping[str, Artifact],
+    recipe: Mapping[str, Any],
+    execution: Mapping[str, Any],
+) -> Output:
+    """The tables `texts`, `rejected` and `sources` of a shard, streamed.
+
+    `recipe`: `name` and `source` (the declaration), `shard` and `pieces` (see `shards.described`),
+    whose local files are the observed ones. Nothing is judged here: a small shard may hold one bad
+    row of a good source.
+    """
+    from resources.recipe.data import Source
+    from resources.sources.account import Account
+    from resources.sources.reading import read
+    from resources.sources.shards import described
+
+    source = Source.model_validate(recipe["source"])
+    shard = described(recipe["shard"], recipe["pieces"], execution.get("observe") or ())
+    account, metrics = Account(recipe["name"]), dict[str, float]()
+
+    def texts() -> Iterator[pa.RecordBatch]:
+        for batch in read(source, shard):
+            account.add(batch)
+            yield from _identified(batch.kept, recipe, source.license).to_batches()
+
+    def rejected() -> Iterator[pa.RecordBatch]:  # asked for when all texts are written
+        yield from account.table().to_batches()
+
+    def sources() -> Iterator[pa.RecordBatch]:
+        metrics.update(kept=float(account.kept), dropped=float(account.dropped))
+        found = account.summary()
+        yield from found.append_column("shard", [[recipe["shard"]]]).to_batches()
+
+    return Output(
+        tables={"texts": texts(), "rejected": rejected(), "sources": sources()}, metrics=metrics
+    )
+
+
+def _identified(batch: pa.RecordBatch, recipe: Mapping[str, Any], license_name: str) -> pa.Table:
+    """Kept rows as rows of `texts`; their place in the source is part of their identity."""
+    import pyarrow as pa
+
+    from warehouse.rows import with_ids
+    from warehouse.schemas import SCHEMAS
+
+    rows, turns = batch.num_rows, SCHEMAS["texts"].field("messages").type
+    if "text" in batch.schema.names:
+        texts, messages = batch.column("text"), pa.nulls(rows, turns)
+        whole = texts.to_pylist()
+    else:
+        texts, messages = pa.nulls(rows, pa.string()), batch.column("messages")
+        whole = ["\n".join(turn["content"] for turn in each) for each in messages.to_pylist()]
+    table = pa.table(
+        {
+            "text": texts,
+            "messages": messages,
+            "source": pa.repeat(recipe["name"], rows),
+            "shard": pa.repeat(recipe["shard"], rows),
+            "line": batch.column("line"),
+            "bytes": pa.array([len(text.encode()) for text in whole], pa.int64()),
+            "text_hash": pa.array([text_hash(text) for text in whole], pa.int64()),
+            "license": pa.repeat(license_name, rows),
+        }
+    )
+    return with_ids(table, f"{recipe['asset_key']}@{recipe['shard']}", ["text_hash"], None, "line")
+
+
+def text_hash(text: str) -> int:
+    """64 bits of a text, the same whatever its case, spacing and width.
+
+    >>> text_hash("The  same") == text_hash("the same ")
+    True
+    """
+    from resources.tasks.problem import normalise
+
+    digest = blake2b(normalise(text).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)

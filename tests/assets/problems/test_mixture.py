@@ -1,0 +1,160 @@
+"""Declared text through the one door: shards apart, every row accounted for, stable mixtures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from assets.problems.assets import specs
+from assets.problems.mixture import held_out
+from resources.recipe.data import CorpusMix, Source
+from resources.recipe.loading import load
+from resources.recipe.schema import Recipe
+from resources.sources.account import SourceError
+from resources.store.building import Code, materialise, nodes_of
+from warehouse import catalog
+from warehouse.rows import row_ids, with_derived_ids
+from warehouse.store import Artifact, Store
+
+
+def write(path: Path, texts: list[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+
+def recipe(folder: Path, mix: dict[str, float], tokens: int = 10**6, **sources: Any) -> Recipe:
+    made = load("smoke", check_paths=False)
+    declared = {
+        name: Source.model_validate({"kind": "text", "license": "mit", **given})
+        for name, given in sources.items()
+    }
+    corpus = CorpusMix.model_validate({"mix": mix, "tokens": tokens, "holdout": "10%"})
+    family = made.family.model_copy(update={"corpus": corpus, "sources": declared})
+    return replace(made, family=family, directory=folder)
+
+
+def build(home: Path, made_from: Recipe) -> tuple[Artifact, list[str]]:
+    """`problems/corpus`, and the labels of what was built anew for it."""
+    store, built = Store(home), []
+    for spec in specs(made_from):
+        if not spec.key.startswith(("problems/text_", "problems/corpus")):
+            continue
+        for partition in spec.slices():
+            before = {manifest["memo_key"] for manifest in store.manifests()}
+            made = materialise(store, spec, Code("1"), partition=partition)
+            if made.memo_key not in before:
+                built.append(made.label)
+    return made, built
+
+
+def documents(prefix: str, count: int) -> list[str]:
+    return [f"{prefix} document number {i} of a source, with some words" for i in range(count)]
+
+
+def test_a_new_shard_leaves_the_others_and_moves_few_documents(tmp_path: Path) -> None:
+    home, data = tmp_path / "home", tmp_path / "data"
+    for number in range(3):
+        write(data / f"{number}.jsonl", documents(f"s{number}", 300))
+    made = recipe(tmp_path, {"web": 1.0}, tokens=2000, web={"path": "data/*.jsonl"})
+    first, built = build(home, made)
+    assert built == [*(f"problems/text_web[{n}.jsonl]" for n in range(3)), "problems/corpus"]
+    write(data / "3.jsonl", documents("s3", 100))
+    second, built = build(home, made)
+    assert built == ["problems/text_web[3.jsonl]", "problems/corpus"]
+    before, after = (set(each.table("texts")["text"].to_pylist()) for each in (first, second))
+    new = {text for text in after if text.startswith("s3")}
+    assert 0 < len(new) < 60 and after - new < before
+    assert abs(len(after) - len(before)) < 25
+    again, built = build(home, made)
+    assert not built and again.data_version == second.data_version
+    node = {each.label: each for each in nodes_of(specs(made))}["problems/text_web[3.jsonl]"]
+    assert set(node.observed) == {"3.jsonl"}
+
+
+def test_shares_follow_weights_and_held_out_text_is_apart(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", documents("a", 2000) + documents("a", 50))
+    write(tmp_path / "b.jsonl", documents("b", 2000))
+    made = recipe(
+        tmp_path,
+        {"a": 3.0, "b": 1.0},
+        tokens=4000,
+        a={"path": "a.jsonl"},
+        b={"path": "b.jsonl"},
+    )
+    corpus, _ = build(tmp_path / "home", made)
+    table = corpus.table("texts")
+    train = table.filter(pa.compute.equal(table["split"], "train"))
+    share = {
+        name: sum(train.filter(pa.compute.equal(train["source"], name))["bytes"].to_pylist())
+        for name in "ab"
+    }
+    assert share["a"] == pytest.approx(18000, rel=0.1)
+    assert share["b"] == pytest.approx(6000, rel=0.1)
+    texts = {
+        split: set(table.filter(pa.compute.equal(table["split"], split))["text"].to_pylist())
+        for split in ("train", "held_out")
+    }
+    assert texts["held_out"] and not texts["train"] & texts["held_out"]
+    assert len(texts["held_out"]) / table.num_rows == pytest.approx(0.1, abs=0.05)
+    assert corpus.metrics["a_bytes"] == share["a"]
+
+
+def test_too_many_rejected_rows_stop_the_corpus_and_can_be_asked_for(tmp_path: Path) -> None:
+    write(tmp_path / "web" / "good.jsonl", documents("g", 90))
+    write(tmp_path / "web" / "bad.jsonl", [None, *documents("h", 9)])
+    declared = {"path": "web/*.jsonl", "max_drop": "2%"}
+    corpus, _ = build(tmp_path / "fine", recipe(tmp_path, {"web": 1.0}, web=declared))
+    assert corpus.table("texts").num_rows == 99
+    strict = recipe(tmp_path, {"web": 1.0}, web={**declared, "max_drop": 0.0})
+    with pytest.raises(SourceError) as error:
+        build(tmp_path / "home", strict)
+    assert "1 of 100 rows" in str(error.value) and "bad.jsonl:1: text" in str(error.value)
+    connection = catalog.connect(Store(tmp_path / "home"))
+    found = catalog.query(connection, "SELECT file, line, field, value, reason FROM rejected")
+    assert found.fetchall() == [("bad.jsonl", 1, "text", "null", "must be text, is null")]
+    asked = "SELECT source, sum(rows_in), sum(kept), sum(dropped) FROM sources GROUP BY ALL"
+    assert catalog.query(connection, asked).fetchall() == [("web", 100, 99, 1)]
+
+
+def test_conversations_may_be_mixed_in(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    given = [{"messages": turns}, {"messages": turns * 2}]
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
+    write(tmp_path / "a.jsonl", documents("a", 60))
+    made = recipe(
+        tmp_path,
+        {"web": 1.0, "talk": 1.0},
+        web={"path": "a.jsonl"},
+        talk={"kind": "conversations", "path": "c.jsonl"},
+    )
+    corpus, _ = build(tmp_path / "home", made)
+    rows = [row for row in corpus.table("texts").to_pylist() if row["source"] == "talk"]
+    assert len(rows) == 2 and all(row["text"] is None for row in rows)
+    assert rows[0]["messages"][0] == {"role": "user", "content": "Hi", "train": True}
+
+
+def test_a_missing_source_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"nothing\.jsonl: no such file"):
+        specs(recipe(tmp_path, {"web": 1.0}, web={"path": "nothing.jsonl"}))
+
+
+def test_the_held_out_share_is_what_is_asked_for() -> None:
+    hashes = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, 100_000)
+    assert held_out(hashes, 0.02).mean() == pytest.approx(0.02, abs=0.002)
+    assert not held_out(hashes, 0.0).any()
+
+
+def test_derived_ids_are_ids_with_one_parent_and_no_content() -> None:
+    ids = pa.array([bytes([i]) * 16 for i in range(5)], pa.binary(16))
+    table = with_derived_ids(pa.table({"x": [1, 2, 3]}), "a/b", ids.slice(1, 3), "p/q")
+    parents = [[each] for each in ids.slice(1, 3).to_pylist()]
+    assert table["row_id"].combine_chunks().equals(row_ids("a/b", [""] * 3, parents))
+    assert table["parents"].to_pylist() == [
+        [{"row_id": one[0], "asset_key": "p/q"}] for one in parents
+    ]
