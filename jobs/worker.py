@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from jobs.errors import one_line
+from resources.pretrained.source import ParentSource
 from resources.store.building import Code, code_of, load, materialise
 from resources.store.spec import Spec
 from warehouse.errors import WarehouseError
@@ -51,6 +52,8 @@ class Task:
         spec = values.pop("spec")
         for name, value in spec.items():
             spec[name] = tuple(value) if isinstance(value, list) else value
+        if isinstance(spec["source"], dict):
+            spec["source"] = ParentSource.of(spec["source"])
         return cls(**values | {"spec": Spec(**spec), "code": Code(**values["code"])})
 
 

@@ -1,6 +1,6 @@
-"""Takes a given checkpoint or tokenizer into the store: its files, unchanged.
+"""Takes a given checkpoint or tokenizer into the store: the files that matter, as they are.
 
-Where the files lie is an execution setting; what they are is their content's hash.
+Where they come from is `resources.pretrained`'s matter; what they are is their content's hash.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from resources.pretrained.source import ParentSource
 from warehouse.store import Artifact, Output
+
+TEACHER = "parents/teacher"
 
 
 def adopt(
@@ -18,19 +21,24 @@ def adopt(
     recipe: dict[str, Any],
     execution: dict[str, Any],
 ) -> Output:
-    """A Llama-shaped checkpoint folder as an artifact; a hub id is fetched first.
+    """A given checkpoint as an artifact, every number of it read once.
 
-    Raises CheckpointError when it is missing, or of a family that is not supported.
+    `execution["source"]` is a `ParentSource`'s record. A parent is taken apart, so it must be of a
+    supported family; the teacher only answers, so any causal model will do that transformers loads
+    without its code. Raises CheckpointError, naming file and field, for what is missing or wrong.
     """
-    from resources.models.accounting import Shape, total_parameters
-    from resources.models.loading import load_tokenizer, locate, read_config
+    from resources.pretrained.assembling import assemble
+    from resources.pretrained.checking import check, parameters, read_weights
 
-    folder = locate(execution["source"])
-    config = read_config(folder)
-    load_tokenizer(folder)
-    values = config.to_dict()
-    parameters = total_parameters(Shape.of(values), values["block_configs"])
-    return Output(files={"": folder}, metrics={"parameters": float(parameters)})
+    found = assemble(ParentSource.of(execution["source"]), workdir)
+    with found.naming():
+        check(found.folder, "teacher" if recipe.get("asset_key") == TEACHER else "parent")
+        read_weights(found.folder, found.digests)
+    return Output(
+        files=found.contents(),
+        metrics={"parameters": float(parameters(found.folder))},
+        observations=found.facts,
+    )
 
 
 def adopt_tokenizer(
@@ -40,7 +48,16 @@ def adopt_tokenizer(
     execution: dict[str, Any],
 ) -> Output:
     """A tokenizer folder as an artifact."""
-    from resources.models.loading import load_tokenizer, locate
+    from resources.models.errors import CheckpointError
+    from resources.models.loading import load_tokenizer
+    from resources.pretrained.assembling import assemble
+    from resources.pretrained.checking import tokenizer_faults
 
-    folder = locate(execution["source"])
-    return Output(files={"": folder}, metrics={"vocabulary": float(len(load_tokenizer(folder)))})
+    found = assemble(ParentSource.of(execution["source"]), workdir, tokenizer_only=True)
+    with found.naming():
+        for fault in tokenizer_faults(found.folder, template=False):
+            raise CheckpointError(fault)
+    vocabulary = float(len(load_tokenizer(found.folder)))
+    return Output(
+        files=found.contents(), metrics={"vocabulary": vocabulary}, observations=found.facts
+    )

@@ -153,6 +153,7 @@ def _reward_model(recipe: Recipe) -> Spec:
             stage="rl_data",
             fn="assets.rl_data.reward_model:use_pretrained",
             recipe={"pretrained": section.pretrained},
+            source=recipe.parent_source(section.pretrained),
             seed=recipe.family.seed,
             kinds=("torch",),
             description="The reward model, taken as it is.",

@@ -19,6 +19,9 @@ from resources.engines.opening import open_engine
 from resources.engines.protocol import Sampling
 from resources.models import loading, reward
 from resources.models.template import encode_prompts, encode_texts
+from resources.pretrained.assembling import assemble
+from resources.pretrained.checking import read_weights
+from resources.pretrained.source import ParentSource
 from resources.training.data import plan_steps
 from resources.training.loop import train
 from resources.training.objectives import Loss, bradley_terry
@@ -191,6 +194,8 @@ def use_pretrained(
 
     Raises CheckpointError when it is none that this project can score with.
     """
-    folder = loading.locate(recipe["pretrained"])
-    reward.load(folder)
-    return Output(files={"": folder})
+    found = assemble(ParentSource.of(execution["source"]), workdir)
+    with found.naming():
+        read_weights(found.folder, found.digests)
+    reward.load(found.folder)
+    return Output(files=found.contents(), observations=found.facts)

@@ -6,7 +6,6 @@ It never runs code from a checkpoint and never unpickles. It does not know asset
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,30 +28,6 @@ if TYPE_CHECKING:
     from resources.models.weights import Weights
 
 ARCHITECTURE = "HeterogeneousLlamaForCausalLM"  # the name that saved checkpoints carry
-_HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
-
-
-def locate(name: str | Path) -> Path:
-    """The local folder of a checkpoint given as a path or as a hub id (`owner/name`).
-
-    A hub id is fetched into the hub's cache: configuration, safetensors and tokenizer only.
-    Raises CheckpointError when the folder does not exist or the hub cannot be reached.
-    """
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
-    if isinstance(name, Path) or not _HUB_ID.match(name):
-        raise CheckpointError(f"no checkpoint folder at {path}: give a folder or a hub id")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.safetensors*", "*.json", "*.model"]))
-    except Exception as error:
-        raise CheckpointError(
-            f"{name}: no such folder, and the hub could not give it ({type(error).__name__}): "
-            "check the name, the network and the access that gated models ask for, or give the "
-            "path of a downloaded copy"
-        ) from error
 
 
 def read_config(path: str | Path) -> HeterogeneousDecoderConfig:

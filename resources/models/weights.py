@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from resources.models.errors import CheckpointError
+from resources.models.families import HEAD
 
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _FLOATS = ("F64", "F32", "F16", "BF16")
@@ -61,6 +62,11 @@ class Weights:
         stored, and must hold the same numbers where they are.
         """
         missing = sorted(set(expected) - set(self.entries) - set(aliases))
+        if missing == [HEAD]:
+            raise CheckpointError(
+                f"{self.source}: {HEAD} is missing and tie_word_embeddings in config.json is "
+                f"false: set it to true where the head is the embedding, or {_AGAIN}"
+            )
         if missing:
             raise CheckpointError(
                 f"{self.source}: {len(missing)} missing tensors, first {missing[0]}, which "

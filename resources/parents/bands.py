@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from resources.parents.configuration import BUNDLED, load
+from resources.parents.configuration import load
+from resources.pretrained.source import BUNDLED
 from resources.tasks import generate
 from resources.tasks.problem import DEPTHS
 

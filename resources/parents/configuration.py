@@ -6,8 +6,6 @@ from typing import Any
 
 import yaml
 
-BUNDLED = Path(__file__).resolve().parent.parent / "models" / "bundled"
-
 
 @dataclass(frozen=True)
 class Phase:

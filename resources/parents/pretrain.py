@@ -16,8 +16,9 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypedDict
 
-from resources.parents.configuration import BUNDLED, ParentModel, Parents, load
+from resources.parents.configuration import ParentModel, Parents, load
 from resources.parents.documents import Document, encode, problems
+from resources.pretrained.source import BUNDLED
 from warehouse.filesystem import replacing
 
 CHUNK = 2048  # documents drawn, sorted by length and cut into batches together

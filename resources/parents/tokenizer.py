@@ -15,8 +15,9 @@ from resources.models.template import (
     SPECIAL_TOKENS,
     SYSTEM,
 )
-from resources.parents.configuration import BUNDLED, Parents, load
+from resources.parents.configuration import Parents, load
 from resources.parents.documents import output_text, problems, worked_text
+from resources.pretrained.source import BUNDLED
 
 PADDING = "<|finetune_right_pad_id|>"
 TAGS = ("<think>", "</think>", "<TOOLCALL>", "</TOOLCALL>")

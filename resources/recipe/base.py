@@ -5,6 +5,7 @@ Knows no stage; the sections themselves are in `family.py` and `model.py`.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
@@ -12,12 +13,14 @@ from pydantic import (
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
+    PlainValidator,
     ValidationError,
     model_validator,
 )
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ErrorType
 
+from resources.pretrained.source import SourceError, parse
 from resources.recipe.errors import nearest
 
 DOMAINS = ("math", "code", "science", "tools", "instructions")
@@ -35,6 +38,19 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Domain = Literal["math", "code", "science", "tools", "instructions"]
 Reasoning = Literal["on", "off"]
 Depth = Annotated[int, Field(ge=1, le=DEEPEST)]
+
+
+def _names_a_model(value: Any) -> Any:
+    try:
+        parse(value, Path())
+    except SourceError as error:
+        raise impossible(str(error)) from None
+    return value
+
+
+# A given model: a text, or a mapping with its path and what replaces its own parts. One validator,
+# not a union, so that a wrong value is one fault.
+Given = Annotated[str | dict[str, Any], PlainValidator(_names_a_model)]
 
 
 def impossible(message: str) -> PydanticCustomError:

@@ -15,6 +15,7 @@ from resources.recipe.base import (
     CountOrZero,
     Depth,
     Domain,
+    Given,
     Name,
     NonNegative,
     PositiveShare,
@@ -157,7 +158,7 @@ class RewardModel(Training):
 
     base: Name
     artifact: Name
-    pretrained: Text | None = None
+    pretrained: Given | None = None
     prompts: Count
     samples: Annotated[int, Field(ge=2)]
     temperature: Annotated[float, Field(gt=0)]
@@ -187,8 +188,8 @@ class Family(Section):
 
     name: Name
     seed: CountOrZero
-    tokenizer: Text = Field(description="tokenizer folder: bundled/…, a path, or a hub id")
-    teacher: Text = Field(description="reasoning teacher: bundled/…, a path, or a hub id")
+    tokenizer: Given = Field(description="tokenizer folder: bundled/…, a path, or a hub id")
+    teacher: Given = Field(description="reasoning teacher: bundled/…, a path, or a hub id")
     off_generator: Name = Field(
         description="'teacher', or the model whose parent answers with thinking off"
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from resources.recipe import finding, paths
 from resources.recipe.errors import RecipeError, dotted
@@ -102,7 +103,7 @@ def _keys(where: str) -> KeyPath:
 
 def _missing_paths(recipe: Recipe) -> list[Fault]:
     family = recipe.family
-    wanted: list[tuple[KeyPath, str, str]] = [
+    wanted: list[tuple[KeyPath, str | dict[str, Any], str]] = [
         (("tokenizer",), family.tokenizer, "tokenizer.json"),
         (("teacher",), family.teacher, "config.json"),
         *(
@@ -115,9 +116,9 @@ def _missing_paths(recipe: Recipe) -> list[Fault]:
             (("reward_model", "pretrained"), family.reward_model.pretrained, "config.json")
         )
     faults = []
-    for keys, path, marker in wanted:
+    for keys, given, marker in wanted:
         try:
-            paths.check(path, recipe.directory, marker)
+            paths.check(paths.parent_source(given, recipe.directory), marker)
         except RecipeError as error:
             faults.append(fault_at(recipe.tree, keys, str(error)))
     return faults

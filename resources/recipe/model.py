@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from resources.recipe.base import (
     Count,
     Domain,
+    Given,
     Name,
     NonNegative,
     Positive,
@@ -104,7 +105,9 @@ class ModelRecipe(Section):
 
     name: Name
     role: Text = Field(description="what the parent stands for, such as 'Llama-3.1-8B'")
-    parent: Text = Field(description="parent checkpoint: bundled/…, a path, or a hub id")
+    parent: Given = Field(
+        description="parent checkpoint: bundled/…, a path, a GGUF file, or a hub id @ revision"
+    )
     puzzle: Puzzle | None = None
     fusion: Fusion | None = None
     distillation: Distillation | None = None

@@ -1,49 +1,54 @@
-"""What a path in a recipe means: bundled, local, or a hub id; knows no schema."""
+"""What a path in a recipe means, and whether it is there; knows no schema."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from resources.pretrained import source as sources
+from resources.pretrained.source import ParentSource, SourceError
 from resources.recipe.errors import RecipeError
 
-BUNDLED = Path(__file__).resolve().parent.parent / "models" / "bundled"
-_HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 
-
-def resolve(path: str, directory: Path) -> Path | str:
-    """Return a local folder as `Path`, or a hub id as `str`.
-
-    `bundled/x` is a folder of this package's bundled models; `/x`, `~/x`, `./x` and `../x` are
-    local (relative ones to the recipe's `directory`); `org/name` is a hub id.
+def parent_source(value: str | Mapping[str, Any], directory: Path) -> ParentSource:
+    """Return the given model that a value of a recipe in `directory` names.
 
     Raises:
-        RecipeError: the text is none of these.
-
-    >>> resolve("meta-llama/Llama-3.1-8B-Instruct", Path("."))
-    'meta-llama/Llama-3.1-8B-Instruct'
+        RecipeError: it names none; see `resources.pretrained.source.parse`.
     """
-    if path.startswith("bundled/"):
-        return BUNDLED / path.removeprefix("bundled/")
-    if path.startswith(("/", "~", "./", "../")):
-        return (directory / Path(path).expanduser()).resolve()
-    if _HUB_ID.match(path):
-        return path
-    raise RecipeError(
-        f"'{path}' is no path; write bundled/<name>, ./<folder>, /<folder> or a hub id org/name"
-    )
+    try:
+        return sources.parse(value, directory)
+    except SourceError as error:
+        raise RecipeError(str(error)) from None
 
 
-def check(path: str, directory: Path, marker: str) -> None:
-    """Refuse a local checkpoint or tokenizer folder that lacks its `marker` file (hub ids pass).
+def local(path: str, directory: Path) -> Path:
+    """Return the absolute path of a file that a recipe in `directory` names.
+
+    >>> local("/data/profile.json", Path("recipes"))
+    PosixPath('/data/profile.json')
+    """
+    return (directory / Path(path).expanduser()).resolve()
+
+
+def check(source: ParentSource, marker: str) -> None:
+    """Refuse a local folder that lacks its `marker` file, and files that are not there.
+
+    Hub ids pass: what they hold is known once they are asked.
 
     Raises:
-        RecipeError: the folder or its marker file is missing.
+        RecipeError: a folder, its marker file, a GGUF file, a tokenizer or a template is missing.
     """
-    found = resolve(path, directory)
-    if isinstance(found, str):
-        return
-    if not found.is_dir():
-        raise RecipeError(f"no folder {found}; give an existing one or a hub id org/name")
-    if not (found / marker).is_file():
-        raise RecipeError(f"{found} has no {marker}; give a folder in Hugging Face format")
+    found = Path(source.location)
+    if source.kind == "gguf" and not found.is_file():
+        raise RecipeError(f"no file {found}; give an existing GGUF file")
+    if source.kind == "folder":
+        if not found.is_dir():
+            raise RecipeError(f"no folder {found}; give an existing one or a hub id org/name")
+        if not (found / marker).is_file():
+            raise RecipeError(f"{found} has no {marker}; give a folder in Hugging Face format")
+    if source.tokenizer is not None and not (Path(source.tokenizer) / "tokenizer.json").is_file():
+        raise RecipeError(f"{source.tokenizer} has no tokenizer.json; give a tokenizer's folder")
+    if source.template is not None and not Path(source.template).is_file():
+        raise RecipeError(f"no file {source.template}; give the chat template as a Jinja file")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from resources.pretrained.source import ParentSource
 from resources.recipe.errors import nearest
 from resources.recipe.execution import Execution
 from resources.recipe.family import Family
 from resources.recipe.model import ModelRecipe
-from resources.recipe.paths import resolve
+from resources.recipe.paths import local, parent_source
 from resources.recipe.tree import Node, Origin
 
 
@@ -31,9 +33,13 @@ class Recipe:
     tree: Node = field(default_factory=lambda: Node({}, Origin("default")))
     overrides: tuple[str, ...] = ()
 
-    def resolve(self, path: str) -> Path | str:
-        """Return what a path of this recipe means: a local folder, or a hub id as `str`."""
-        return resolve(path, self.directory)
+    def parent_source(self, value: str | Mapping[str, Any]) -> ParentSource:
+        """Return the given model that a value of this recipe names."""
+        return parent_source(value, self.directory)
+
+    def local(self, path: str) -> Path:
+        """Return the absolute path of a file that this recipe names."""
+        return local(path, self.directory)
 
 
 def disagreements(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator[tuple[str, str]]:

@@ -167,7 +167,7 @@ def _materialise(
     # What the other partitions read was hashed before; what this one reads is hashed now.
     known = Digests(store.scratch / "digests.json")
     observed = {part: known.observed(spec, part) for part in slices if part != partition}
-    observed[partition] = Digests().observed(spec, partition)
+    observed[partition] = Digests(commits=known.commits).observed(spec, partition)
     files = [*spec.observe, *(path for path, *_ in spec.observe_of.get(partition or "", ()))]
     former = _settle(store, spec, code, partition, inputs, observed)
 
@@ -193,7 +193,7 @@ def _materialise(
         code_modules=code.modules,
         observed=observed,
         former_memos=former,
-        execution={**(execution or {}), "source": spec.source, "observe": files},
+        execution={**(execution or {}), "source": known.source(spec), "observe": files},
         checks=[bind(target, inputs) for target in spec.checks],
         reproducibility=spec.reproducibility,
         stage=spec.stage,

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from resources.models.errors import CheckpointError
+from resources.pretrained.files import adoptable
+from resources.pretrained.hub import Commits
+from resources.pretrained.source import ParentSource
 from resources.store.spec import Spec
 from warehouse.errors import WarehouseError
 from warehouse.filesystem import replacing
@@ -37,10 +41,14 @@ def lines_digest(path: Path, start: int, stop: int | None) -> str:
 
 
 class Digests:
-    """Content hashes of files outside the graph, kept between processes by size and time."""
+    """Content hashes of files outside the graph, kept between processes by size and time.
 
-    def __init__(self, memory: Path | None = None) -> None:
+    Beside `memory`, in `hub.json`, stands which commits the hub's revisions were found to be.
+    """
+
+    def __init__(self, memory: Path | None = None, commits: Commits | None = None) -> None:
         self.memory = memory
+        self.commits = commits or Commits(memory and memory.with_name("hub.json"))
         self.known: dict[str, list[Any]] = {}
         self.changed = False
         if memory is not None and memory.is_file():
@@ -54,9 +62,7 @@ class Digests:
 
         Names hold no folders.
         """
-        found: dict[str, str] = {}
-        if spec.source is not None:
-            found["source"] = self._source(spec)
+        found = self._sources(spec)
         ranges = [(path, 0, None) for path in spec.observe]
         for path, start, stop in [*ranges, *spec.observe_of.get(partition or "", ())]:
             name = Path(path).name
@@ -65,25 +71,58 @@ class Digests:
             found[name] = self._range(Path(path), start, stop)
         return found
 
-    def _source(self, spec: Spec) -> str:
-        path = Path(str(spec.source))
-        if path.exists():
-            return self.digest(path)
-        if path.is_absolute() or str(spec.source).startswith("."):
-            raise WarehouseError(
-                f"{spec.key}: its source {path} is gone; put it back or name another"
-            )
-        return f"hub:{spec.source}"  # a hub id: its revision is part of the recipe
+    def source(self, spec: Spec) -> dict[str, Any] | str | None:
+        """The spec's source as its build function gets it: a record with the commit, or a path."""
+        if isinstance(spec.source, ParentSource):
+            return self._settled(spec.source).record()
+        return spec.source
 
-    def digest(self, path: Path) -> str:
+    def _settled(self, source: ParentSource) -> ParentSource:
+        """With its commit; without one where the hub does not tell, which the build will say."""
+        if source.kind != "hub":
+            return source
+        try:
+            return self.commits.settled(source)
+        except CheckpointError:
+            return source
+
+    def _sources(self, spec: Spec) -> dict[str, str]:
+        source = spec.source
+        if source is None:
+            return {}
+        if not isinstance(source, ParentSource):
+            return {"source": self.digest(_there(spec, source))}
+        if source.kind == "hub":
+            settled = self._settled(source)
+            found = {"source": f"hub:{settled.location}@{settled.commit or source.revision}"}
+        else:
+            found = {"source": self._given(_there(spec, source.location))}
+        if source.tokenizer is not None:
+            found["tokenizer"] = self._given(_there(spec, source.tokenizer))
+        if source.template is not None:
+            found["template"] = self.digest(_there(spec, source.template))
+        if source.thinking is not None:
+            found["thinking"] = json.dumps(source.thinking, sort_keys=True)
+        return found
+
+    def _given(self, path: Path) -> str:
+        """The hash of a file, or of the files of a folder that would be adopted."""
+        try:
+            return self.digest(path, None if path.is_file() else adoptable(path))
+        except CheckpointError:
+            return self.digest(path)  # adopting it will say what is wrong
+
+    def digest(self, path: Path, among: Sequence[Path] | None = None) -> str:
         """SHA-256 of a file, or of a folder's names and contents; hidden files do not count.
 
-        A missing folder counts as an empty one, so that making it changes nothing.
+        `among` are the folder's files that count, else all. A missing folder counts as an empty
+        one, so that making it changes nothing.
         """
         if path.is_file():
             return self._file(path)
         total = hashlib.sha256()
-        for file in sorted(item for item in path.rglob("*") if item.is_file()):
+        counted = (item for item in path.rglob("*") if item.is_file()) if among is None else among
+        for file in sorted(counted):
             relative = file.relative_to(path)
             if not any(part.startswith(".") for part in relative.parts):
                 total.update(f"{relative.as_posix()}\n{self._file(file)}\n".encode())
@@ -115,3 +154,10 @@ class Digests:
         if self.changed and self.memory is not None and self.memory.parent.is_dir():
             with replacing(self.memory) as aside:
                 aside.write_text(json.dumps(self.known))
+
+
+def _there(spec: Spec, location: str) -> Path:
+    path = Path(location)
+    if not path.exists():
+        raise WarehouseError(f"{spec.key}: its source {path} is gone; put it back or name another")
+    return path

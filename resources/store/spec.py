@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from resources.pretrained.source import ParentSource
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -38,7 +40,7 @@ class Spec:
     description: str = ""
     pool: str | None = None
     predicted: Mapping[str, float] = field(default_factory=dict)  # seconds, tokens, bytes
-    source: str | None = None  # of source assets: the path whose content hash is the version
+    source: ParentSource | str | None = None  # outside the graph: a given model, or a file's path
     observe: tuple[str, ...] = ()  # further files whose content hash enters the memo key
     # partition -> (file, first byte, end): whole files, or the lines that begin in a range
     observe_of: Mapping[str, tuple[tuple[str, int, int | None], ...]] = field(default_factory=dict)

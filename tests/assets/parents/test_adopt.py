@@ -1,4 +1,4 @@
-"""Given checkpoints enter unchanged or are refused with what would be right."""
+"""Given checkpoints enter as they are, and only what matters of them."""
 
 from __future__ import annotations
 
@@ -9,61 +9,163 @@ from typing import Any
 
 import pytest
 
-from assets.parents.adopt import adopt, adopt_tokenizer
+from assets.parents.adopt import TEACHER, adopt, adopt_tokenizer
 from assets.parents.checks import weights_complete
 from resources.models.errors import CheckpointError
 from resources.models.loading import load
+from resources.pretrained.source import parse
+from resources.recipe.loading import load as load_recipe
+from resources.store.digests import Digests
+from tests.resources.pretrained.folders import instruct, set_json
+from warehouse.errors import WarehouseError
 from warehouse.store import Artifact, Store
 
 
-def published(tmp_path: Path, source: Path) -> Artifact:
-    execution = {"source": str(source)}
+def given(source: Any) -> dict[str, Any]:
+    return {
+        "source": parse(source if isinstance(source, dict) else str(source), Path("/")).record()
+    }
+
+
+def published(tmp_path: Path, source: Any, key: str = "x/parent") -> Artifact:
     store = Store(tmp_path / "home")
-    return store.build("x/parent", None, adopt, {}, {}, 0, code_version="1", execution=execution)
+    return store.build(key, None, adopt, {}, {}, 0, code_version="1", execution=given(source))
 
 
-def refused(tmp_path: Path, source: Path | str, function: Any = adopt) -> str:
-    with pytest.raises(CheckpointError) as caught:
-        function(tmp_path, {}, {}, {"source": str(source)})
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
+@pytest.fixture
+def model(tmp_path: Path, tiny_llama: Path) -> Path:
+    return instruct(tiny_llama, tmp_path / "model")
 
 
-def test_a_llama_folder_is_taken_in_unchanged(tmp_path: Path, tiny_llama: Path) -> None:
-    artifact = published(tmp_path, tiny_llama)
-    for file in tiny_llama.iterdir():
-        assert (artifact.path() / file.name).read_bytes() == file.read_bytes()
-    parameters = sum(p.numel() for p in load(tiny_llama).parameters())
+def test_a_llama_folder_is_taken_in_unchanged(tmp_path: Path, model: Path) -> None:
+    artifact = published(tmp_path, model)
+    names = sorted(file.name for file in model.iterdir())
+    assert sorted(artifact.manifest["files"]) == names
+    for name in names:
+        assert (artifact.path() / name).read_bytes() == (model / name).read_bytes()
+    parameters = sum(p.numel() for p in load(model).parameters())
     assert artifact.metrics["parameters"] == parameters
     assert weights_complete(artifact, {}).passed
 
 
-def test_another_family_is_refused(tmp_path: Path, tiny_llama: Path) -> None:
-    other = shutil.copytree(tiny_llama, tmp_path / "other")
-    config = json.loads((other / "config.json").read_text())
-    (other / "config.json").write_text(json.dumps({**config, "model_type": "qwen3"}))
-    message = refused(tmp_path, other)
-    assert "model family 'qwen3' is not supported because it normalises queries and keys" in message
-    assert "supported are llama, mistral, qwen2" in message
+def test_only_what_matters_is_taken_in(tmp_path: Path, model: Path) -> None:
+    wanted = {*(file.name for file in model.iterdir()), "LICENSE"}
+    (model / "LICENSE").write_text("Apache-2.0")
+    for name in ("consolidated.safetensors", "pytorch_model.bin", "README.md", "modeling_x.py"):
+        (model / name).write_bytes(b"x")
+    for folder in (".git", "original", "onnx"):
+        (model / folder).mkdir()
+        (model / folder / "consolidated.00.pth").write_bytes(b"x")
+    assert set(published(tmp_path, model).manifest["files"]) == wanted
 
 
-@pytest.mark.parametrize("function", [adopt, adopt_tokenizer])
-def test_what_is_not_there_is_refused(tmp_path: Path, function: Any) -> None:
-    assert "give a folder or a hub id" in refused(tmp_path, tmp_path / "absent", function)
-    message = refused(tmp_path, "nobody/no-such-model", function)
-    assert "nobody/no-such-model: no such folder, and the hub could not give it" in message
-    assert message.endswith("give the path of a downloaded copy")
+@pytest.mark.parametrize("name", ["nano", "teacher", "tokenizer"])
+def test_bundled_folders_keep_their_versions(tmp_path: Path, name: str) -> None:
+    """The digest in the memo key and the files that are adopted are the whole folder's."""
+    recipe = load_recipe("tiny")
+    source = recipe.parent_source(f"bundled/{name}")
+    folder = Path(source.location)
+    function = adopt_tokenizer if name == "tokenizer" else adopt
+    output = function(tmp_path, {}, {}, {"source": source.record()})
+    assert output.files == {file.name: file for file in sorted(folder.iterdir())}
+    from assets.parents.assets import specs
+
+    keys = {"nano": "nano/parent", "teacher": TEACHER, "tokenizer": "parents/tokenizer"}
+    [spec] = [spec for spec in specs(recipe) if spec.key == keys[name]]
+    assert Digests().observed(spec) == {"source": Digests().digest(folder)}
 
 
-def test_a_missing_layer_fails_the_check(tmp_path: Path, tiny_llama: Path) -> None:
-    cut = shutil.copytree(tiny_llama, tmp_path / "cut")
-    config = json.loads((cut / "config.json").read_text())
-    (cut / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 5}))
-    result = weights_complete(published(tmp_path, cut), {})
-    assert not result.passed and "model.layers.4" in result.description
+def test_its_own_parts_can_be_replaced(tmp_path: Path, model: Path, tokenizer_dir: Path) -> None:
+    (tmp_path / "chat.jinja").write_text("{{ messages[0].content }}")
+    theirs = shutil.copytree(tokenizer_dir, tmp_path / "theirs")
+    set_json(theirs / "tokenizer_config.json", unk_token="<think>")
+    artifact = published(
+        tmp_path,
+        {
+            "path": str(model),
+            "tokenizer": str(theirs),
+            "template": str(tmp_path / "chat.jinja"),
+            "thinking": {"on": {"system": "think"}, "tags": ["<think>", "</think>"]},
+        },
+    )
+    folder = artifact.path()
+    assert (folder / "chat_template.jinja").read_text() == "{{ messages[0].content }}"
+    assert "unk_token" in json.loads((folder / "tokenizer_config.json").read_text())
+    assert json.loads((folder / "chat.json").read_text()) == {
+        "thinking": {"on": {"system": "think"}, "tags": ["<think>", "</think>"]}
+    }
+    assert "chat.json" not in published(tmp_path, model, "y/parent").manifest["files"]
+    with pytest.raises(CheckpointError, match=r"gone\.jinja: no such file: give the chat template"):
+        adopt(tmp_path, {}, {}, given({"path": str(model), "template": "/gone.jinja"}))
+    (theirs / "tokenizer.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"theirs/tokenizer\.json: cannot be read"):
+        adopt(tmp_path, {}, {}, given({"path": str(model), "tokenizer": str(theirs)}))
+
+
+def test_a_teacher_may_be_of_another_family(tmp_path: Path, tokenizer_dir: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM
+
+    folder = tmp_path / "neox"
+    torch.manual_seed(0)
+    config = GPTNeoXConfig(
+        vocab_size=300,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        bos_token_id=0,
+        eos_token_id=3,
+    )
+    made = GPTNeoXForCausalLM(config)
+    made.save_pretrained(folder)
+    shutil.copytree(tokenizer_dir, folder, dirs_exist_ok=True)
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    artifact = published(tmp_path, folder, TEACHER)
+    assert weights_complete(artifact, {}).passed
+    loaded = AutoModelForCausalLM.from_pretrained(artifact.path(), trust_remote_code=False)
+    assert loaded.num_parameters() == artifact.metrics["parameters"] == made.num_parameters()
+    with pytest.raises(CheckpointError, match="model family 'gpt_neox' is not supported"):
+        published(tmp_path, folder)
 
 
 def test_a_tokenizer_is_taken_in(tmp_path: Path, tokenizer_dir: Path) -> None:
-    made = adopt_tokenizer(tmp_path, {}, {}, {"source": str(tokenizer_dir)})
+    made = adopt_tokenizer(tmp_path, {}, {}, given(tokenizer_dir))
     assert made.metrics == {"vocabulary": 300.0}
+    with pytest.raises(CheckpointError, match=r"no tokenizer\.json: give a folder that holds one"):
+        (tmp_path / "empty").mkdir()
+        adopt_tokenizer(tmp_path, {}, {}, given(tmp_path / "empty"))
+
+
+def test_a_flipped_bit_after_adoption_is_found(tmp_path: Path, model: Path) -> None:
+    artifact = published(tmp_path, model)
+    entry = artifact.manifest["files"]["model.safetensors"]
+    stored = tmp_path / "home" / "checkpoints" / entry["sha256"][:2] / entry["sha256"]
+    stored.chmod(0o644)
+    data = bytearray(stored.read_bytes())
+    data[-5] ^= 1
+    stored.write_bytes(data)
+    with pytest.raises(WarehouseError, match=r"model\.safetensors of x/parent is corrupted"):
+        artifact.path()
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    from warehouse import filesystem
+
+    def full(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes()[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as context:
+        context.setattr(filesystem.shutil, "copyfile", full)
+        with pytest.raises(WarehouseError, match="the disk is full; free space") as caught:
+            published(tmp_path, model)
+    assert "\n" not in str(caught.value)
+    home = tmp_path / "home"
+    assert not list(home.glob("manifests/*")) and not list(home.glob("current/**/*.json"))
+    assert not [file for file in home.glob("checkpoints/**/*") if file.is_file()]
+    assert published(tmp_path, model).path().is_dir()

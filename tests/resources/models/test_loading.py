@@ -9,7 +9,7 @@ import torch
 
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.errors import CheckpointError
-from resources.models.loading import load, load_tokenizer, locate, save
+from resources.models.loading import load, load_tokenizer, save
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 IDS = torch.arange(4, 24)[None]
@@ -118,11 +118,3 @@ def test_remote_code_is_never_run(tmp_path: Path, tiny_llama: Path) -> None:
     folder = broken(tiny_llama, tmp_path / "m", auto_map={"AutoConfig": "evil.Config"})
     (folder / "evil.py").write_text("raise SystemExit('ran')")
     load(folder)
-
-
-def test_locating_a_checkpoint(tmp_path: Path) -> None:
-    assert locate(tmp_path) == tmp_path
-    with pytest.raises(CheckpointError, match="no checkpoint folder"):
-        locate(str(tmp_path / "absent" / "model"))
-    with pytest.raises(CheckpointError, match="check the name, the network and the access"):
-        locate("nobody/no-such-model")

@@ -234,7 +234,7 @@ def test_a_missing_parent_path_is_refused_with_its_key(edit: Edit, tmp_path: Pat
 
 
 def test_hub_ids_are_not_looked_up() -> None:
-    assert load("paper").resolve("org/name") == "org/name"
+    assert str(load("paper").parent_source("org/name@v1")) == "org/name@v1"
 
 
 def test_a_path_that_is_none_is_refused(edit: Edit) -> None:

@@ -1,0 +1,118 @@
+"""A source's files gathered in one folder of links, as they will be adopted.
+
+The folder is the model's own, with the tokenizer, template and toggle that the recipe puts in its
+place. Nothing of the source is written to.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from resources.models.errors import CheckpointError
+from resources.pretrained import files, hub
+from resources.pretrained.source import ParentSource
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A folder of links, the SHA-256 that some of its files should have, and facts to record.
+
+    `origin` is what its own files are said to lie in.
+    """
+
+    folder: Path
+    origin: str
+    digests: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    replaced: tuple[str, ...] = ()
+
+    def contents(self) -> dict[str, Path]:
+        """Name inside the artifact -> the file itself, not its link."""
+        return {item.name: item.resolve() for item in sorted(self.folder.iterdir())}
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Let a CheckpointError of the body name the files where the reader has them."""
+        try:
+            yield
+        except CheckpointError as error:
+            raise CheckpointError(self.said(str(error))) from error
+
+    def said(self, text: str) -> str:
+        """A message about this folder as one about what the recipe names."""
+        for name in self.replaced:
+            text = text.replace(str(self.folder / name), str((self.folder / name).resolve()))
+        return text.replace(str(self.folder), self.origin)
+
+
+def assemble(source: ParentSource, workdir: Path, *, tokenizer_only: bool = False) -> Assembled:
+    """Bring the files of a source together below `workdir`; what was there before goes.
+
+    A hub id is fetched and a GGUF file converted. Raises CheckpointError for what is missing.
+    """
+    folder = workdir / "assembled"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    digests: dict[str, str] = {}
+    facts: dict[str, Any] = {"source": str(source)}
+    if source.kind == "gguf":
+        from resources.pretrained.gguf import convert
+
+        origin = workdir / "converted"
+        shutil.rmtree(origin, ignore_errors=True)
+        facts |= convert(Path(source.location), origin)
+    elif source.kind == "hub":
+        origin, digests = hub.fetch(source, weights=not tokenizer_only)
+        facts |= {"revision": source.revision, "commit": source.commit}
+    else:
+        origin = Path(source.location)
+    chosen = files.adopted_tokenizer(origin) if tokenizer_only else files.adopted(origin)
+    for file in chosen:
+        _link(file, folder)
+    if source.tokenizer is not None:
+        _replace_tokenizer(folder, Path(source.tokenizer))
+    if source.template is not None:
+        _replace_template(folder, Path(source.template))
+    if source.thinking is not None:
+        from resources.models.folders import write_json
+
+        (folder / files.CHAT).unlink(missing_ok=True)
+        write_json(folder / files.CHAT, {"thinking": source.thinking})
+    if source.tokenizer is not None or source.template is not None:
+        digests = {name: digest for name, digest in digests.items() if _is_weights(name)}
+    replaced = [item.name for item in folder.iterdir() if item.resolve().parent != origin.resolve()]
+    shown = str(source) if source.kind != "folder" else source.location
+    return Assembled(folder, shown, digests, facts, tuple(replaced))
+
+
+def _is_weights(name: str) -> bool:
+    return name.endswith(".safetensors") or name == files.INDEX
+
+
+def _link(file: Path, folder: Path) -> None:
+    os.symlink(file.resolve(), folder / file.name)
+
+
+def _replace_tokenizer(folder: Path, origin: Path) -> None:
+    """Another folder's tokenizer; its template comes along where the model has none of its own."""
+    for name in files.TOKENIZER:
+        (folder / name).unlink(missing_ok=True)
+    own = any(item.name in files.TEMPLATES for item in folder.iterdir())
+    for file in files.adopted_tokenizer(origin):
+        if file.name in files.TOKENIZER or not own:
+            (folder / file.name).unlink(missing_ok=True)
+            _link(file, folder)
+
+
+def _replace_template(folder: Path, template: Path) -> None:
+    if not template.is_file():
+        raise CheckpointError(f"{template}: no such file: give the chat template as a Jinja file")
+    for name in files.TEMPLATES:
+        (folder / name).unlink(missing_ok=True)
+    os.symlink(template.resolve(), folder / "chat_template.jinja")

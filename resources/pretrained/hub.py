@@ -1,0 +1,286 @@
+"""The model hub: which commit a revision is, and the files of a commit in the hub's own cache.
+
+The token comes from the environment (`HF_TOKEN`), the address from `HF_ENDPOINT`; neither is ever
+written or logged. It does not know what the files mean.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resources.models.errors import CheckpointError
+from resources.pretrained.files import INDEX, describing, shards, weights_file
+from resources.pretrained.source import ParentSource, is_commit
+from warehouse.errors import WarehouseError
+from warehouse.filesystem import replacing
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+TIMEOUT = 10.0  # seconds for one question; files have the hub library's own
+_SHA256 = re.compile(r"^[0-9a-f]{64}$")
+log = logging.getLogger("heirloom.hub")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A commit's files: name -> bytes (None where unsaid), and the SHA-256 of those it gives."""
+
+    commit: str
+    sizes: dict[str, int | None]
+    digests: dict[str, str]
+
+
+class Commits:
+    """Which commit each hub id's revision was found to be, kept in a file of the home.
+
+    Asked once: later plans need no network, and a branch that moves makes nothing stale by itself.
+    Without a file (None) it is asked once a process.
+    """
+
+    def __init__(self, memory: Path | None) -> None:
+        self.memory = memory
+        self.known = self._read()
+
+    def settled(self, source: ParentSource) -> ParentSource:
+        """The source with its commit. Raises CheckpointError where the hub does not tell it."""
+        if is_commit(source.revision):
+            return source.at(str(source.revision))
+        name = str(source)
+        if name not in self.known:
+            self.known[name] = resolve(source)
+            log.info(
+                "%s is commit %s now, and stays so in this home%s",
+                name,
+                self.known[name],
+                ""
+                if source.revision
+                else f"; no revision is written: {name}@{self.known[name]} holds it everywhere",
+            )
+            self._write(name)
+        return source.at(self.known[name])
+
+    def _read(self) -> dict[str, str]:
+        if self.memory is None or not self.memory.is_file():
+            return {}
+        try:
+            found = json.loads(self.memory.read_text())
+            return {str(name): str(commit) for name, commit in found.items()}
+        except (OSError, ValueError, AttributeError) as error:
+            raise WarehouseError(
+                f"{self.memory}: cannot be read ({error}); it says which commits the hub's "
+                "revisions are: restore it, or delete it to ask the hub again"
+            ) from error
+
+    def _write(self, name: str) -> None:
+        if self.memory is None or not self.memory.parent.is_dir():
+            return  # a plan makes no home
+        self.known = {**self._read(), name: self.known[name]}
+        with replacing(self.memory) as aside:
+            aside.write_text(json.dumps(self.known, indent=1, sort_keys=True) + "\n")
+
+
+def resolve(source: ParentSource) -> str:
+    """The commit that a hub id's revision is; from the hub's cache where the network is off."""
+    found = _asked(source, lambda: _api().model_info(
+        source.location, revision=source.revision, timeout=TIMEOUT
+    ))  # fmt: skip
+    if found is not None:
+        return str(found.sha)
+    cached = _cached(source, source.revision or "main", "config.json")
+    if cached is None:
+        raise _unreachable(source)
+    return cached.parent.name
+
+
+def moved(source: ParentSource) -> str | None:
+    """The commit that the hub gives for the revision now, where it is another than the source's.
+
+    None where it is the same, or is a commit itself. Raises CheckpointError as `resolve` does.
+    """
+    if is_commit(source.revision):
+        return None
+    now = resolve(source)
+    return None if now == source.commit else now
+
+
+def listing(source: ParentSource) -> Listing | None:
+    """The files of a source's commit as the hub lists them; None where the network is off."""
+    found = _asked(source, lambda: _api().model_info(
+        source.location, revision=source.commit, files_metadata=True, timeout=TIMEOUT
+    ))  # fmt: skip
+    if found is None:
+        return None
+    files = found.siblings or []
+    return Listing(
+        str(found.sha),
+        {file.rfilename: file.size for file in files},
+        {file.rfilename: file.lfs.sha256 for file in files if file.lfs is not None},
+    )
+
+
+def fetch(source: ParentSource, *, weights: bool = True) -> tuple[Path, dict[str, str]]:
+    """A folder with the files of a source's commit that matter, and the SHA-256 of those known.
+
+    They lie in the hub's cache, and are not fetched again where they do. Without `weights` only
+    what describes the model comes. Raises CheckpointError, in one line, for whatever is in the way.
+    """
+    listed = listing(source)
+    if listed is None:
+        return _offline(source, weights)
+    weights_name = weights_file(list(listed.sizes), str(source))
+    small = describing(list(listed.sizes)) + [INDEX] * (weights_name == INDEX)
+    folder = _get(source, small)
+    if weights:
+        large = shards(folder / INDEX) if weights_name == INDEX else [weights_name]
+        for name in large:
+            if name not in listed.sizes:
+                raise CheckpointError(f"{source}: {INDEX} names {name}, which the hub has not")
+        _room(source, [listed.sizes[name] or 0 for name in large])
+        _get(source, large)
+    return folder, {name: digest for name in listed.sizes if (digest := _digest(
+        folder / name, listed.digests.get(name)
+    ))}  # fmt: skip
+
+
+def _offline(source: ParentSource, weights: bool) -> tuple[Path, dict[str, str]]:
+    config = _cached(source, str(source.commit), "config.json")
+    if config is None:
+        raise _unreachable(source)
+    folder = config.parent
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    if weights:
+        name = weights_file(names, f"{source} in the hub's cache")
+        missing = [
+            one for one in (shards(folder / name) if name == INDEX else []) if one not in names
+        ]
+        if missing:
+            raise _unreachable(source)
+    return folder, {name: digest for name in names if (digest := _digest(folder / name, None))}
+
+
+def _digest(file: Path, told: str | None) -> str | None:
+    """The SHA-256 that a file of the cache should have: as told, or as its blob is named."""
+    if told is not None or not file.exists():
+        return told
+    name = file.resolve().name
+    return name if _SHA256.match(name) else None
+
+
+def _get(source: ParentSource, names: Iterable[str]) -> Path:
+    """Fetch files of the commit; the folder in which they lie."""
+    from huggingface_hub import hf_hub_download
+
+    folder = None
+    for name in names:
+
+        def one(name: str = name) -> str:
+            return hf_hub_download(
+                source.location, name, revision=source.commit, endpoint=_endpoint()
+            )
+
+        path = _asked(source, one)
+        if path is None:
+            raise _unreachable(source)
+        folder = Path(path).parent
+    if folder is None:
+        raise CheckpointError(f"{source}: no config.json, so this is no checkpoint")
+    return folder
+
+
+def _room(source: ParentSource, sizes: list[int]) -> None:
+    """Raise CheckpointError where the cache's disk has no room for files of these sizes."""
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE)
+    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    need, free = sum(sizes), shutil.disk_usage(there).free
+    if need > free:
+        raise CheckpointError(
+            f"{source}: needs {need / 1e9:.1f} GB and {there} has {free / 1e9:.1f} GB free: free "
+            "space, or set HF_HOME to a larger disk"
+        )
+
+
+def _cached(source: ParentSource, revision: str, name: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(source.location, name, revision=revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("HF_ENDPOINT")
+
+
+def _api() -> HfApi:
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=_endpoint(), library_name="heirloom")
+
+
+def _asked(source: ParentSource, question: Callable[[], Any]) -> Any:
+    """The hub's answer; None where the network is switched off. What is refused is said."""
+    from huggingface_hub import errors
+
+    try:
+        return question()
+    except errors.OfflineModeIsEnabled:
+        return None
+    except errors.GatedRepoError as error:
+        raise CheckpointError(
+            f"{source}: the model is gated: accept its terms on its page and set HF_TOKEN to a "
+            "token of that account"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise CheckpointError(
+            f"{source}: the hub has no revision {source.commit or source.revision!r}: name a "
+            "branch, tag or commit of it"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise CheckpointError(
+            f"{source}: the hub has no such model, or it is private: check the name, and set "
+            "HF_TOKEN where it needs one"
+        ) from error
+    except errors.EntryNotFoundError as error:
+        if isinstance(error, errors.LocalEntryNotFoundError):
+            if _is_off():
+                return None
+            raise _unreachable(source) from error
+        raise CheckpointError(
+            f"{source}: the hub lists a file that it does not give: name another revision"
+        ) from error
+    except errors.HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", "?")
+        said = "its token is refused" if status in (401, 403) else "try again later"
+        raise CheckpointError(f"{source}: the hub answered {status}: {said}") from error
+    except OSError as error:
+        if error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
+            raise
+        raise _unreachable(source) from error
+    except Exception as error:
+        # The hub's HTTP library has its own errors for a name, a route and a time that fail.
+        raise _unreachable(source, type(error).__name__) from error
+
+
+def _is_off() -> bool:
+    from huggingface_hub import is_offline_mode
+
+    return is_offline_mode()
+
+
+def _unreachable(source: ParentSource, why: str = "") -> CheckpointError:
+    return CheckpointError(
+        f"{source}: the hub cannot be reached"
+        + (" (HF_HUB_OFFLINE is set)" if _is_off() else f" ({why})" if why else "")
+        + " and its cache here has no copy: check the network, or give the path of a downloaded "
+        "copy"
+    )

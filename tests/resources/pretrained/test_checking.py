@@ -1,0 +1,260 @@
+"""Bad checkpoints: each is refused by one line with file, field and what would be right."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assets.parents.adopt import adopt
+from resources.models.errors import CheckpointError
+from resources.pretrained.checking import faults, read_weights
+from resources.pretrained.source import parse
+from tests.resources.pretrained.folders import (
+    instruct,
+    rewrite_header,
+    set_json,
+    set_numbers,
+    sharded,
+)
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+Spoil = Callable[[Path], object]
+
+
+def _untied(folder: Path) -> None:
+    set_json(folder / "config.json", tie_word_embeddings=False)
+
+
+def _tied_twice(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / WEIGHTS)
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"] + 1
+    save_file(tensors, folder / WEIGHTS)
+
+
+def _pickled(folder: Path) -> None:
+    (folder / WEIGHTS).rename(folder / "pytorch_model.bin")
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def _no_index(folder: Path) -> None:
+    sharded(folder)
+    (folder / INDEX).unlink()
+
+
+def _no_shard(folder: Path) -> None:
+    sharded(folder)
+    sorted(folder.glob("model-00002-*"))[0].unlink()
+
+
+def _outside(folder: Path) -> None:
+    sharded(folder)
+    index = json.loads((folder / INDEX).read_text())
+    index["weight_map"]["model.norm.weight"] = "../other.safetensors"
+    (folder / INDEX).write_text(json.dumps(index))
+
+
+def _truncated(folder: Path) -> None:
+    data = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(data[:-100])
+
+
+# Name -> (what is done to a sound folder, pieces of the line that refuses it).
+SPOILED: dict[str, tuple[Spoil, tuple[str, ...]]] = {
+    "empty folder": (_empty, ("the folder is empty",)),
+    "no folder": (shutil.rmtree, ("no such folder: give an existing one, or a hub id",)),
+    "no config.json": (
+        lambda f: (f / "config.json").unlink(),
+        ("no config.json, so this is no checkpoint folder",),
+    ),
+    "config is a list": (
+        lambda f: (f / "config.json").write_text("[]"),
+        ("config.json: holds list, should be an object",),
+    ),
+    "config is no JSON": (
+        lambda f: (f / "config.json").write_text("{"),
+        ("config.json: not valid JSON",),
+    ),
+    "unknown family": (
+        lambda f: set_json(f / "config.json", model_type="mamba"),
+        ("config.json: model family 'mamba' is not supported because",),
+    ),
+    "remote code": (
+        lambda f: set_json(f / "config.json", auto_map={"AutoConfig": "evil.Config"}),
+        ("config.json: auto_map names code to run (AutoConfig), which is never run",),
+    ),
+    "one layer too many": (
+        lambda f: set_json(f / "config.json", num_hidden_layers=5),
+        (WEIGHTS, "9 missing tensors, first model.layers.4", "correct config.json"),
+    ),
+    "head size wrong": (
+        lambda f: set_json(f / "config.json", intermediate_size=48),
+        (WEIGHTS, "mlp.down_proj.weight is [32, 64], which does not fit config.json"),
+    ),
+    "a pickle": (_pickled, ("pytorch_model.bin is a pickle, which is never opened",)),
+    "no weights": (
+        lambda f: (f / WEIGHTS).unlink(),
+        (f"no {WEIGHTS} and no {INDEX}",),
+    ),
+    "no index": (_no_index, (f"{INDEX} is missing, which says what lies in which shard",)),
+    "shard missing": (
+        _no_shard,
+        ("model-00002-of-", "missing, though", "names it"),
+    ),
+    "index leads out": (_outside, (INDEX, "weight_map names '../other.safetensors'")),
+    "truncated": (_truncated, (WEIGHTS, "its header promises", "so it is truncated")),
+    "header lies: shape": (
+        lambda f: rewrite_header(f / WEIGHTS, "model.norm.weight", shape=[64]),
+        ("model.norm.weight is F32 of shape [64], which takes 256 bytes", "give 128"),
+    ),
+    "header lies: dtype": (
+        lambda f: rewrite_header(f / WEIGHTS, "model.norm.weight", dtype="BF16"),
+        ("model.norm.weight is BF16 of shape [32], which takes 64 bytes",),
+    ),
+    "header lies: offsets": (
+        lambda f: rewrite_header(f / WEIGHTS, "model.norm.weight", data_offsets=[0, 128]),
+        (WEIGHTS, "data_offsets of", "where the tensor before ends at"),
+    ),
+    "NaN": (
+        lambda f: set_numbers(f / WEIGHTS, "model.layers.2.mlp.up_proj.weight", 35, float("nan")),
+        (WEIGHTS, "model.layers.2.mlp.up_proj.weight has a NaN or infinity at [1, 3]"),
+    ),
+    "infinity": (
+        lambda f: set_numbers(f / WEIGHTS, "model.norm.weight", 31, float("-inf")),
+        ("model.norm.weight has a NaN or infinity at [31]", "give a checkpoint whose weights"),
+    ),
+    "head missing": (
+        _untied,
+        ("lm_head.weight is missing and tie_word_embeddings in config.json is false",),
+    ),
+    "tied, stored twice": (
+        _tied_twice,
+        ("lm_head.weight differs from model.embed_tokens.weight, with which config.json ties it",),
+    ),
+    "no tokenizer": (
+        lambda f: (f / "tokenizer.json").unlink(),
+        ("no tokenizer.json", "or name one: {path: …, tokenizer: ./folder}"),
+    ),
+    "tokenizer is none": (
+        lambda f: (f / "tokenizer.json").write_text("{}"),
+        ("tokenizer.json: cannot be read as a tokenizer",),
+    ),
+    "no template": (
+        lambda f: (f / "chat_template.jinja").unlink(),
+        ("no chat_template.jinja, and tokenizer_config.json has no chat_template",),
+    ),
+    "stop id outside": (
+        lambda f: set_json(f / "config.json", eos_token_id=[3, 300]),
+        ("config.json: eos_token_id is 300 and the embedding has 300 rows",),
+    ),
+    "id is text": (
+        lambda f: set_json(f / "generation_config.json", bos_token_id="<s>"),
+        ("generation_config.json: bos_token_id is '<s>'",),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_one_line_says_what_is_wrong(name: str, tmp_path: Path, tiny_llama: Path) -> None:
+    spoil, said = SPOILED[name]
+    folder = instruct(tiny_llama, tmp_path / "model")
+    spoil(folder)
+    with pytest.raises(CheckpointError) as caught:
+        adopt(tmp_path / "work", {}, {}, {"source": parse(str(folder), tmp_path).record()})
+    message = str(caught.value)
+    print(f"{name:>22}: {message.replace(str(tmp_path), '…')}")  # the table, with -s
+    assert "\n" not in message
+    for piece in said:
+        assert piece in message, message
+
+
+def test_a_sound_folder_has_no_fault(tmp_path: Path, tiny_llama: Path) -> None:
+    folder = instruct(tiny_llama, tmp_path / "model")
+    assert faults(folder) == []
+    read_weights(folder)
+    assert faults(sharded(folder)) == []
+    read_weights(folder)
+
+
+def test_every_fault_is_listed(tmp_path: Path, tiny_llama: Path) -> None:
+    folder = instruct(tiny_llama, tmp_path / "model", eos_token_id=999, num_hidden_layers=5)
+    (folder / "chat_template.jinja").unlink()
+    found = faults(folder)
+    assert [any(word in line for line in found) for word in ("layers.4", "chat_template", "999")]
+    assert len(found) == 3
+
+
+def test_a_vocabulary_larger_than_the_embedding(tmp_path: Path, tiny_llama: Path) -> None:
+    folder = instruct(tiny_llama, tmp_path / "model")
+    file = folder / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    tokenizer["added_tokens"].append({**tokenizer["added_tokens"][-1], "id": 300, "content": "<+>"})
+    file.write_text(json.dumps(tokenizer))
+    [line] = faults(folder)
+    assert "its largest token id is 300 and the embedding has 300 rows, 0 to 299" in line
+
+
+def test_equal_tied_weights_may_be_stored_twice(tmp_path: Path, tiny_llama: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = instruct(tiny_llama, tmp_path / "model")
+    tensors = load_file(folder / WEIGHTS)
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+    save_file(tensors, folder / WEIGHTS)
+    assert faults(folder) == []
+    read_weights(folder)
+
+
+def test_a_teacher_may_be_of_any_family_that_transformers_has(
+    tmp_path: Path, tiny_llama: Path
+) -> None:
+    folder = instruct(
+        tiny_llama, tmp_path / "model", model_type="gpt_neox", auto_map={"AutoConfig": "x.Y"}
+    )
+    assert faults(folder, "teacher") == []
+    assert len(faults(folder)) == 2
+    set_json(folder / "config.json", model_type="my_own")
+    lines = faults(folder, "teacher")
+    assert len(lines) == 2 and "is no causal model of the installed transformers" in lines[1]
+
+
+def test_memory_is_flat_while_weights_are_read(tmp_path: Path) -> None:
+    """Reading 96 MB takes less than 30 MB more than reading 1 MB does, in a process of its own."""
+    import subprocess
+    import sys
+
+    import torch
+    from safetensors.torch import save_file
+
+    for name, rows in (("small", 1 << 9), ("large", 48 << 10)):
+        (tmp_path / name).mkdir()
+        save_file(
+            {"w": torch.zeros(rows, 1 << 10, dtype=torch.bfloat16)}, tmp_path / name / WEIGHTS
+        )
+        (tmp_path / name / "config.json").write_text("{}")
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from resources.pretrained.checking import read_weights\n"
+        "for name in ('small', 'large'):\n"
+        "    read_weights(Path(sys.argv[1]) / name)\n"
+        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=root,
+    )
+    small, large = map(int, done.stdout.split())
+    assert large - small < 30 << 10
