@@ -15,6 +15,7 @@ from jobs.family import builder, family_assets, family_jobs
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 from resources.store import home as homes
+from resources.store import last_run
 from resources.store.spec import Spec
 from sensors.divergence import divergence_sensor
 from sensors.planning import Planner, fresh_plan
@@ -30,18 +31,18 @@ def build_defs(
 ) -> dg.Definitions:
     """Assemble the definitions; every part can be replaced in a test."""
     home = homes.find()
-    name = homes.recipe_name(home)
-    recipe = recipe or load(name)
+    reference = last_run.chosen(home)
+    recipe = recipe or load(*reference)
     specs = all_specs(recipe) if specs is None else specs
     known = frozenset(spec.key for spec in specs)
     return dg.Definitions(
         assets=family_assets(specs),
         jobs=family_jobs(specs),
         sensors=[
-            rebuild_sensor(home, name, planner, known),
-            divergence_sensor(home, name, planner),
+            rebuild_sensor(home, reference, planner, known),
+            divergence_sensor(home, reference, planner),
         ],
-        resources={"builder": builder(home, recipe), **(resources or {})},
+        resources={"builder": builder(home, recipe, reference=reference), **(resources or {})},
         executor=dg.in_process_executor,
     )
 

@@ -16,7 +16,7 @@ GREETING = "Ctrl-D ends the conversation, an empty line starts a new one."
 
 def main(arguments: argparse.Namespace) -> int:
     """Read a message a line from standard input and answer each until end of file."""
-    from jobs.keys import open_artifact
+    from jobs.keys import named, open_artifact
     from resources.engines.chat import stream_answer
     from resources.engines.opening import open_engine
     from resources.engines.protocol import Sampling
@@ -24,7 +24,7 @@ def main(arguments: argparse.Namespace) -> int:
     from resources.recipe.loading import load
 
     home = homes.find(arguments.home).prepare()
-    recipe = load(homes.recipe_name(home, arguments.recipe))
+    recipe = load(*named(home, arguments))
     artifact = open_artifact(home, recipe, arguments.model)
     if "config.json" not in artifact.manifest["files"]:
         raise CommandError(

@@ -31,6 +31,14 @@ def parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--home", help="where everything is kept (default: $HEIRLOOM_HOME)")
     shared.add_argument("--recipe", help=RECIPE_HELP)
+    shared.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="change one value of the recipe, such as models.super.rloo.steps=4; repeatable",
+    )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, room: str, help: str) -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jobs.errors import CommandError
-from jobs.keys import resolve_key
+from jobs.keys import named, resolve_key
 from resources.recipe.loading import load
 from resources.store import home as homes
 from warehouse.manifest import label, whole_version
@@ -31,8 +31,8 @@ def main(arguments: argparse.Namespace) -> int:
     for text in (arguments.left, arguments.right):
         key, _, version = text.partition("@")
         if "/" not in key:
-            key, named = resolve_key(load(homes.recipe_name(home, arguments.recipe)), text)
-            version = named or ""
+            key, prefix = resolve_key(load(*named(home, arguments)), text)
+            version = prefix or ""
         parts = store.parts(key, version)
         if not parts:
             raise CommandError(f"{key} has no current version in {home.path}; write {key}@VERSION")

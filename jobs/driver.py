@@ -27,6 +27,7 @@ from jobs.plan import Plan, Step, make_plan
 from jobs.selection import select
 from jobs.training_costs import known_of, refuse_what_does_not_fit, show_training_costs
 from resources.store import home as homes
+from resources.store import last_run
 from warehouse.builds import LOG
 from warehouse.errors import WarehouseError
 from warehouse.locks import alone_or_refused
@@ -46,12 +47,12 @@ class Changed(Exception):
 def main(arguments: argparse.Namespace) -> int:
     """Run, or with --dry-run print what would run; 1 where an asset fails."""
     home = homes.find(arguments.home)
-    name = arguments.recipe or os.environ.get("HEIRLOOM_RECIPE") or "tiny"
-    if Path(name).is_dir():
-        name = str(Path(name).resolve())
+    reference = last_run.chosen(home, arguments.recipe, arguments.overrides, run=True)
     if not arguments.dry_run:
         home.prepare()
-    plan = make_plan(home, name)
+    plan = make_plan(home, reference)
+    if mixed := last_run.taken_over(home, reference, plan.recipe.models):
+        print(f"heirloom: {mixed}", file=sys.stderr)
     chosen = select(plan, arguments.select)
     todo = [step for step in plan.todo if step.key in chosen]
     if arguments.dry_run:
@@ -61,23 +62,23 @@ def main(arguments: argparse.Namespace) -> int:
         return show_training_costs(plan.recipe, {step.key for step in todo}, known_of(plan))
     # Before days of work that end where a stage does not fit.
     refuse_what_does_not_fit(plan.recipe, {step.key for step in todo}, known_of(plan))
-    homes.remember_recipe(home, name)
+    last_run.remember(home, reference, plan.recipe.models)
     for line in leftover_lines(plan, Store(home.path).scratch):
         print(line, file=sys.stderr)
     if not todo:
         print(f"nothing to do: {len(chosen)} assets are fresh (recipe {plan.recipe.name})")
         return 0
-    os.environ["HEIRLOOM_RECIPE"] = name
+    last_run.hand_on(reference)
     os.environ.setdefault("OMP_NUM_THREADS", str(plan.recipe.execution.threads))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with alone(home), captured(home) as (terminal, log):
-            drive(home, plan, chosen, lambda: make_plan(home, name), terminal, log)
+            drive(home, plan, chosen, lambda: make_plan(home, reference), terminal, log)
     except Changed as change:
         print(f"{change}: starting afresh", flush=True)
         again = [sys.executable, "-m", "jobs.cli", "run", "--home", str(home.path)]
-        again += ["--recipe", name]
+        again += reference.options()
         again += ["--select", arguments.select] if arguments.select else []
         os.execv(sys.executable, again)
     return 0

@@ -20,14 +20,14 @@ HEIRLOOM, LLAMA, NEMOTRON = "heirloom", "llama", "nemotron-nas"
 
 def main(arguments: argparse.Namespace) -> int:
     """Write the folder and compare; 1 where vLLM disagrees or something is in the way."""
-    from jobs.keys import open_artifact
+    from jobs.keys import named, open_artifact
     from resources.engines.vllm_verify import verify
     from resources.recipe.loading import load
 
     target = Path(arguments.directory).expanduser().absolute()
     refuse_foreign(target)
     home = homes.find(arguments.home).prepare()
-    recipe = load(homes.recipe_name(home, arguments.recipe))
+    recipe = load(*named(home, arguments))
     artifact = checkpoint(open_artifact(home, recipe, arguments.model))
     remarks = write(artifact, target, arguments.format)
     size = sum(file.stat().st_size for file in target.iterdir())

@@ -12,7 +12,9 @@ from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.assets.job.asset_job import build_asset_job, get_asset_graph_for_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from resources.recipe.reference import Reference
 from resources.recipe.schema import Recipe
+from resources.store import last_run
 from resources.store.building import codes_of
 from resources.store.dagster import Builder, asset_definition
 from resources.store.home import Home
@@ -61,9 +63,20 @@ def family_jobs(specs: Sequence[Spec]) -> list[AssetJob]:
 
 
 def builder(
-    home: Home, recipe: Recipe, progress: Callable[[str, float], None] | None = None
+    home: Home,
+    recipe: Recipe,
+    progress: Callable[[str, float], None] | None = None,
+    reference: Reference | None = None,
 ) -> Builder:
-    """What asset bodies build with: the home and the recipe's execution settings."""
+    """What asset bodies build with: the home and the recipe's execution settings.
+
+    With `reference`, runs that Dagster's UI or a sensor starts are the home's last run.
+    """
+
+    def started() -> None:
+        if reference is not None:
+            last_run.remember(home, reference, recipe.models)
+
     execution = recipe.execution.model_dump(mode="json")
     places = {"home": str(home.path), "requests": str(home.requests)}
-    return Builder(str(home.path), {**execution, **places}, progress)
+    return Builder(str(home.path), {**execution, **places}, progress, started=started)

@@ -1,17 +1,25 @@
-"""What a person may write for an asset or a model: KEY, KEY@VERSION, or a model's name.
+"""What a person may write for a recipe, an asset or a model: KEY, KEY@VERSION, a model's name.
 
 Knows how names resolve; opens versions, builds nothing.
 """
 
 from __future__ import annotations
 
+import argparse
 import difflib
 
 from assets.catalog import all_specs
 from jobs.errors import CommandError
+from resources.recipe.reference import Reference
 from resources.recipe.schema import Recipe
+from resources.store import last_run
 from resources.store.home import Home
 from warehouse.store import Artifact, Store
+
+
+def named(home: Home, arguments: argparse.Namespace) -> Reference:
+    """The recipe and overrides that a command's options name, else the home's last run's."""
+    return last_run.chosen(home, arguments.recipe, arguments.overrides)
 
 
 def resolve_key(recipe: Recipe, text: str) -> tuple[str, str | None]:

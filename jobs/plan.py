@@ -14,6 +14,7 @@ from typing import Any
 
 from assets.catalog import all_specs
 from resources.recipe.loading import load
+from resources.recipe.reference import Reference
 from resources.recipe.schema import Recipe
 from resources.store import home as homes
 from resources.store.building import states_of
@@ -159,9 +160,9 @@ class Plan:
         return hashlib.sha256(body.encode()).hexdigest()[:12]
 
 
-def make_plan(home: homes.Home, recipe_name: str) -> Plan:
+def make_plan(home: homes.Home, reference: Reference) -> Plan:
     """The plan for a home and a recipe, with code, recipe and sources read from disk now."""
-    recipe = load(recipe_name)
+    recipe = load(*reference)
     return plan_of(home, recipe, all_specs(recipe))
 
 

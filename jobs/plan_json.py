@@ -16,6 +16,7 @@ from typing import Any
 from jobs.errors import one_line
 from jobs.plan import Plan, make_plan
 from jobs.training_costs import known_of, refused
+from resources.recipe.reference import Reference
 from resources.store.home import Home
 
 
@@ -42,10 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m jobs.plan_json", description=main.__doc__)
     parser.add_argument("--home", required=True)
     parser.add_argument("--recipe", required=True)
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
     arguments = parser.parse_args(argv)
     os.environ["HEIRLOOM_HOME"] = arguments.home
     try:
-        plan = make_plan(Home(Path(arguments.home)), arguments.recipe)
+        plan = make_plan(
+            Home(Path(arguments.home)), Reference(arguments.recipe, tuple(arguments.overrides))
+        )
     except Exception as error:
         print(one_line(error), file=sys.stderr)
         return 1

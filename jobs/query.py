@@ -82,7 +82,7 @@ def _cell(value: Any) -> str:
 def lineage(arguments: argparse.Namespace, home: homes.Home) -> int:
     """Print the tree of an asset (down to one of its rows) or of a row."""
     from jobs.console import open_console
-    from jobs.keys import resolve_key
+    from jobs.keys import named, resolve_key
     from jobs.trees import asset_branches, row_branches
     from resources.recipe.loading import load
     from warehouse.lineage import asset_tree, example_row, is_row_id, row_tree
@@ -95,7 +95,7 @@ def lineage(arguments: argparse.Namespace, home: homes.Home) -> int:
         return 0
     key, version = target.partition("@")[::2]
     if not store.parts(key) and "/" not in key:
-        key, version = resolve_key(load(homes.recipe_name(home, arguments.recipe)), target)
+        key, version = resolve_key(load(*named(home, arguments)), target)
     name = f"{key}@{version}" if version else key
     console.print(asset_branches(asset_tree(store, name, down=arguments.down)))
     if not arguments.down:

@@ -7,6 +7,7 @@ import shutil
 import sys
 
 from jobs.errors import CommandError
+from jobs.keys import named
 from resources.store import home as homes
 from warehouse.filesystem import replacing
 
@@ -30,7 +31,7 @@ def main(arguments: argparse.Namespace) -> int:
     print(target)
     from jobs.plan import make_plan
 
-    state = make_plan(home, homes.recipe_name(home, arguments.recipe)).by_key[KEY]
+    state = make_plan(home, named(home, arguments)).by_key[KEY]
     if state.state != "fresh":
         print(f"note: {KEY} is {state.state} ({state.why}); `heirloom run`", file=sys.stderr)
     return 0

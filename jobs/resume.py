@@ -13,13 +13,13 @@ from resources.store import home as homes
 
 def main(arguments: argparse.Namespace) -> int:
     """Answer the stop of one asset; 1 where it did not stop."""
-    from jobs.keys import resolve_key
+    from jobs.keys import named, resolve_key
     from resources.recipe.loading import load
     from resources.training import interventions
     from warehouse.store import Store
 
     home = homes.find(arguments.home)
-    recipe = load(homes.recipe_name(home, arguments.recipe))
+    recipe = load(*named(home, arguments))
     key, _ = resolve_key(recipe, arguments.key)
     # By its key, not by the plan: the run may have been one of a selection over older inputs.
     folder = interventions.waiting(Store(home.path).scratch / "work", key)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def main(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C; 0 after a clean stop, 1 when the server dies by itself."""
     from jobs.export import checkpoint
-    from jobs.keys import open_artifact
+    from jobs.keys import named, open_artifact
     from resources.engines.vllm import missing
     from resources.engines.vllm_server import claim, serving
     from resources.models.folders import stored_dtype
@@ -30,7 +30,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise CommandError(reason)
     claim(arguments.port)  # before anything is written
     home = homes.find(arguments.home).prepare()
-    recipe = load(homes.recipe_name(home, arguments.recipe))
+    recipe = load(*named(home, arguments))
     artifact = checkpoint(open_artifact(home, recipe, arguments.model))
     folder = exported(home, artifact)
     log = home.logs / f"serve-{arguments.port}.log"

@@ -9,6 +9,7 @@ from collections import Counter
 from rich.text import Text
 
 from jobs.console import open_console, plain_table
+from jobs.keys import named
 from jobs.plan import Plan, Step, make_plan
 from resources.store import home as homes
 from warehouse.builds import Build, last
@@ -20,7 +21,7 @@ STYLES = {"fresh": "green", "stale": "yellow", "missing": "red", "failed": "bold
 def main(arguments: argparse.Namespace) -> int:
     """Print the table, or the JSON list of contracts; building nothing, importing nothing heavy."""
     home = homes.find(arguments.home)
-    plan = make_plan(home, homes.recipe_name(home, arguments.recipe))
+    plan = make_plan(home, named(home, arguments))
     store = Store(home.path)
     if arguments.format == "json":
         print(json.dumps(records(plan, store), indent=1))
@@ -97,3 +98,5 @@ def show(plan: Plan, home: homes.Home, store: Store) -> None:
     counts = Counter(str(record["state"]) for record in every)
     totals = ", ".join(f"{counts[state]} {state}" for state in STYLES if counts[state])
     console.print(f"{totals} · recipe {plan.recipe.name} · home {home.path}")
+    for override in plan.recipe.overrides:
+        console.print(Text(f"overrides: {override}"))

@@ -17,7 +17,9 @@ import urllib.request
 from contextlib import suppress
 
 from jobs.errors import CommandError
+from jobs.keys import named
 from resources.store import home as homes
+from resources.store import last_run
 
 HOST = "127.0.0.1"
 READY_SECONDS = 120
@@ -26,7 +28,7 @@ READY_SECONDS = 120
 def main(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C; 0 after a clean stop, 1 when either process dies by itself."""
     home = homes.find(arguments.home).prepare()
-    os.environ["HEIRLOOM_RECIPE"] = homes.recipe_name(home, arguments.recipe)
+    last_run.hand_on(named(home, arguments))
     _claim(arguments.port)
     command = [sys.executable, "-m", "dagster", "dev", "-h", HOST, "-p", str(arguments.port)]
     command += ["-m", "definitions", "-d", str(homes.CHECKOUT), "--log-level", "warning"]

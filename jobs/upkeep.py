@@ -26,11 +26,12 @@ def main(arguments: argparse.Namespace) -> int:
 
 def accept(arguments: argparse.Namespace, home: homes.Home) -> int:
     """Record that a code or recipe change does not matter for an asset, or for all it touched."""
-    from jobs.keys import resolve_key
+    from jobs.keys import named, resolve_key
     from jobs.plan import make_plan
     from warehouse.store import Store
 
-    store, recipe = Store(home.path), homes.recipe_name(home, arguments.recipe)
+    store = Store(home.path)
+    recipe = named(home, arguments)
     if arguments.all:
         return _accept_all(store, lambda: make_plan(home, recipe), arguments.reason)
     plan = make_plan(home, recipe)
@@ -81,12 +82,12 @@ def _accept_all(store: Store, replan: Callable[[], Plan], reason: str) -> int:
 
 def pin(arguments: argparse.Namespace, home: homes.Home) -> int:
     """Keep a version, and what it was made from, from `heirloom gc`; --remove lets it go."""
-    from jobs.keys import open_artifact
+    from jobs.keys import named, open_artifact
     from resources.recipe.loading import load
     from warehouse import gc as collection
     from warehouse.store import Store
 
-    recipe = load(homes.recipe_name(home, arguments.recipe))
+    recipe = load(*named(home, arguments))
     artifact, store = open_artifact(home, recipe, arguments.key), Store(home.path)
     if arguments.remove:
         collection.unpin(store, artifact)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 
 from jobs.errors import CommandError
+from jobs.keys import named
 from resources.store import home as homes
+from resources.store import last_run
 
 SENSOR = "rebuild"
 
@@ -16,7 +17,7 @@ SENSOR = "rebuild"
 def main(arguments: argparse.Namespace) -> int:
     """Set the sensor's state in the home's Dagster instance; `heirloom ui` obeys it."""
     home = homes.find(arguments.home).prepare()
-    os.environ["HEIRLOOM_RECIPE"] = homes.recipe_name(home, arguments.recipe)
+    last_run.hand_on(named(home, arguments))
     verb = "start" if arguments.switch == "on" else "stop"
     command = [sys.executable, "-m", "dagster", "sensor", verb, SENSOR]
     command += ["-m", "definitions", "-d", str(homes.CHECKOUT)]

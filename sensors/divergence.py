@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from resources.recipe.reference import Reference
 from resources.store.home import Home
 from resources.training import interventions
 from sensors.planning import Planner, fresh_plan, plan_when_idle
@@ -22,7 +23,7 @@ AT_MOST = 1  # answers to one run; a second explosion is for a person to look at
 
 
 def divergence_sensor(
-    home: Home, recipe: str, planner: Planner = fresh_plan
+    home: Home, recipe: Reference, planner: Planner = fresh_plan
 ) -> dg.SensorDefinition:
     """The sensor on one home and recipe."""
 
@@ -40,7 +41,7 @@ def divergence_sensor(
 
 
 def tick(
-    instance: dg.DagsterInstance, home: Home, recipe: str, planner: Planner = fresh_plan
+    instance: dg.DagsterInstance, home: Home, recipe: Reference, planner: Planner = fresh_plan
 ) -> dg.RunRequest | dg.SkipReason:
     """One look: answers the first stop that waits and requests its asset, or says why not."""
     plan = plan_when_idle(instance, home, recipe, planner)
@@ -63,7 +64,7 @@ def tick(
         return dg.RunRequest(
             run_key=f"{memo_key}:{record['number']}",
             asset_selection=[dg.AssetKey(key.split("/"))],
-            tags={RESUME_TAG: str(record["number"]), "heirloom/recipe": recipe},
+            tags={RESUME_TAG: str(record["number"]), "heirloom/recipe": str(recipe)},
         )
     if given_up:
         return dg.SkipReason(f"{'; '.join(given_up)}: `heirloom resume` after a look at the curves")

@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 
 from jobs.runs import under_way
+from resources.recipe.reference import Reference
 from resources.store.home import CHECKOUT, Home
 from warehouse.errors import WarehouseError
 from warehouse.locks import alone_or_refused
@@ -22,16 +23,17 @@ from warehouse.locks import alone_or_refused
 PLANNING_SECONDS = 120
 
 Plan = Mapping[str, Any]
-Planner = Callable[[Home, str], Plan]
+Planner = Callable[[Home, Reference], Plan]
 
 
 class PlanError(RuntimeError):
     """The plan could not be made: the recipe, the code or a source is in no state to be planned."""
 
 
-def fresh_plan(home: Home, recipe: str) -> Plan:
+def fresh_plan(home: Home, recipe: Reference) -> Plan:
     """The plan as `jobs.plan_json` prints it, from a process that starts now. Raises PlanError."""
-    command = [sys.executable, "-m", "jobs.plan_json", "--home", str(home.path), "--recipe", recipe]
+    command = [sys.executable, "-m", "jobs.plan_json", "--home", str(home.path)]
+    command += recipe.options()
     try:
         answer = subprocess.run(
             command, cwd=CHECKOUT, capture_output=True, text=True, timeout=PLANNING_SECONDS
@@ -45,7 +47,7 @@ def fresh_plan(home: Home, recipe: str) -> Plan:
 
 
 def plan_when_idle(
-    instance: dg.DagsterInstance, home: Home, recipe: str, planner: Planner
+    instance: dg.DagsterInstance, home: Home, recipe: Reference, planner: Planner
 ) -> Plan | dg.SkipReason:
     """The plan, or why there is none: a run is at work on the home, or nothing can be planned."""
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dagster as dg
 
 from jobs.display import clock
+from resources.recipe.reference import Reference
 from resources.store.home import Home
 from sensors.planning import Planner, fresh_plan, plan_when_idle
 
@@ -18,7 +19,7 @@ SECONDS_BETWEEN_TICKS = 30
 
 
 def rebuild_sensor(
-    home: Home, recipe: str, planner: Planner = fresh_plan, keys: frozenset[str] | None = None
+    home: Home, recipe: Reference, planner: Planner = fresh_plan, keys: frozenset[str] | None = None
 ) -> dg.SensorDefinition:
     """The sensor on one home and recipe. `keys` are the assets that the code location knows."""
 
@@ -38,7 +39,7 @@ def rebuild_sensor(
 def tick(
     instance: dg.DagsterInstance,
     home: Home,
-    recipe: str,
+    recipe: Reference,
     planner: Planner = fresh_plan,
     keys: frozenset[str] | None = None,
 ) -> dg.RunRequest | dg.SkipReason:
@@ -66,5 +67,5 @@ def tick(
     return dg.RunRequest(
         run_key=plan["id"],
         asset_selection=[dg.AssetKey(key.split("/")) for key in stale],
-        tags={PLAN_TAG: plan["id"], "heirloom/recipe": recipe},
+        tags={PLAN_TAG: plan["id"], "heirloom/recipe": str(recipe)},
     )

@@ -33,13 +33,15 @@ class Builder:
 
     A plain object given to Dagster as the resource `builder`; the driver's has a `progress`, told
     the running stage's message and fraction (0..1). `failures`: what a worker process could not
-    build, by label; it is raised instead of building once more.
+    build, by label; it is raised instead of building once more. `started` is told of each asset
+    that a run begins, before anything else.
     """
 
     home: str
     execution: Mapping[str, Any] = field(default_factory=dict)
     progress: Callable[[str, float], None] | None = None
     failures: dict[str, Exception] = field(default_factory=dict)
+    started: Callable[[], None] | None = None
 
 
 def asset_definition(spec: Spec, code: Code) -> dg.AssetsDefinition:
@@ -64,6 +66,8 @@ def asset_definition(spec: Spec, code: Code) -> dg.AssetsDefinition:
     )
     def body(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         builder: Builder = context.resources.builder
+        if builder.started is not None:
+            builder.started()
         if TAG not in context.run_tags:
             token = claim(Home(Path(builder.home)).processes)
             context.instance.add_run_tags(context.run_id, {TAG: token})

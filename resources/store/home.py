@@ -82,23 +82,6 @@ def find(flag: str | Path | None = None) -> Home:
     return Home(Path(chosen).expanduser().absolute())
 
 
-def recipe_name(home: Home, flag: str | None = None) -> str:
-    """The recipe named by the flag, else by HEIRLOOM_RECIPE, else by the home's last run."""
-    chosen = flag or os.environ.get("HEIRLOOM_RECIPE")
-    if not chosen:
-        try:
-            chosen = (home.path / "recipe").read_text().strip()
-        except FileNotFoundError:
-            chosen = ""
-    return chosen or "tiny"
-
-
-def remember_recipe(home: Home, name: str) -> None:
-    """Let later commands on this home speak of the recipe that was run last."""
-    with replacing(home.path / "recipe") as aside:
-        aside.write_text(name + "\n")
-
-
 def _install_dagster_yaml(folder: Path) -> None:
     source, target = CHECKOUT / "dagster.yaml", folder / "dagster.yaml"
     if not target.exists() or target.read_bytes() != source.read_bytes():

@@ -13,8 +13,9 @@ from resources.store.home import Home
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """A prepared home; the environment is put back afterwards."""
-    for name in ("HEIRLOOM_HOME", "HEIRLOOM_DAGSTER", "DAGSTER_HOME", "HEIRLOOM_RECIPE"):
-        monkeypatch.setenv(name, "")
+    for name in ("HOME", "DAGSTER", "RECIPE", "OVERRIDES"):
+        monkeypatch.setenv(f"HEIRLOOM_{name}", "")
+    monkeypatch.setenv("DAGSTER_HOME", "")
     return Home(tmp_path / "home").prepare()
 
 

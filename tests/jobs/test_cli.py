@@ -18,7 +18,7 @@ from jobs import cli
 from jobs.errors import CommandError
 from jobs.selection import select
 from resources.recipe.schema import Recipe
-from resources.store.home import CHECKOUT, Home, HomeError, find, recipe_name, remember_recipe
+from resources.store.home import CHECKOUT, Home, HomeError, find
 from resources.store.spec import Spec
 from tests.jobs import toy
 from tests.jobs.test_driver import run
@@ -32,7 +32,7 @@ def family(home: Home, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     def specs(recipe: Recipe) -> list[Spec]:
         return toy.specs(folder)
 
-    def load(name: str) -> Recipe:
+    def load(name: str, overrides: tuple[str, ...]) -> Recipe:
         return toy.recipe()
 
     monkeypatch.setattr("jobs.plan.all_specs", specs)
@@ -220,15 +220,6 @@ def test_unwritable_home_is_one_line(
     assert "cannot be written" in error and "HEIRLOOM_HOME" in error
     with pytest.raises(HomeError, match="local folder"):
         find("s3://bucket/home")
-
-
-def test_which_recipe_a_home_speaks_of(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert recipe_name(home) == "tiny"
-    remember_recipe(home, "smoke")
-    assert recipe_name(home) == "smoke"
-    monkeypatch.setenv("HEIRLOOM_RECIPE", "paper")
-    assert recipe_name(home) == "paper"
-    assert recipe_name(home, "tiny") == "tiny"
 
 
 def test_unforeseen_errors_leave_a_traceback(

@@ -42,7 +42,7 @@ def family(home: Home, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Family:
     monkeypatch.setattr("jobs.plan.all_specs", made.specs)
     monkeypatch.setattr("jobs.keys.all_specs", made.specs)
     for module in ("jobs.plan", "jobs.diff", "resources.recipe.loading"):
-        monkeypatch.setattr(f"{module}.load", lambda name: toy.recipe())
+        monkeypatch.setattr(f"{module}.load", lambda name, overrides: toy.recipe())
     monkeypatch.setattr(dg.DagsterInstance, "get", staticmethod(dg.DagsterInstance.ephemeral))
     return made
 

@@ -19,6 +19,7 @@ from jobs.training_costs import (
 )
 from resources.models.accounting import Shape, blocks_of, total_parameters
 from resources.recipe.loading import load
+from resources.recipe.reference import Reference
 from resources.recipe.schema import Recipe
 from resources.store.home import CHECKOUT, Home
 from resources.training.placement import DoesNotFitError
@@ -150,4 +151,4 @@ def test_an_old_plan_refuses_nothing(paper: Recipe) -> None:
 
 
 def test_a_home_without_plans_knows_nothing(home: Home) -> None:
-    assert known_of(make_plan(home, "tiny")) == {}
+    assert known_of(make_plan(home, Reference("tiny"))) == {}

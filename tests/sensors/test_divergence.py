@@ -11,6 +11,7 @@ import pytest
 
 from definitions import build_defs
 from jobs.driver import alone
+from resources.recipe.reference import Reference
 from resources.store.home import Home
 from resources.training import interventions
 from sensors.divergence import tick
@@ -22,14 +23,14 @@ RECORD = {"step": 32, "good_step": 30, "what": "the gradient norm", "value": 9.0
 MEMO = "0123abcd"
 
 
-def planned(home: Home, recipe: str) -> Mapping[str, Any]:
+def planned(home: Home, recipe: Reference) -> Mapping[str, Any]:
     """A plan in which one asset works in the folder MEMO, and another one never stopped."""
     return {"work": {"ffff": "toy/other", MEMO: "toy/trained"}}
 
 
 def look(home: Home) -> dg.RunRequest | dg.SkipReason:
     """One tick."""
-    return tick(dg.DagsterInstance.ephemeral(), home, "toy", planned)
+    return tick(dg.DagsterInstance.ephemeral(), home, Reference("toy"), planned)
 
 
 def test_a_stop_is_answered_and_requested_once(home: Home) -> None:
@@ -61,10 +62,10 @@ def test_it_waits_for_others_and_says_why(home: Home) -> None:
         busy = look(home)
     assert isinstance(busy, dg.SkipReason) and "`heirloom run` is at work" in str(busy)
 
-    def broken(home: Home, recipe: str) -> Mapping[str, Any]:
+    def broken(home: Home, recipe: Reference) -> Mapping[str, Any]:
         raise PlanError("super.yaml: no")
 
-    found = tick(dg.DagsterInstance.ephemeral(), home, "toy", broken)
+    found = tick(dg.DagsterInstance.ephemeral(), home, Reference("toy"), broken)
     assert isinstance(found, dg.SkipReason) and "no plan: super.yaml: no" in str(found)
 
 

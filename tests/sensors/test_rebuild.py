@@ -13,6 +13,7 @@ import pytest
 from definitions import build_defs
 from jobs.driver import alone
 from jobs.plan_json import as_json
+from resources.recipe.reference import Reference
 from resources.store.home import Home
 from resources.store.processes import TAG
 from sensors.planning import PlanError, fresh_plan
@@ -29,7 +30,7 @@ class Harness:
         self.options: dict[str, Any] = {}
         self.seen: set[str | None] = set()
 
-    def plan(self, home: Home, recipe: str) -> Mapping[str, Any]:
+    def plan(self, home: Home, recipe: Reference) -> Mapping[str, Any]:
         return as_json(toy.plan(home, self.folder, **self.options))
 
     def defs(self) -> dg.Definitions:
@@ -110,11 +111,11 @@ def test_a_failed_plan_is_not_asked_for_again_and_again(harness: Harness) -> Non
 def test_what_does_not_fit_is_not_requested(harness: Harness) -> None:
     why = "super/sft needs 111.8 GB a rank on 8 x H100"
 
-    def refused(home: Home, recipe: str) -> Mapping[str, Any]:
+    def refused(home: Home, recipe: Reference) -> Mapping[str, Any]:
         return {**harness.plan(home, recipe), "refused": [why]}
 
     assert harness.plan(harness.home, "toy")["refused"] == []
-    found = tick(harness.instance, harness.home, "toy", refused)
+    found = tick(harness.instance, harness.home, Reference("toy"), refused)
     assert isinstance(found, dg.SkipReason) and str(found.skip_message) == why
 
 
@@ -141,22 +142,22 @@ def test_nothing_is_requested_while_something_runs(harness: Harness) -> None:
 
 def test_new_assets_ask_for_a_reload(harness: Harness) -> None:
     known = frozenset({"toy/numbers"})
-    reason = tick(harness.instance, harness.home, "toy", harness.plan, known)
+    reason = tick(harness.instance, harness.home, Reference("toy"), harness.plan, known)
     assert isinstance(reason, dg.SkipReason)
     assert "reload the code location" in str(reason.skip_message)
 
 
 def test_a_broken_recipe_is_a_reason_not_a_crash(harness: Harness, tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="no recipe 'nowhere'"):
-        fresh_plan(harness.home, "nowhere")
-    reason = tick(harness.instance, harness.home, "nowhere")
+        fresh_plan(harness.home, Reference("nowhere"))
+    reason = tick(harness.instance, harness.home, Reference("nowhere"))
     assert isinstance(reason, dg.SkipReason) and "no recipe" in str(reason.skip_message)
 
 
 class Groups(Harness):
     """The same with the family whose library is partitioned."""
 
-    def plan(self, home: Home, recipe: str) -> Mapping[str, Any]:
+    def plan(self, home: Home, recipe: Reference) -> Mapping[str, Any]:
         return as_json(toy_groups.plan(home, self.folder, **self.options))
 
     def defs(self) -> dg.Definitions:

@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from definitions import build_defs
+from resources.recipe.reference import Reference
 from resources.store.home import CHECKOUT, Home
 from tests.jobs import toy
 
@@ -26,7 +27,7 @@ print(json.dumps(as_json(toy.plan(Home(Path(sys.argv[1])), Path(sys.argv[2])))))
 """
 
 
-def plan(home: Home, recipe: str) -> Mapping[str, Any]:
+def plan(home: Home, recipe: Reference) -> Mapping[str, Any]:
     """The toy family's plan from a fresh process, as the real sensor gets its own."""
     command = [sys.executable, "-c", PLAN, str(home.path), os.environ["TOY_FOLDER"]]
     answer = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)

@@ -21,8 +21,9 @@ LIBRARY = dg.AssetKey(["toy", "library"])
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    for name in ("HEIRLOOM_HOME", "HEIRLOOM_DAGSTER", "DAGSTER_HOME", "HEIRLOOM_RECIPE"):
-        monkeypatch.setenv(name, "")
+    for name in ("HOME", "DAGSTER", "RECIPE", "OVERRIDES"):
+        monkeypatch.setenv(f"HEIRLOOM_{name}", "")
+    monkeypatch.setenv("DAGSTER_HOME", "")
     yield Home(tmp_path / "home").prepare()
 
 
