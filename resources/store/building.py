@@ -14,6 +14,7 @@ from typing import Any
 from resources.store.digests import Digests
 from resources.store.home import CHECKOUT
 from resources.store.spec import Spec
+from resources.verifiers import sandbox
 from warehouse.accept import record_equal
 from warehouse.builds import Noted, noted
 from warehouse.code_version import CodeVersion, code_version, locate
@@ -179,7 +180,11 @@ def _materialise(
     ) -> Output:
         note.begin()
         build: Build = load(spec.fn)
-        return build(workdir, inputs, recipe, execution)
+        with sandbox.noted() as tiers:
+            output = build(workdir, inputs, recipe, execution)
+        if tiers:  # beside the content: in every tier a program gets the same verdict
+            output.observations["isolation"] = sorted(tiers)
+        return output
 
     return store.build(
         spec.key,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from resources.training import launch
+from resources.verifiers import sandbox
 from warehouse.artifact import Artifact, Output
 from warehouse.manifest import jsonable
 from warehouse.versions import Versions
@@ -57,7 +58,10 @@ def rank(
     own.mkdir(parents=True, exist_ok=True)
     versions = Versions(execution["home"])
     inputs = {name: versions.artifact(dict(each)) for name, each in manifests.items()}
-    output = launch.load(target)(own, inputs, recipe, execution)
+    with sandbox.noted() as tiers:
+        output = launch.load(target)(own, inputs, recipe, execution)
+    if tiers:
+        output.observations["isolation"] = sorted(tiers)
     launch.first_goes_on()
     return _write(work / FOLDER / "output", output)
 

@@ -1,11 +1,8 @@
 """Run untrusted programs: one isolated server process, a process pair a program, or a refusal.
 
-`isolation/` is the inside. This file starts the server, proves that it is isolated by running a
-program that tries to get out, hands it jobs and collects verdicts. Where isolation is missing it
-raises SandboxUnavailable: nothing ever runs un-isolated.
-
-Not covered: memory is limited by process, not by program (a program's processes, open memory files
-and shared memory add up), system calls are not filtered, and a kernel bug may let anything out.
+`isolation/` is the inside. This file starts the server in the best tier of isolation in which a
+program that tries to get out finds no way, hands it jobs and collects verdicts. Where there is none
+it raises SandboxUnavailable: nothing ever runs un-isolated. What remains stands in docs/sandbox.md.
 """
 
 import atexit
@@ -19,20 +16,30 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from resources.verifiers.isolation import escape, server
 from resources.verifiers.isolation.peer import Peer
+from resources.verifiers.isolation.tiers import TIERS
 from resources.verifiers.isolation.values import Stop
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PROBE = Path(escape.__file__)
 _START_SECONDS = 30.0
 _BOOT = (
-    "import sys; sys.path.append({root!r}); from {module} import main; sys.path.pop(); main({fd})"
+    "import sys; sys.path.append({root!r}); from {module} import main; sys.path.pop(); "
+    "main({fd}, {tier!r})"
+)
+LEFT_OPEN: dict[str, tuple[str, ...]] = {"namespaces": (), "landlock": ("names of host files",)}
+NEEDED = (
+    "Needed: Linux 5.12 or later with user namespaces open to this user (sysctl "
+    "user.max_user_namespaces > 0; on Ubuntu kernel.apparmor_restrict_unprivileged_userns=0; in "
+    "Docker --security-opt seccomp=unconfined --security-opt systempaths=unconfined), or Linux "
+    "5.13 or later with Landlock, on x86-64 or aarch64"
 )
 
 
@@ -55,21 +62,43 @@ class Limits:
 class Sandbox:
     """A started server. Use as a context manager, or `shared()`. Safe to use from threads.
 
-    Raises SandboxUnavailable from the constructor when it cannot be started or is not isolated.
+    `tier` is the name of the isolation that it uses: the first of `tiers` in which the probe finds
+    no way out. Raises SandboxUnavailable from the constructor when there is none.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, workers: int | None = None, tiers: Sequence[str] = tuple(TIERS)) -> None:
         self.workers = workers or max(2, 2 * (os.cpu_count() or 1))
         self.owner = os.getpid()
         self._lock = threading.Lock()
+        reasons = []
+        for self.tier in tiers:
+            self._start()
+            try:
+                self._await_start()
+                _refuse_escapes(probe(self), self.tier)
+                return
+            except SandboxUnavailable as error:
+                self.close()
+                reasons.append(f"{self.tier}: {error}")
+            except BaseException:
+                self.close()
+                raise
+        raise SandboxUnavailable(
+            f"cannot isolate untrusted programs here ({'; '.join(reasons)}). {NEEDED}"
+        )
+
+    def _start(self) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._errors = os.memfd_create("sandbox errors")
-        boot = _BOOT.format(root=str(_ROOT), module=server.__name__, fd=theirs.fileno())
+        boot = _BOOT.format(
+            root=str(_ROOT), module=server.__name__, fd=theirs.fileno(), tier=self.tier
+        )
         python = getattr(sys, "_base_executable", sys.executable)
+        folder = {name: os.environ[name] for name in ("TMPDIR",) if name in os.environ}
         self._process = subprocess.Popen(
             [python, "-S", "-s", "-B", "-P", "-c", boot],
             pass_fds=[theirs.fileno()],
-            env={"PYTHONHASHSEED": "0", "LANG": "C.UTF-8"},
+            env={"PYTHONHASHSEED": "0", "LANG": "C.UTF-8", **folder},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
@@ -77,12 +106,6 @@ class Sandbox:
             start_new_session=True,
         )
         theirs.close()
-        try:
-            self._await_start()
-            _probe(self)
-        except BaseException:
-            self.close()
-            raise
 
     def run(self, jobs: Sequence[tuple[str, str]], limits: Limits) -> list[dict[str, Any]]:
         """The result ({"verdict", "evidence"}) of each (program, tests), in order."""
@@ -123,18 +146,16 @@ class Sandbox:
         except (OSError, ValueError) as error:
             raise SandboxUnavailable(f"the sandbox server did not start: {error}") from error
         if "ready" not in answer:
-            reason = answer.get("error") or self._error_text() or "it ended at once"
             raise SandboxUnavailable(
-                f"cannot isolate untrusted programs here: {reason}. Needed: Linux 5.12 or later "
-                "with user namespaces open to this user (sysctl user.max_user_namespaces > 0; on "
-                "Ubuntu kernel.apparmor_restrict_unprivileged_userns=0; in Docker "
-                "--security-opt seccomp=unconfined --security-opt systempaths=unconfined)"
+                answer.get("error") or self._error_text() or "it ended at once"
             )
 
     def _error_text(self) -> str:
         return os.pread(self._errors, 1 << 16, 0).decode(errors="replace").strip()[-300:]
 
     def _run(self, jobs: list[dict[str, Any]], limits: Limits) -> list[dict[str, Any]]:
+        for noted in _noting:
+            noted.add(self.tier)
         with self._lock:
             results: list[dict[str, Any] | None] = [None] * len(jobs)
             waiting = list(reversed(range(len(jobs))))
@@ -158,7 +179,9 @@ class Sandbox:
         mine, theirs = socket.socketpair()
         peer = Peer(mine, serves_objects=False)
         peer.deadline = time.monotonic() + limits.wall_seconds + 2 * server.GRACE_SECONDS
-        header = json.dumps({"wall_seconds": limits.wall_seconds}).encode()
+        header = json.dumps(
+            {"wall_seconds": limits.wall_seconds, "file_bytes": limits.file_bytes}
+        ).encode()
         try:
             socket.send_fds(self._control, [header], [theirs.fileno()])
         except OSError as error:
@@ -186,6 +209,20 @@ def _collect(peer: Peer, nonce: str, limits: Limits) -> dict[str, Any]:
     return result
 
 
+_noting: list[set[str]] = []
+
+
+@contextmanager
+def noted() -> Iterator[set[str]]:
+    """Collects the tiers in which this process runs programs meanwhile."""
+    tiers: set[str] = set()
+    _noting.append(tiers)
+    try:
+        yield tiers
+    finally:
+        _noting.pop()
+
+
 _shared: Sandbox | None = None
 _shared_lock = threading.Lock()
 
@@ -200,17 +237,45 @@ def shared() -> Sandbox:
         return _shared
 
 
-def _probe(sandbox: Sandbox) -> None:
-    """Run a program that tries to get out; SandboxUnavailable says what it could do."""
+def probe(sandbox: Sandbox) -> dict[str, list[Any]]:
+    """What a program that tries to get out could do, by attack; an empty list where contained."""
     limits = Limits(wall_seconds=20.0)
-    with tempfile.NamedTemporaryFile() as canary, socket.socket() as listener:
+    with tempfile.TemporaryDirectory() as name, socket.socket() as listener, ExitStack() as open_:
+        folder = Path(name)
+        (folder / "canary").write_text("canary")
+        (folder / "canary").chmod(0o666)
+        folder.chmod(0o777)
         listener.bind(("127.0.0.1", 0))
-        listener.listen(1)
-        port = listener.getsockname()[1]
-        args = [os.getpid(), port, canary.name, str(_ROOT), limits.processes]
-        result = sandbox.call(_PROBE.read_text(), "escapes", args, limits)
-    if "value" not in result:
-        raise SandboxUnavailable(f"the isolation probe did not run: {result['evidence']}")
-    escapes = result["value"]
-    if escapes != {}:
+        listener.listen()
+        for address in (f"{folder}/socket", f"\0{folder}"):
+            local = open_.enter_context(socket.socket(socket.AF_UNIX))
+            local.bind(address)
+            local.listen()
+        places = {
+            "pid": os.getpid(),
+            "port": listener.getsockname()[1],
+            "folder": name,
+            "repository": str(_ROOT),
+            "processes": limits.processes,
+            "filtered": sandbox.tier == "landlock",
+        }
+        result = sandbox.call(_PROBE.read_text(), "escapes", [places], limits)
+        if "value" not in result:
+            raise SandboxUnavailable(f"the isolation probe did not run: {result['evidence']}")
+        found: dict[str, list[Any]] = result["value"]
+        if places["filtered"]:  # no value: the machine killed it for trying
+            doors = sandbox.call(_PROBE.read_text(), "doors", [], limits)
+            found["calls past the filter"] += doors.get("value", [])
+        names = sorted(path.name for path in folder.iterdir())
+        mode = (folder / "canary").stat().st_mode & 0o777
+        state = [names, (folder / "canary").read_text(), oct(mode)]
+        if state != [["canary", "socket"], "canary", oct(0o666)]:
+            found["host files"].append(f"changed to {state}")
+    return found
+
+
+def _refuse_escapes(found: dict[str, list[Any]], tier: str) -> None:
+    """SandboxUnavailable says what the probe could do that this tier does not leave open."""
+    escapes = {name: what for name, what in found.items() if what and name not in LEFT_OPEN[tier]}
+    if escapes:
         raise SandboxUnavailable(f"untrusted programs could reach outside: {escapes}")

@@ -1,4 +1,4 @@
-"""Linux isolation through the C library: namespaces, mounts, capabilities, limits.
+"""The first tier: isolation by Linux namespaces and mounts, through the C library.
 
 Two levels. The server's namespaces hold a read-only view of the system directories that Python
 needs, no network and no process of the host. Each program gets its own user, process, mount and IPC
@@ -8,36 +8,38 @@ right to make user namespaces; every function raises OSError with the failing ca
 
 import ctypes
 import os
-import resource
 import socket
 import sys
+from collections.abc import Mapping
 from typing import Any
+
+from resources.verifiers.isolation.rights import (
+    NOBODY,
+    become,
+    check,
+    drop_capabilities,
+    prctl,
+    set_limits,
+    set_tester_limits,
+)
 
 NEWNS, NEWUTS, NEWIPC = 0x00020000, 0x04000000, 0x08000000
 NEWUSER, NEWPID, NEWNET = 0x10000000, 0x20000000, 0x40000000
 _RDONLY, _NOSUID, _NODEV, _NOEXEC = 1, 2, 4, 8
 _BIND, _REC, _PRIVATE, _DETACH = 4096, 16384, 1 << 18, 2
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
-_PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_PDEATHSIG = 4, 24, 38, 1
+_PR_SET_DUMPABLE, _PR_SET_PDEATHSIG = 4, 1
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41}
 _SYS_MOUNT_SETATTR = 442
-_CAPABILITY_V3 = 0x20080522
-_NOBODY = 65534
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store")
-_FILES = ("/etc/ld.so.cache", "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store")
+FILES = ("/etc/ld.so.cache", "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _check(result: int, what: str) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
-
-
 def unshare(flags: int, what: str) -> None:
     """Leave the given namespaces for new ones."""
-    _check(_libc.unshare(flags), f"unshare {what}")
+    check(_libc.unshare(flags), f"unshare {what}")
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, data: str = "") -> None:
@@ -46,7 +48,7 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str = ""
     result = _libc.mount(
         source.encode(), target.encode(), encoded_kind, ctypes.c_ulong(flags), data.encode()
     )
-    _check(result, f"mount {source} on {target}")
+    check(result, f"mount {source} on {target}")
 
 
 def enter_server() -> None:
@@ -84,7 +86,7 @@ def _map_ids(pid: int, uid: int, gid: int) -> None:
     if uid == 0:
         try:
             for name in ("uid", "gid"):
-                _write(f"/proc/{pid}/{name}_map", f"0 0 1\n{_NOBODY} {_NOBODY} 1\n")
+                _write(f"/proc/{pid}/{name}_map", f"0 0 1\n{NOBODY} {NOBODY} 1\n")
             return
         except OSError:  # root of a container that owns a single id: that one alone
             if _read_at(_AT_FDCWD, f"/proc/{pid}/uid_map").strip():
@@ -102,9 +104,9 @@ def build_root() -> None:
     for path in ("/proc", "/dev", "/etc", "/tmp", "/old"):
         os.mkdir(root + path)
     os.chmod(root + "/tmp", 0o555)
-    for path in dict.fromkeys((*_SYSTEM, os.path.realpath(sys.base_prefix))):
+    for path in dict.fromkeys((*SYSTEM, os.path.realpath(sys.base_prefix))):
         _show(path, root)
-    for path in _FILES:
+    for path in FILES:
         if os.path.exists(path):
             with open(root + path, "w"):
                 pass
@@ -113,15 +115,15 @@ def build_root() -> None:
     os.symlink("/proc/self/fd", root + "/dev/fd")
     mount_proc(root + "/proc")
     os.chdir(root)
-    _check(_libc.syscall(_SYS_PIVOT_ROOT[os.uname().machine], b".", b"old"), "pivot_root")
+    check(_libc.syscall(_SYS_PIVOT_ROOT[os.uname().machine], b".", b"old"), "pivot_root")
     os.chdir("/")
-    _check(_libc.umount2(b"/old", _DETACH), "umount of the old root")
+    check(_libc.umount2(b"/old", _DETACH), "umount of the old root")
     os.rmdir("/old")
     attributes = (ctypes.c_uint64 * 4)(_RDONLY | _NOSUID, 0, 0, 0)
     result = _libc.syscall(
         _SYS_MOUNT_SETATTR, _AT_FDCWD, b"/", _AT_RECURSIVE, attributes, ctypes.sizeof(attributes)
     )
-    _check(result, "making the root read-only (needs Linux 5.12)")
+    check(result, "making the root read-only (needs Linux 5.12)")
     socket.sethostname("sandbox")
 
 
@@ -144,8 +146,56 @@ def mount_proc(target: str) -> bool:
     return True
 
 
+class Namespaces:
+    """The tier as the server uses it; see `tiers.Tier`."""
+
+    name = "namespaces"
+    poll_seconds = 60.0
+    killed_for = "memory"
+
+    def open(self) -> None:
+        """Go on as process 1 of new namespaces; raises OSError with the call that failed."""
+        self.proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
+        enter_server()
+        child = os.fork()
+        if child != 0:
+            os.closerange(3, 4096)
+            os.waitpid(child, 0)
+            os._exit(0)
+        build_root()
+
+    def descriptors(self) -> list[int]:
+        """Open files that a tester's process has to keep."""
+        return [self.proc]
+
+    def before_program(self) -> None:
+        """Give the next child of the calling process a process namespace of its own."""
+        unshare(NEWPID, "the program's process namespace")
+
+    def enter_program(
+        self, connection: socket.socket, output: int, limits: Mapping[str, Any]
+    ) -> None:
+        """See the function."""
+        enter_program(connection, output, self.proc, limits)
+
+    def enter_tester(self, memory_bytes: int) -> None:
+        """See the function."""
+        os.close(self.proc)
+        enter_tester(memory_bytes)
+
+    def overdrawn(self, program: int, file_bytes: int) -> bool:
+        """Never: its scratch folder is a file system of that size."""
+        return False
+
+    def ended(self, program: int) -> None:
+        """Its namespaces are gone with it, and so is all that it left."""
+
+    def close(self) -> None:
+        """Everything ends with the server, which is process 1."""
+
+
 def enter_program(
-    connection: socket.socket, output: int, proc: int, limits: dict[str, Any]
+    connection: socket.socket, output: int, proc: int, limits: Mapping[str, Any]
 ) -> None:
     """Shut the calling process (process 1 of its namespace) in for good, as one program.
 
@@ -158,14 +208,14 @@ def enter_program(
     if os.path.exists("/proc/self") and not mount_proc("/proc"):
         raise OSError("no /proc of the program's own")
     second_id = len(_read_at(proc, "self/uid_map").splitlines()) > 1
-    owner = _NOBODY if second_id else 0
+    owner = NOBODY if second_id else 0
     mount("scratch", "/tmp", "tmpfs", _NOSUID | _NODEV, f"{size},uid={owner},gid={owner}")
     if second_id:
-        _become_nobody()
+        become(NOBODY)
     unshare(NEWUSER, "the program's user namespace")
-    _prctl(_PR_SET_DUMPABLE, 1)
+    prctl(_PR_SET_DUMPABLE, 1)
     for name, text in (("setgroups", "deny"), ("uid_map", ""), ("gid_map", "")):
-        _write_at(proc, f"self/{name}", text or f"{_NOBODY} {owner} 1\n")
+        _write_at(proc, f"self/{name}", text or f"{NOBODY} {owner} 1\n")
     _write_at(proc, "sys/user/max_user_namespaces", "0")
     drop_capabilities()
     os.dup2(output, 1)
@@ -175,52 +225,15 @@ def enter_program(
     set_limits(limits)
     os.chdir("/tmp")
     os.umask(0o077)
-    _prctl(_PR_SET_PDEATHSIG, 9)
+    prctl(_PR_SET_PDEATHSIG, 9)
 
 
 def enter_tester(memory_bytes: int) -> None:
     """Take from the calling process, a tester, what it does not need to run tests."""
     if len(_read_at(_AT_FDCWD, "/proc/self/uid_map").splitlines()) > 1:
-        _become_nobody()
+        become(NOBODY)
     drop_capabilities()
-    for name, value in (("AS", memory_bytes), ("NPROC", 0), ("CORE", 0), ("FSIZE", 0)):
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
-
-
-def _become_nobody() -> None:
-    os.setgroups([])
-    os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-    os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-
-
-def drop_capabilities() -> None:
-    """Give up every capability, now and for whatever is executed later."""
-    capability = 0
-    while _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:
-        capability += 1
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_V3, 0)
-    _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-
-
-def set_limits(limits: dict[str, Any]) -> None:
-    """Set the resource limits of the calling process."""
-    for name, value in (
-        ("AS", limits["memory_bytes"]),
-        ("CPU", limits["cpu_seconds"]),
-        ("NPROC", limits["processes"]),
-        ("FSIZE", limits["file_bytes"]),
-        ("NOFILE", limits["open_files"]),
-        ("CORE", 0),
-        ("MEMLOCK", 0),
-        ("MSGQUEUE", 0),
-    ):
-        number = getattr(resource, f"RLIMIT_{name}")
-        resource.setrlimit(number, (value, value))
-
-
-def _prctl(option: int, value: int) -> None:
-    _check(_libc.prctl(option, value, 0, 0, 0), f"prctl {option}")
+    set_tester_limits(memory_bytes)
 
 
 def _write(path: str, text: str) -> None:

@@ -13,20 +13,20 @@ import sys
 import types
 from typing import Any
 
-from resources.verifiers.isolation import namespaces
 from resources.verifiers.isolation.peer import Closed, Peer
+from resources.verifiers.isolation.tiers import Tier
 
 MODULE = "program"
 
 
-def run(connection: socket.socket, output: int, proc: int) -> None:
+def run(connection: socket.socket, output: int, tier: Tier) -> None:
     """Serve one program on `connection`; `output` takes what it prints. Never returns."""
     status = 1
     try:
         peer = Peer(connection, serves_objects=True)
         order = peer.receive()
         try:
-            namespaces.enter_program(connection, output, proc, order["limits"])
+            tier.enter_program(connection, output, order["limits"])
         except OSError as error:
             peer.send({"refused": str(error)})
             return

@@ -45,7 +45,9 @@ _SHARED_MODULES = frozenset(
 _TESTS = "<tests>"
 
 
-def judge(peer: Peer, job: dict[str, Any], program_pid: int, output: int) -> dict[str, Any]:
+def judge(
+    peer: Peer, job: dict[str, Any], program_pid: int, output: int, killed_for: str
+) -> dict[str, Any]:
     """The result of a job: {"verdict", "evidence"}, with "value" for a job that calls a function.
 
     A job has `program`, `limits` and either `tests` (source) or `call` ([name, arguments]).
@@ -79,7 +81,7 @@ def judge(peer: Peer, job: dict[str, Any], program_pid: int, output: int) -> dic
         if Stop.raised:
             raise Stop.raised[0]
     except Closed:
-        return _result("incorrect", _ended(program_pid, limits, output))
+        return _result("incorrect", _ended(program_pid, limits, output, killed_for))
     except Late:
         return _result("incorrect", f"no answer within {limits['wall_seconds']:g} s")
     except Unsupported as error:
@@ -153,7 +155,7 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:160]}" if text else type(error).__name__
 
 
-def _ended(pid: int, limits: dict[str, Any], output: int) -> str:
+def _ended(pid: int, limits: dict[str, Any], output: int, killed_for: str) -> str:
     """Why the program's process is gone. It is not reaped: its parent's parent does that."""
     for _ in range(50):
         info = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
@@ -161,7 +163,8 @@ def _ended(pid: int, limits: dict[str, Any], output: int) -> str:
             if info.si_code == os.CLD_EXITED:
                 return f"the program ended with exit status {info.si_status}" + _printed(output)
             if info.si_status == signal.SIGKILL:
-                return f"the program was killed: over {limits['cpu_seconds']} s of CPU, or memory"
+                over = f"over {limits['cpu_seconds']} s of CPU, or {killed_for}"
+                return f"the program was killed: {over}"
             return f"the program was ended by signal {info.si_status}" + _printed(output)
         time.sleep(0.002)
     return "the program closed its connection"
@@ -176,11 +179,13 @@ def _result(verdict: str, evidence: str) -> dict[str, Any]:
     return {"verdict": verdict, "evidence": " ".join(evidence.split())[:500]}
 
 
-def run(job: dict[str, Any], peer: Peer, program_pid: int, output: int) -> dict[str, Any]:
+def run(
+    job: dict[str, Any], peer: Peer, program_pid: int, output: int, killed_for: str
+) -> dict[str, Any]:
     """`judge`, with the tester's own failures reported as unknown."""
     try:
         with open(os.devnull, "w") as nowhere:
             sys.stdout = sys.stderr = nowhere
-            return judge(peer, job, program_pid, output)
+            return judge(peer, job, program_pid, output, killed_for)
     except BaseException as error:
         return _result("unknown", f"the tester failed: {_describe(error)}")

@@ -3,22 +3,28 @@
 import gzip
 import json
 import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from resources.verifiers import code, sandbox
-from resources.verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
+from resources.verifiers.sandbox import Sandbox, SandboxUnavailable
+from tests.resources.verifiers.hostile import CHEATS, HONEST, QUICK, TESTS
 
 DATA = Path(os.environ.get("HEIRLOOM_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
-TESTS = "assert solve(1) == 2\nassert solve(5) == 6"
-QUICK = Limits(cpu_seconds=1, wall_seconds=4.0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _isolation() -> None:
+@pytest.fixture(scope="module", autouse=True, params=sandbox.TIERS)
+def tier(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every test holds in both tiers; one that this machine does not have is skipped, and why."""
     try:
-        sandbox.shared()
+        with Sandbox(tiers=[request.param]) as started, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sandbox, "_shared", started)
+            yield request.param
     except SandboxUnavailable as error:
         pytest.skip(str(error))
 
@@ -31,98 +37,8 @@ def test_a_right_program_passes_and_a_wrong_one_does_not() -> None:
     assert "assert solve(5) == 6" in wrong.evidence and "solve(5) returned 2" in wrong.evidence
 
 
-CHEATS = {
-    "exit": "import sys; sys.exit(0)",
-    "hard exit": "import os; os._exit(0)",
-    "exit in the call": "import os\ndef solve(x):\n    os._exit(0)",
-    "exit exception in the call": "def solve(x):\n    raise SystemExit(0)",
-    "equal to everything": """
-class Any(int):
-    def __eq__(self, other): return True
-    def __hash__(self): return 0
-def solve(x): return Any(0)
-""",
-    "equal object": """
-class Any:
-    def __eq__(self, other): return True
-def solve(x): return Any()
-""",
-    "list that equals": """
-class Any(list):
-    def __eq__(self, other): return True
-def solve(x): return Any()
-""",
-    "patched builtins": """
-import builtins
-builtins.AssertionError = type("Quiet", (BaseException,), {})
-builtins.__dict__["__build_class__"] = None
-def solve(x): return 0
-""",
-    "frames": """
-import sys
-def solve(x):
-    frame = sys._getframe()
-    while frame:
-        for name, value in list(frame.f_globals.items()):
-            if name == "tests": frame.f_globals[name] = ""
-        frame = frame.f_back
-    return 0
-""",
-    "forged replies": """
-import os, struct, json
-def send(message):
-    data = json.dumps(message).encode()
-    for number in range(3, 64):
-        try: os.write(number, struct.pack("!I", len(data)) + data)
-        except OSError: pass
-def solve(x):
-    send({"verdict": "correct", "evidence": ""})
-    send({"nonce": "", "verdict": "correct"})
-    return 0
-""",
-    "forged remote": """
-import os, struct, json
-data = json.dumps({"names": {"solve": {"t": "type", "v": "bool"}, "assert": 1}}).encode()
-for number in range(3, 64):
-    try: os.write(number, struct.pack("!I", len(data)) + data)
-    except OSError: pass
-def solve(x): return 0
-""",
-    "asks the tester for its code": """
-import os, struct, json
-def solve(x):
-    data = json.dumps({"op": "getattr", "args": ["", "join"], "kwargs": {}}).encode()
-    for number in range(3, 64):
-        try: os.write(number, struct.pack("!I", len(data)) + data)
-        except OSError: pass
-    return 0
-""",
-    "printed marker": "print('all tests passed')\ndef solve(x):\n    print('correct'); return 0",
-    "endless": "while True: pass",
-    "endless call": "def solve(x):\n    while True: pass",
-    "sleep": "import time; time.sleep(60)",
-    "endless output": "while True: print('x' * 10000)",
-    "memory": "x = bytearray(4 << 30)",
-    "memory by lists": "x = []\nwhile True: x.append('y' * 1000000)",
-    "fork bomb": "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
-    "thread bomb": """
-import threading, time
-while True: threading.Thread(target=time.sleep, args=(99,)).start()
-""",
-    "disk": "f = open('/tmp/x', 'wb')\nwhile True: f.write(b'x' * 1000000)",
-    "deep": "x = []\nfor _ in range(100000): x = [x]\ndef solve(_): return x",
-    "huge answer": "def solve(x): return 'x' * (30 << 20)",
-    "crash": "import ctypes\ndef solve(x): ctypes.string_at(0)",
-    "kill all": "import os, signal\nos.kill(-1, signal.SIGKILL)\ndef solve(x): return 0",
-    "close the connection": "import os\nos.closerange(0, 100)\ndef solve(x): return 0",
-    "no solution": "def other(x): return x",
-    "not python": "def solve(x) return x",
-}
-
-
 def test_no_cheat_passes_and_none_disturbs_its_neighbours() -> None:
-    honest = ("def solve(x):\n    return x + 1", TESTS)
-    jobs = [job for cheat in CHEATS.values() for job in ((cheat, TESTS), honest)]
+    jobs = [job for cheat in CHEATS.values() for job in ((cheat, TESTS), (HONEST, TESTS))]
     verdicts = code.verify_many(jobs, limits=QUICK)
     passed = [name for name, got in zip(CHEATS, verdicts[::2], strict=True) if got.correct]
     assert passed == []
@@ -143,21 +59,60 @@ def test_redefined_builtins_do_not_decide() -> None:
     assert code.verify(named_like_a_builtin, "assert sum(2, 3) == 6").correct
 
 
-def test_programs_see_nothing_of_each_other_or_of_the_host(tmp_path: Path) -> None:
+def test_programs_see_nothing_of_each_other_or_of_the_host(tmp_path: Path, tier: str) -> None:
     canary = tmp_path / "canary"
     canary.write_text("secret")
-    leave = "open('/tmp/mark', 'w').write('x')\ndef solve(x): return 1"
+    leave = "open('mark', 'w').write('x')\ndef solve(x): return 1"
     look = f"""
 import os
+def read(path, look):
+    try: return look(path)
+    except OSError: return None
 def solve(x):
-    return [os.path.exists('/tmp/mark'), os.path.exists({str(canary)!r}), dict(os.environ),
-            os.path.exists({str(Path.cwd())!r}), [p for p in os.listdir('/proc') if p.isdigit()],
-            os.getpid()]
+    return [read('mark', open), read({str(canary)!r}, open), read({str(Path.cwd())!r}, os.listdir),
+            dict(os.environ), [p for p in read('/proc', os.listdir) or [] if p != str(os.getpid())
+            and p.isdigit()], os.listdir('.'), os.getpid() == 1]
 """
-    tests = "assert solve(0) == [False, False, {}, False, ['1'], 1]"
+    tests = f"assert solve(0) == [None, None, None, {{}}, [], [], {tier == 'namespaces'}]"
     first, second = code.verify_many([(leave, "assert solve(0) == 1"), (look, tests)])
     assert first.correct and second.correct, second.evidence
     assert canary.read_text() == "secret"
+
+
+def test_nothing_outlives_a_program() -> None:
+    mark = f"heirloom-leftover-{os.getpid()}"
+    stay = f"""
+import os, signal, time
+def solve(x):
+    open({mark!r}, 'w').close()
+    try:
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 60))
+                os.chdir('/')
+                time.sleep(600)
+    except OSError: pass
+    return 1
+"""
+    before = set(_processes())
+    assert code.verify(stay, "assert solve(0) == 1").correct
+    deadline = time.monotonic() + 20
+    left: list[object] = [mark]
+    while left:
+        assert time.monotonic() < deadline, left
+        files = Path(tempfile.gettempdir()).glob(f"heirloom-programs-*/*/{mark}")
+        left = [*(set(_processes()) - before), *files]
+
+
+def _processes() -> list[int]:
+    """Sandboxed processes, which have no command line of their own but their server's."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if b"isolation.server" in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
 
 
 @pytest.mark.parametrize(
@@ -182,6 +137,25 @@ def solve(x):
         ("from collections import Counter\ndef f(s): return Counter(s)",
          "assert f('aa') == {'a': 2}"),
         ("X = [1, 2]", "assert X == [1, 2]"),
+        ("import asyncio\nasync def g(x):\n    await asyncio.sleep(0)\n    return x\n"
+         "def f(x): return asyncio.run(g(x))", "assert f(3) == 3"),
+        ("from concurrent.futures import ThreadPoolExecutor\ndef f(xs):\n"
+         "    with ThreadPoolExecutor(4) as pool: return list(pool.map(abs, xs))",
+         "assert f([-1, -2]) == [1, 2]"),
+        ("import tempfile, os, shutil\ndef f(text):\n    with tempfile.TemporaryDirectory() as d:\n"
+         "        with open(os.path.join(d, 'a'), 'w') as file: file.write(text)\n"
+         "        shutil.copyfile(os.path.join(d, 'a'), os.path.join(d, 'b'))\n"
+         "        return [open(os.path.join(d, 'b')).read(), sorted(os.listdir(d))]",
+         "assert f('hi') == ['hi', ['a', 'b']]"),
+        ("import signal\nclass Late(Exception): pass\ndef late(*_): raise Late\ndef f():\n"
+         "    signal.signal(signal.SIGALRM, late)\n    try:\n"
+         "        signal.setitimer(signal.ITIMER_REAL, 0.01)\n        while True: pass\n"
+         "    except Late: return 'late'",
+         "assert f() == 'late'"),
+        ("import json, re, sqlite3, decimal, uuid, hashlib, datetime, multiprocessing, subprocess\n"
+         "import unicodedata, zoneinfo, random, secrets\n"
+         "def f(): return hashlib.sha256(b'').hexdigest()[:4] + str(len(uuid.uuid4().hex))",
+         "assert f() == 'e3b032'"),
     ],
 )  # fmt: skip
 def test_what_tests_may_do_with_a_program(program: str, tests: str) -> None:
@@ -198,14 +172,15 @@ def test_what_cannot_be_judged_is_unknown() -> None:
 
 
 def test_a_machine_without_isolation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "_BOOT", "raise SystemExit('no namespaces')")
-    with pytest.raises(SandboxUnavailable, match="no namespaces"):
+    monkeypatch.setattr(sandbox, "_BOOT", "raise SystemExit('no {tier} here')")
+    with pytest.raises(SandboxUnavailable, match=r"no namespaces here.*no landlock here.*Needed"):
         Sandbox()
 
 
 def test_a_probe_that_gets_out_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     escaped = tmp_path / "escape.py"
-    escaped.write_text("def escapes(*args): return {'network': ['eth0']}")
+    contained = {"network": ["eth0"], "host files": [], "calls past the filter": []}
+    escaped.write_text(f"def escapes(places): return {contained}")
     monkeypatch.setattr(sandbox, "_PROBE", escaped)
     with pytest.raises(SandboxUnavailable, match="eth0"):
         Sandbox()
