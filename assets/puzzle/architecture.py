@@ -268,7 +268,7 @@ def _rounds(
     """The rows after re-scoring rounds on the share of the corpus that scores blocks."""
     from assets.puzzle.calibration import sequences
     from assets.puzzle.halves import Library
-    from assets.puzzle.rounds import improve, measure_with, rounds_table
+    from assets.puzzle.rounds import improve, kl_with, mean_of, rounds_table
     from resources.models.loading import load
 
     model = recipe["asset_key"].split("/")[0]
@@ -284,12 +284,14 @@ def _rounds(
         sequence_length=recipe["sequence_length"],
         seed=recipe["seed"],
     )
-    measure = measure_with(
-        Library(parent, [part.path() for part in parts(inputs, "block_library")]),
-        data,
-        workdir,
-        batch=execution.get("micro_batch", 32),
-        progress=execution.get("progress"),
+    measure = mean_of(
+        kl_with(
+            Library(parent, [part.path() for part in parts(inputs, "block_library")]),
+            data,
+            workdir,
+            batch=execution.get("micro_batch", 32),
+            progress=execution.get("progress"),
+        )
     )
     start = chosen_rows(candidates, architecture_table(model, architecture_rows(rows)))
     found = improve(

@@ -13,7 +13,7 @@ import pytest
 from assets.puzzle.assemblies import Assembly
 from assets.puzzle.halves import Library
 from assets.puzzle.milp import Program, violations
-from assets.puzzle.rounds import Round, improve, measure_with, rounds_table
+from assets.puzzle.rounds import Round, descend, improve, kl_with, mean_of, rounds_table
 from assets.puzzle.rules import read_program
 from assets.puzzle.search import search
 from tests.assets.puzzle import tiny
@@ -113,6 +113,57 @@ def test_rounds_lower_the_true_kl_within_the_limits(seed: int) -> None:
     assert kls[-1] == pytest.approx(min(every))
 
 
+def neighbourly(draw: np.random.Generator, layers: int, scores: np.ndarray) -> Callable[..., float]:
+    """A true KL in which neighbouring changes hurt each other, unseen by single scores."""
+    pairs = draw.uniform(0, 2, (layers, 3, 3))
+    pairs[:, 0] = pairs[:, :, 0] = 0
+    places = {"full/full": 0, "full/cut": 1, "noop/noop": 2}
+
+    def truth(assembly: Assembly) -> float:
+        at = [places[variant] for _, variant in assembly]
+        own = sum(scores[layer, place] for layer, place in enumerate(at))
+        return float(own + sum(pairs[i, at[i], at[i + 1]] for i in range(layers - 1)))
+
+    return truth
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_steps_end_within_the_limits_and_know_the_first_changes(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    scores = np.sort(draw.uniform(0, 1, (6, 3)), axis=1)
+    scores[:, 0] = 0
+    _, program, bounds = problem(scores, 6)
+    truth = neighbourly(draw, 6, scores)
+    asked: list[str] = []
+
+    def measure(assemblies: list[Assembly], name: str) -> np.ndarray:
+        asked.append(name)
+        return np.array([truth(each) for each in assemblies])
+
+    start, objective = tuple(range(0, 18, 3)), program.candidates.columns["kl"]
+    found = descend(program, objective, bounds, start, measure, 3)
+    costs = [program.candidates.total("cost", each.rows) for each in found]
+    assert costs[0] == 12 and costs[-1] <= 6 and len(found) == 4
+    assert all(cost <= 12 - 2 * step for step, cost in enumerate(costs))
+    for each in found:
+        pieces = [(program.candidates.covers[r], program.candidates.variants[r]) for r in each.rows]
+        assert each.kl == pytest.approx(truth(pieces))
+    # Around the parent a change costs its score: known scores spare the first measurement.
+    again = list(asked)
+    asked.clear()
+    known = descend(program, objective, bounds, start, measure, 3, known=objective)
+    assert [each.rows for each in known] == [each.rows for each in found]
+    assert "step_1_changes" in again and "step_1_changes" not in asked
+
+
+def test_steps_that_no_choice_keeps_end_early() -> None:
+    scores = np.zeros((2, 3))
+    _, program, bounds = problem(scores, 1)
+    program.excluded |= {1, 2}  # layer 0 stays full: 2 is the least
+    found = descend(program, scores.ravel(), bounds, (0, 3), lambda each, _: np.zeros(len(each)), 3)
+    assert len(found) == 3  # 3, 2 and then nothing
+
+
 def test_runs_stay_runs() -> None:
     scores = np.array([[0, 1, 5], [0, 2, 6], [0, 3, 4], [0, 1, 2]], float)
     table, program, bounds = problem(scores, 3, (([1, 2], 1.0),))
@@ -127,7 +178,7 @@ def test_changes_around_the_parent_are_its_scores(tmp_path: Path) -> None:
     library, data = Library(tiny.parent()), tiny.data()
     pairs = [("full", "full"), ("noop", "full"), ("full", "noop")]
     expected = tiny.replacement_kl(library, pairs, data).mean(axis=2)
-    measure = measure_with(library, data, tmp_path, batch=2)
+    measure = mean_of(kl_with(library, data, tmp_path, batch=2))
     parent = [((layer,), "full/full") for layer in range(3)]
     changed = [
         [((at,), f"{a}/{f}" if at == layer else "full/full") for at in range(3)]
@@ -137,5 +188,5 @@ def test_changes_around_the_parent_are_its_scores(tmp_path: Path) -> None:
     assert measure([parent], "round_0") == pytest.approx(0, abs=1e-12)
     found = measure(changed, "round_1")
     assert found.reshape(3, 3) == pytest.approx(expected, abs=1e-9)
-    broken = measure_with(Library(tiny.parent(seed=1)), data, tmp_path, batch=2)
+    broken = mean_of(kl_with(Library(tiny.parent(seed=1)), data, tmp_path, batch=2))
     assert np.array_equal(broken(changed, "round_1"), found)
