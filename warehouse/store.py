@@ -11,8 +11,8 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,26 +21,12 @@ from warehouse import locks, rejected
 from warehouse.artifact import Artifact, Output
 from warehouse.checks import CheckFailed, CheckResult
 from warehouse.errors import RowsRejected, WarehouseError, explain, number
-from warehouse.manifest import (
-    FORMAT,
-    check_key,
-    data_version,
-    derived_seed,
-    digest,
-    jsonable,
-    label,
-    libraries,
-    memo_key,
-    plain,
-    whole_version,
-)
+from warehouse.manifest import data_version, jsonable, libraries, whole_version
+from warehouse.request import Check, Request
 from warehouse.unfinished import folder_of, take_up
 from warehouse.versions import Versions, pointer
 
-__all__ = ["Artifact", "CheckFailed", "CheckResult", "Output", "Store", "WarehouseError"]
-
-Build = Callable[[Path, Mapping[str, Artifact], dict[str, Any], dict[str, Any]], Output]
-Check = Callable[[Artifact], CheckResult]
+__all__ = ["Artifact", "CheckFailed", "CheckResult", "Output", "Request", "Store", "WarehouseError"]
 
 log = logging.getLogger("heirloom.store")
 
@@ -102,154 +88,85 @@ class Store(Versions):
 
     def build(
         self,
-        key: str,
-        partition: str | None,
-        fn: Build,
-        inputs: Mapping[str, Artifact],
-        recipe_slice: Mapping[str, Any],
-        seed: int,
+        request: Request,
         *,
-        code_version: str,
-        layout: Mapping[str | None, Mapping[str, Any]] | None = None,
-        code_modules: Mapping[str, str] | None = None,
-        observed: Mapping[str | None, Mapping[str, str]] | None = None,
-        former_memos: Sequence[str] = (),
         execution: Mapping[str, Any] | None = None,
         checks: Sequence[Check] = (),
-        reproducibility: str = "exact",
-        stage: str = "",
-        model: str | None = None,
+        former_memos: Sequence[str] = (),
         run_id: str | None = None,
     ) -> Artifact:
-        """The version with this memo key: restored when known, else built, checked, published.
+        """The version that is asked for: restored when known, else built, checked, published.
 
         `fn(workdir, inputs, recipe, execution) -> Output` runs in a folder below `work/` that
         survives kills; what equivalent code began under one of `former_memos` is taken up there.
-        `recipe` is the slice plus `seed` (derived) and `asset_key`. Either way the version becomes
-        current. `layout` gives the slice of each partition of the asset, `observed` what each
-        reads outside the graph; readers see a partition once all of them are built. Raises
-        `CheckFailed` when a blocking check fails, and `WarehouseError` for anything else; errors
-        of `fn` pass through.
+        Either way the version becomes current; readers see a partition once all of them are built.
+        Raises `CheckFailed` when a blocking check fails, and `WarehouseError` for anything else;
+        errors of `fn` pass through.
         """
-        check_key(key)
-        slices = dict(layout) if layout else {None: recipe_slice}
-        if partition not in slices:
-            raise WarehouseError(
-                f"{label(key, partition)}: say with `layout` which partitions the asset has"
-            )
-        versions = {name: artifact.data_version for name, artifact in inputs.items()}
-        watched = observed or {}
-        memos = {
-            name: memo_key(key, name, code_version, each, seed, versions, watched.get(name, {}))
-            for name, each in slices.items()
-        }
-        memo = memos[partition]
-        with ExitStack() as stack:
-            stack.enter_context(locks.shared(self.scratch / "locks" / "gc"))
-            stack.enter_context(
-                locks.held(
-                    self.scratch / "locks" / memo,
-                    waiting=lambda who: log.info(
-                        "%s: waiting for %s, which builds it", label(key, partition), who
-                    ),
-                )
-            )
+        key, partition, memo = request.key, request.partition, request.memo
+        with self._alone(request):
             known = self.resolve(memo)
             if known is None or self.damage(known) is not None:
-                known = self._build(
-                    key,
-                    partition,
-                    fn,
-                    inputs,
-                    plain(dict(recipe_slice)),
-                    seed,
-                    memo,
-                    dict(execution or {}),
-                    checks,
-                    {
-                        "stage": stage,
-                        "model": model,
-                        "reproducibility": reproducibility,
-                        "code_version": code_version,
-                        "code_modules": dict(code_modules or {}),
-                        "observed": dict(watched.get(partition, {})),
-                    },
-                    run_id,
-                    former_memos,
-                )
+                began = time.monotonic()
+                settings = {"home": self.home, **(execution or {})}
+                work = take_up(self.scratch, key, partition, memo, former_memos)
+                manifest, observations = self._run(request, work, settings)
+                results = self._check(self.artifact(manifest), checks)
+                manifest["checks"] = [jsonable(dataclasses.asdict(result)) for result in results]
+                manifest["observations"] = {
+                    **observations,
+                    "materialized_at": _now(),
+                    "seconds": time.monotonic() - began,
+                    "run_id": run_id,
+                }
+                known = self._publish(manifest)
             artifact = self.artifact(known)
             self.set_current(artifact)
             if partition is not None:
-                self.become_whole(key, {str(name): each for name, each in memos.items()})
+                self.become_whole(key, {str(name): each for name, each in request.memos.items()})
             shutil.rmtree(folder_of(self.scratch, key, partition, memo), ignore_errors=True)
         return artifact
 
-    def _build(
-        self,
-        key: str,
-        partition: str | None,
-        fn: Build,
-        inputs: Mapping[str, Artifact],
-        recipe: dict[str, Any],
-        seed: int,
-        memo: str,
-        execution: dict[str, Any],
-        checks: Sequence[Check],
-        facts: dict[str, Any],
-        run_id: str | None,
-        former_memos: Sequence[str],
-    ) -> dict[str, Any]:
-        work = take_up(self.scratch, key, partition, memo, former_memos)
-        execution.setdefault("home", self.home)
-        own = recipe | {
-            "seed": derived_seed(seed, key, partition),
-            "asset_key": key,
-        }
-        began = time.monotonic()
+    @contextmanager
+    def _alone(self, request: Request) -> Iterator[None]:
+        """Keep collections and other builds of the same version away for a while."""
+
+        def waiting(who: str) -> None:
+            log.info("%s: waiting for %s, which builds it", request.label, who)
+
+        folder = self.scratch / "locks"
+        with locks.shared(folder / "gc"), locks.held(folder / request.memo, waiting=waiting):
+            yield
+
+    def _run(
+        self, request: Request, work: Path, execution: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Build the version and store its content; the unpublished manifest, and observations."""
+        key, spill = request.key, self.scratch / "work" / f".spill-{request.memo}"
         try:
-            output = fn(work, inputs, own, execution)
-            manifest = self._write(key, output, self.scratch / "work" / f".spill-{memo}")
+            output = request.fn(work, request.inputs, request.given(), execution)
+            written = self._write(key, output, spill)
         except RowsRejected as error:
-            rejected.keep(self.files, key, partition, error.rows)
+            rejected.keep(self.files, key, request.partition, error.rows)
             raise
         except Exception as error:
             code = number(error)
             if code in (errno.ENOSPC, errno.EDQUOT):
                 raise explain(OSError(code, str(error)), f"build {key}") from error
             raise
-        rejected.forget(self.files, key, partition)
+        rejected.forget(self.files, key, request.partition)
         manifest = {
-            "format": FORMAT,
-            "asset_key": key,
-            "partition": partition,
-            "memo_key": memo,
-            **facts,
-            "recipe": recipe,
-            "recipe_hash": digest(recipe),
-            "seed": seed,
-            "inputs": {
-                name: {
-                    "asset_key": artifact.key,
-                    "partition": artifact.partition,
-                    "data_version": artifact.data_version,
-                    "memo_key": artifact.memo_key,
-                }
-                for name, artifact in inputs.items()
-            },
+            **request.manifest(),
             "libraries": libraries(),
             "execution": jsonable(execution),
             "checks": [],
-            **manifest,
+            **written,
         }
-        results = self._check(self.artifact(manifest), checks)
-        manifest["checks"] = [jsonable(dataclasses.asdict(result)) for result in results]
-        manifest["observations"] = {
-            **jsonable(output.observations),
-            "materialized_at": _now(),
-            "seconds": time.monotonic() - began,
-            "run_id": run_id,
-        }
-        path = f"manifests/{memo}.json"
+        return manifest, jsonable(output.observations)
+
+    def _publish(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Put the manifest where readers look; the one that stands there in the end."""
+        path = f"manifests/{manifest['memo_key']}.json"
         body = json.dumps(manifest, indent=1).encode()
         if not self.files.create(path, body):
             # A damaged version is healed by its own rebuild; a sound one that another machine

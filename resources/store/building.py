@@ -22,7 +22,7 @@ from warehouse.equivalence import Equivalence
 from warehouse.errors import WarehouseError
 from warehouse.manifest import check_partition, label
 from warehouse.planner import Node, State, plan, state_of
-from warehouse.store import Artifact, CheckFailed, CheckResult, Output, Store
+from warehouse.store import Artifact, CheckFailed, CheckResult, Output, Request, Store
 
 EQUIVALENCE = CHECKOUT / "assets" / "equivalence.json"
 Code = CodeVersion
@@ -187,22 +187,24 @@ def _materialise(
         return output
 
     return store.build(
-        spec.key,
-        partition,
-        fn,
-        inputs,
-        slices[partition],
-        spec.seed,
-        code_version=code.version,
-        layout=slices,
-        code_modules=code.modules,
-        observed=observed,
+        Request(
+            spec.key,
+            partition,
+            fn,
+            inputs,
+            slices[partition],
+            spec.seed,
+            code_version=code.version,
+            layout=slices,
+            code_modules=code.modules,
+            observed=observed,
+            reproducibility=spec.reproducibility,
+            stage=spec.stage,
+            model=spec.model,
+        ),
         former_memos=former,
         execution={**(execution or {}), "source": known.source(spec), "observe": files},
         checks=[bind(target, inputs) for target in spec.checks],
-        reproducibility=spec.reproducibility,
-        stage=spec.stage,
-        model=spec.model,
         run_id=run_id,
     )
 

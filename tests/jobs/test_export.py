@@ -23,7 +23,7 @@ from resources.models.loading import load, load_tokenizer, save
 from resources.models.template import encode_prompt, prompt_messages
 from resources.store.home import CHECKOUT, Home
 from tests.resources.models.served import random
-from warehouse.store import Artifact, Output, Store
+from warehouse.store import Artifact, Output, Request, Store
 
 KEY = "nano/parent"
 
@@ -38,7 +38,7 @@ def built(home: Home, tmp_path: Path, tokenizer_dir: Path) -> Artifact:
         save(random(tie_word_embeddings=True), workdir / "model", tokenizer_dir)
         return Output(files={"": workdir / "model"})
 
-    return Store(home.path).build(KEY, None, fn, {}, {}, 0, code_version="1")
+    return Store(home.path).build(Request(KEY, None, fn, {}, {}, 0, code_version="1"))
 
 
 def run(home: Home, *words: str) -> int:

@@ -15,9 +15,10 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from warehouse.artifact import Artifact, Output
 from warehouse.rows import parents_of, with_ids
-from warehouse.store import Store
+from warehouse.store import Request, Store
 
 ROOT = Path(__file__).resolve().parents[2]
+HOOKS = ("checks", "execution", "run_id")  # of a build, beside what is asked for
 
 
 class ObjectStore(MemoryFileSystem):
@@ -90,7 +91,10 @@ def build() -> Callable[..., Artifact]:
             return Output({"blends": with_ids(rows, key, ["stage"], parents)}, metrics={"rows": 1})
 
         options.setdefault("code_version", "1")
-        return store.build(key, None, fn, inputs or {}, recipe or {}, 0, **options)
+        hooks = {name: options.pop(name) for name in HOOKS if name in options}
+        return store.build(
+            Request(key, None, fn, inputs or {}, recipe or {}, 0, **options), **hooks
+        )
 
     return run
 

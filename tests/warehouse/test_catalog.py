@@ -16,7 +16,7 @@ from warehouse.artifact import Artifact, Output
 from warehouse.errors import RowsRejected, WarehouseError
 from warehouse.rows import parents_of, with_ids
 from warehouse.schemas import SCHEMAS
-from warehouse.store import Store
+from warehouse.store import Request, Store
 
 Make = Callable[..., Artifact]
 
@@ -83,16 +83,17 @@ def test_dropped_rows_and_used_in_training(store: Store, build: Make) -> None:
         )
         return Output({"sft_samples": table, "dropped": gone})
 
-    made = store.build("d/s", None, samples, {"p": problem}, {}, 0, code_version="1")
+    made = store.build(Request("d/s", None, samples, {"p": problem}, {}, 0, code_version="1"))
     for model in ("ultra", "nano"):
         blend = pa.table(
             {"sample_id": made.table("sft_samples")["row_id"], "stage": ["s"], "position": [0]}
         )
-        store.build(
-            f"{model}/blend", None,
-            lambda *_, b=blend, m=model: Output({"blends": with_ids(b, m, ["stage"])}),
-            {}, {}, 0, code_version="1",
-        )  # fmt: skip
+        blends = with_ids(blend, model, ["stage"])
+
+        def blended(*_: Any, blends: pa.Table = blends) -> Output:
+            return Output({"blends": blends})
+
+        store.build(Request(f"{model}/blend", None, blended, {}, {}, 0, code_version="1"))
     assert rows(store, "SELECT used_in_training, input[1].content FROM sft_samples") == [
         ("nano,ultra", "hi")
     ]
@@ -209,7 +210,7 @@ def test_collection_waits_for_builds(store: Store, build: Make) -> None:
             gc.collect(Store(store.home))
         return Output()
 
-    store.build("x/a", None, fn, {}, {}, 0, code_version="1")
+    store.build(Request("x/a", None, fn, {}, {}, 0, code_version="1"))
 
 
 def test_collection_frees_the_locks_of_builds_and_no_others(store: Store, build: Make) -> None:
@@ -232,7 +233,7 @@ def test_rows_that_stopped_an_asset_can_be_asked_for_until_it_is_built(
         raise RowsRejected("1 of 1 rows do not fit", lost)
 
     def make(fn: Callable[..., Output]) -> Artifact:
-        return any_store.build("problems/mine", None, fn, {}, {}, 0, code_version="1")
+        return any_store.build(Request("problems/mine", None, fn, {}, {}, 0, code_version="1"))
 
     with pytest.raises(RowsRejected):
         make(stops)

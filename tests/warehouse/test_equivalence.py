@@ -14,7 +14,7 @@ from warehouse.accept import record_equal
 from warehouse.equivalence import Equivalence, Former
 from warehouse.errors import WarehouseError
 from warehouse.planner import Node, State, plan
-from warehouse.store import Output, Store
+from warehouse.store import Output, Request, Store
 from warehouse.unfinished import folder_of, others, take_up
 
 THEN = Node("p/data", {}, "old", {"rows": {"count": 2}, "seed": 1})
@@ -121,18 +121,12 @@ def test_work_that_former_code_began_is_taken_up(store: Store, tmp_path: Path) -
         return Output(files={"content": workdir / "half"})
 
     with pytest.raises(KeyboardInterrupt):
-        store.build("p/data", None, killed, {}, THEN.recipe, 0, code_version="old")
+        store.build(Request("p/data", None, killed, {}, THEN.recipe, 0, code_version="old"))
     now = replace(THEN, code_version="new", formers=moved("old"))
     found = states(store, [now])["p/data"]
     assert found.state == "missing" and len(found.former_memos) == 1
     store.build(
-        "p/data",
-        None,
-        goes_on,
-        {},
-        THEN.recipe,
-        0,
-        code_version="new",
+        Request("p/data", None, goes_on, {}, THEN.recipe, 0, code_version="new"),
         former_memos=found.former_memos,
     )
     assert not list((store.scratch / "work").iterdir())

@@ -12,7 +12,7 @@ from warehouse import catalog, gc, lineage
 from warehouse.artifact import Artifact, Output, parts
 from warehouse.errors import WarehouseError
 from warehouse.manifest import label, whole_version
-from warehouse.store import Store
+from warehouse.store import Request, Store
 
 Layout = dict[str | None, dict[str, Any]]
 Make = Callable[..., Artifact]
@@ -31,7 +31,7 @@ def build(store: Store, wanted: Layout, partition: str | None, key: str = "m/lib
         return Output({"rows_of": pa.table({"n": pa.array([n * times for n in share])})})
 
     return store.build(
-        key, partition, fn, {}, wanted[partition], 0, code_version="1", layout=wanted
+        Request(key, partition, fn, {}, wanted[partition], 0, code_version="1", layout=wanted)
     )
 
 

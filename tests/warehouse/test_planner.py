@@ -15,7 +15,7 @@ from warehouse.artifact import Artifact, Output
 from warehouse.errors import WarehouseError
 from warehouse.manifest import label
 from warehouse.planner import Node, State, compare, ordered, plan, show
-from warehouse.store import Store
+from warehouse.store import Request, Store
 
 Make = Callable[..., Artifact]
 
@@ -40,15 +40,17 @@ def run(store: Store, nodes: list[Node], content: Callable[[Node], str] = repr) 
             return Output(files={"content": path})
 
         store.build(
-            node.key,
-            None,
-            fn,
-            inputs,
-            node.recipe,
-            node.seed,  # type: ignore[arg-type]
-            code_version=node.code_version,
-            code_modules=node.code_modules,
-            observed=node.observed,
+            Request(
+                node.key,
+                None,
+                fn,
+                inputs,
+                node.recipe,
+                node.seed,
+                code_version=node.code_version,
+                code_modules=node.code_modules,
+                observed=node.observed,
+            )
         )
     return ran
 

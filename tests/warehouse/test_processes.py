@@ -16,7 +16,7 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 import pyarrow as pa
-from warehouse.store import Output, Store
+from warehouse.store import Output, Request, Store
 
 home, pace = sys.argv[1], float(sys.argv[2])
 
@@ -33,7 +33,7 @@ def fn(workdir, inputs, recipe, execution):
             yield pa.record_batch({"step": [step]})
     return Output({"numbers": batches()}, metrics={"resumed_at": done})
 
-artifact = Store(home).build("x/a", None, fn, {}, {}, 0, code_version="1")
+artifact = Store(home).build(Request("x/a", None, fn, {}, {}, 0, "1"))
 print(artifact.data_version, int(artifact.metrics["resumed_at"]))
 """
 

@@ -15,7 +15,7 @@ import pytest
 
 from warehouse.artifact import Artifact
 from warehouse.filesystem import Files
-from warehouse.store import CheckFailed, CheckResult, Output, Store, WarehouseError
+from warehouse.store import CheckFailed, CheckResult, Output, Request, Store, WarehouseError
 
 Make = Callable[..., Artifact]
 
@@ -45,8 +45,10 @@ def test_content_and_only_content_makes_the_data_version(store: Store, build: Ma
             images={"p": str(marker).encode()},
         )
 
-    one = store.build("x/a", None, fn(1), {}, {}, 0, code_version="1")
-    two = store.build("x/a", None, fn(2), {}, {}, 0, code_version="2", execution={"device": "gpu"})
+    one = store.build(Request("x/a", None, fn(1), {}, {}, 0, code_version="1"))
+    two = store.build(
+        Request("x/a", None, fn(2), {}, {}, 0, code_version="2"), execution={"device": "gpu"}
+    )
     assert one.data_version == two.data_version and one.memo_key != two.memo_key
     assert two.metrics == {"m": 2.0} and two.image("p") == b"2"
     assert two.observations["seconds_spent"] == 2 and two.observations["seconds"] >= 0
@@ -93,8 +95,8 @@ def test_the_build_function_gets_a_derived_seed(store: Store) -> None:
         return Output()
 
     for key in ("x/a", "x/b"):
-        store.build(key, None, fn, {}, {}, 7, code_version="1")
-    store.build("x/a", "math", fn, {}, {}, 7, code_version="1", layout={"math": {}})
+        store.build(Request(key, None, fn, {}, {}, 7, code_version="1"))
+    store.build(Request("x/a", "math", fn, {}, {}, 7, code_version="1", layout={"math": {}}))
     assert [key for _, key in seen] == ["x/a", "x/b", "x/a"]
     assert len({seed for seed, _ in seen}) == 3
     assert all(0 <= seed < 2**31 for seed, _ in seen)
@@ -124,7 +126,7 @@ def test_files_are_stored_once_and_come_back_as_a_folder(any_store: Store, tmp_p
     def fn(*_: Any) -> Output:
         return Output(files={"": model, "copy/config.json": model / "config.json"})
 
-    artifact = any_store.build("super/parent", None, fn, {}, {}, 0, code_version="1")
+    artifact = any_store.build(Request("super/parent", None, fn, {}, {}, 0, code_version="1"))
     root = artifact.path()
     assert (root / "tokenizer" / "vocab.txt").read_text() == "a b c"
     assert artifact.path("copy/config.json").read_text() == "{}"
@@ -163,7 +165,7 @@ def test_corrupted_weights_are_named(store: Store, tmp_path: Path) -> None:
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(b"0" * 100)
     artifact = store.build(
-        "x/m", None, lambda *_: Output(files={"": weights}), {}, {}, 0, code_version="1"
+        Request("x/m", None, lambda *_: Output(files={"": weights}), {}, {}, 0, code_version="1")
     )
     blob = artifact.path("model.safetensors")
     blob.chmod(0o644)
@@ -206,14 +208,14 @@ def test_death_at_any_write_leaves_nothing_half_visible(
         with monkeypatch.context() as patch:
             patch.setattr(Files, operation, dying)
             try:
-                store.build("x/a", None, fn, {}, {}, 0, code_version="1")
+                store.build(Request("x/a", None, fn, {}, {}, 0, code_version="1"))
             except Killed:
                 deaths += 1
         fresh = Store(store.home)
         for manifest in fresh.manifests():
             assert fresh.damage(manifest) is None
             assert fresh.artifact(manifest).table("numbers").num_rows == 2
-        after = fresh.build("x/a", None, fn, {}, {}, 0, code_version="1")
+        after = fresh.build(Request("x/a", None, fn, {}, {}, 0, code_version="1"))
         assert fresh.current("x/a") is not None
         versions.add(after.data_version)
     assert deaths >= 1 and len(versions) == 1
@@ -234,7 +236,7 @@ def test_unwritable_home_and_full_disk_are_explained(tmp_path: Path, build: Make
 
     for builds in (full, hidden):
         with pytest.raises(WarehouseError, match=r"cannot build x/a: the disk is full.*gc"):
-            Store(tmp_path / "home").build("x/a", None, builds, {}, {}, 0, code_version="1")
+            Store(tmp_path / "home").build(Request("x/a", None, builds, {}, {}, 0, "1"))
 
 
 def test_wrong_use_is_refused(store: Store, build: Make) -> None:
@@ -243,17 +245,28 @@ def test_wrong_use_is_refused(store: Store, build: Make) -> None:
     with pytest.raises(WarehouseError, match="not plain finite JSON"):
         build(store, recipe={"lr": float("nan")})
     with pytest.raises(WarehouseError, match="returned NoneType, should be Output"):
-        store.build("x/a", None, lambda *_: None, {}, {}, 0, code_version="1")  # type: ignore
+        store.build(Request("x/a", None, lambda *_: None, {}, {}, 0, code_version="1"))  # type: ignore
     with pytest.raises(WarehouseError, match="x/a@12 cannot be found: x/a was never built"):
         store.at("x/a", "12")
     for partition in ("b", None):
         with pytest.raises(WarehouseError, match="say with `layout` which partitions"):
             store.build(
-                "x/a", partition, lambda *_: Output(), {}, {}, 0, code_version="1", layout={"a": {}}
+                Request(
+                    "x/a",
+                    partition,
+                    lambda *_: Output(),
+                    {},
+                    {},
+                    0,
+                    code_version="1",
+                    layout={"a": {}},
+                )
             )
     with pytest.raises(WarehouseError, match=r"partition 'a\.\.\.b': use letters"):
         layout: dict[str | None, dict[str, Any]] = {"a...b": {}}
-        store.build("x/a", "a...b", lambda *_: Output(), {}, {}, 0, code_version="1", layout=layout)
+        store.build(
+            Request("x/a", "a...b", lambda *_: Output(), {}, {}, 0, code_version="1", layout=layout)
+        )
     with pytest.raises(WarehouseError, match="has no table 'rows'; its tables: problems"):
         build(store).table("rows")
     with pytest.raises(WarehouseError, match="has no column 'nope'"):

@@ -18,7 +18,7 @@ from resources.recipe.loading import load as load_recipe
 from resources.store.digests import Digests
 from tests.resources.pretrained.folders import instruct, set_json
 from warehouse.errors import WarehouseError
-from warehouse.store import Artifact, Store
+from warehouse.store import Artifact, Request, Store
 
 
 def given(source: Any) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def given(source: Any) -> dict[str, Any]:
 
 def published(tmp_path: Path, source: Any, key: str = "x/parent") -> Artifact:
     store = Store(tmp_path / "home")
-    return store.build(key, None, adopt, {}, {}, 0, code_version="1", execution=given(source))
+    return store.build(Request(key, None, adopt, {}, {}, 0, "1"), execution=given(source))
 
 
 @pytest.fixture

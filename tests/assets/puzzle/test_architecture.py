@@ -26,7 +26,7 @@ from resources.models.accounting import Shape
 from resources.models.loading import save
 from tests.assets.puzzle import tiny
 from tests.assets.puzzle.problems import cost_table, profile, recipe, score_table
-from warehouse.store import Artifact, Output, Store
+from warehouse.store import Artifact, Output, Request, Store
 
 ORACLE = json.loads((Path(__file__).parent / "mip_tiny.json").read_text())["cases"]
 TOKENIZER = Path(__file__).parents[3] / "resources" / "models" / "bundled" / "tokenizer"
@@ -300,7 +300,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
         )
     }
     return {
-        name: store.build(f"m/{name}", None, fn, {}, {}, 0, code_version="1")
+        name: store.build(Request(f"m/{name}", None, fn, {}, {}, 0, code_version="1"))
         for name, fn in made.items()
     }
 

@@ -17,7 +17,7 @@ from assets.puzzle.fusion_plan import attention_free, fuse_checkpoint, in_model,
 from assets.puzzle.scores import model_kl
 from resources.models.loading import load, save
 from tests.assets.puzzle import tiny
-from warehouse.store import Artifact, Output, Store
+from warehouse.store import Artifact, Output, Request, Store
 
 TOKENIZER = Path(__file__).parents[3] / "resources" / "models" / "bundled" / "tokenizer"
 FULL = {"attention": {"kind": "full"}, "ffn": {"kind": "full"}}
@@ -85,7 +85,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def publish(store: Store, key: str, output: Any) -> Artifact:
     """An artifact made by a function of its work folder."""
-    return store.build(key, None, lambda work, *_: output(work), {}, {}, 0, code_version="1")
+    return store.build(
+        Request(key, None, lambda work, *_: output(work), {}, {}, 0, code_version="1")
+    )
 
 
 def checkpoint(store: Store, key: str, model: Any) -> Artifact:
@@ -130,7 +132,7 @@ def inputs(store: Store, model: str, assembled: Any, into: list[int | None]) -> 
 def fused(store: Store, given: dict[str, Artifact], **changes: Any) -> Artifact:
     key = given["assembled"].key.replace("assembled", "fused")
     return store.build(
-        key, None, fuse_checkpoint, given, {**RECIPE, **changes}, 0, code_version="1"
+        Request(key, None, fuse_checkpoint, given, {**RECIPE, **changes}, 0, code_version="1")
     )
 
 

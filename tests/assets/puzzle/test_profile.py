@@ -26,7 +26,7 @@ from resources.models import blocks as parts
 from resources.models.accounting import Shape, blocks_of
 from resources.models.loading import save
 from tests.assets.puzzle import tiny
-from warehouse.store import Artifact, Output, Store
+from warehouse.store import Artifact, Output, Request, Store
 
 TOKENIZER = Path(__file__).parents[3] / "resources" / "models" / "bundled" / "tokenizer"
 ATTENTION, FFN, BATCHES = ["full", "kv_1", "linear", "noop"], ["full", "ratio_50", "noop"], [1, 4]
@@ -91,7 +91,7 @@ def build(store: Store, name: str, fn: Any, recipe: dict[str, Any], **execution:
     there = {key: found for key, found in inputs.items() if found is not None}
     settings = {"device": "cpu", "threads": 1} | execution
     return store.build(
-        f"super/{name}", None, fn, there, recipe, 0, code_version="1", execution=settings
+        Request(f"super/{name}", None, fn, there, recipe, 0, code_version="1"), execution=settings
     )
 
 

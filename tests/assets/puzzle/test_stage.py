@@ -22,7 +22,7 @@ from resources.recipe.loading import load as load_recipe
 from resources.store.building import Code, inputs_of, materialise
 from resources.store.spec import Spec
 from tests.assets.puzzle import tiny
-from warehouse.store import Artifact, Output, Store
+from warehouse.store import Artifact, Output, Request, Store
 
 TOKENIZER = Path(__file__).parents[3] / "resources" / "models" / "bundled" / "tokenizer"
 LAYERS = {"super": 3, "ultra": 7}
@@ -68,13 +68,15 @@ def build_corpus(home: Store) -> None:
     for name, values in columns.items():
         table = table.append_column(name, pa.array(values))
     home.build(
-        "problems/corpus",
-        None,
-        lambda *_: Output(tables={"corpus": table}),
-        {},
-        {},
-        0,
-        code_version="1",
+        Request(
+            "problems/corpus",
+            None,
+            lambda *_: Output(tables={"corpus": table}),
+            {},
+            {},
+            0,
+            code_version="1",
+        )
     )
 
 
@@ -85,7 +87,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     build_corpus(home)
     for name, layers in LAYERS.items():
         home.build(
-            f"{name}/parent", None, build_parent, {}, {"layers": layers}, 0, code_version="1"
+            Request(
+                f"{name}/parent", None, build_parent, {}, {"layers": layers}, 0, code_version="1"
+            )
         )
     for spec in SPECS.values():
         build(home, shorter(spec))
@@ -287,7 +291,9 @@ def build_family(
 def test_any_llama_shaped_parent_goes_through_the_whole_stage(tmp_path: Path, family: str) -> None:
     home = Store(tmp_path)
     build_corpus(home)
-    home.build("ultra/parent", None, build_family, {}, {"family": family}, 0, code_version="1")
+    home.build(
+        Request("ultra/parent", None, build_family, {}, {"family": family}, 0, code_version="1")
+    )
     for spec in SPECS.values():
         if spec.model == "ultra":
             build(home, shorter(spec))

@@ -22,7 +22,7 @@ from resources.models.loading import save
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from tests.assets.puzzle import tiny
 from tests.assets.puzzle.problems import recipe, score_table
-from warehouse.store import Artifact, Output, Store
+from warehouse.store import Artifact, Output, Request, Store
 
 TOKENIZER = Path(__file__).parents[3] / "resources" / "models" / "bundled" / "tokenizer"
 ATTENTIONS, FFNS = ("full", "kv_1", "noop"), ("full", "ratio_50", "noop")
@@ -93,7 +93,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     scores = {(at, *pair): kl[at, place] for at in range(4) for place, pair in enumerate(PAIRS)}
 
     def build(name: str, made: Any, given: dict[str, Artifact], section: Any) -> Artifact:
-        return store.build(f"m/{name}", None, made, given, section, 0, code_version="1")
+        return store.build(Request(f"m/{name}", None, made, given, section, 0, code_version="1"))
 
     parent = build("parent", lambda *_: Output(files={"": home / "parent"}), {}, {})
     costs = {"attention": ATTENTIONS, "ffn": FFNS, "dtype_bytes": 2, "batch": 2, "context": 8}
@@ -132,7 +132,7 @@ def test_the_study_sets_the_search_beside_the_others(
     assert chosen.metrics["rounds_kl"] == rounds[-1]["kl"] <= rounds[0]["kl"]
     assert chosen.metrics["kl"] == pytest.approx(rounds[-1]["objective"])
     architecture = Store(tmp_path / "home").build(
-        "m/architecture", None, lambda *_: chosen, {}, {}, 0, code_version="1"
+        Request("m/architecture", None, lambda *_: chosen, {}, {}, 0, code_version="1")
     )
     study = {"assemblies": 20, "random": 2, "search": section}
     made = study_search(

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from resources.tasks.generate import generate
 from warehouse.rows import with_ids
-from warehouse.store import Artifact, Output, Store
+from warehouse.store import Artifact, Output, Request, Store
 
 OPTIMIZER: dict[str, Any] = {
     "learning_rate": 1e-2,
@@ -41,7 +41,7 @@ def build(
     """Build through the store, as an asset would be."""
     execution = {"requests": str(Path(store.home) / "requests"), "threads": 1, "micro_batch": 8}
     return store.build(
-        key, None, fn, inputs, recipe, SEED, code_version=version, execution=execution
+        Request(key, None, fn, inputs, recipe, SEED, code_version=version), execution=execution
     )
 
 

@@ -17,7 +17,7 @@ from resources.models.loading import save
 from resources.recipe.loading import load
 from resources.recipe.search import Target
 from tests.resources.models.served import random
-from warehouse.store import Artifact, Output, Store
+from warehouse.store import Artifact, Output, Request, Store
 
 
 @pytest.fixture
@@ -31,9 +31,11 @@ def artifacts(home: Path, tokenizer_dir: Path) -> tuple[Artifact, dict[str, Arti
         return Output(files={"": workdir / "model"})
 
     store = Store(home)
-    inputs = {"model": store.build("m/final", None, parent, {}, {}, 0, code_version="1")}
+    inputs = {"model": store.build(Request("m/final", None, parent, {}, {}, 0, code_version="1"))}
     recipe = {"prompts": 6, "tokens": 24}
-    made = store.build("m/exported", None, build_exported, inputs, recipe, 0, code_version="1")
+    made = store.build(
+        Request("m/exported", None, build_exported, inputs, recipe, 0, code_version="1")
+    )
     return made, inputs
 
 

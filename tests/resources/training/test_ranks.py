@@ -273,7 +273,7 @@ def test_ranks_save_together_whatever_their_clocks_say(tmp_path: Path) -> None:
 def test_a_whole_build_on_two_ranks(tmp_path: Path) -> None:
     import pyarrow as pa
 
-    from warehouse.store import Store
+    from warehouse.store import Request, Store
 
     made = []
     for ranks in (1, 2):
@@ -282,10 +282,14 @@ def test_a_whole_build_on_two_ranks(tmp_path: Path) -> None:
         def start(*_: Any) -> Output:
             return Output(tables={"numbers": pa.table({"n": [3]})})
 
-        inputs = {"start": store.build("a/start", None, start, {}, {}, 0, code_version="1")}
+        inputs = {
+            "start": store.build(Request("a/start", None, start, {}, {}, 0, code_version="1"))
+        }
         execution = {"ranks": ranks, "threads": ranks, "progress": lambda said, share: None}
         made.append(
-            store.build("a/b", None, artifact, inputs, {}, 0, code_version="1", execution=execution)
+            store.build(
+                Request("a/b", None, artifact, inputs, {}, 0, code_version="1"), execution=execution
+            )
         )
     one, two = made
     assert (one.observations["ranks"], two.observations["ranks"]) == (1, 2)

@@ -13,7 +13,7 @@ import torch
 
 from resources.models.template import SPECIAL_TOKENS, SYSTEM
 from warehouse.rows import PARENTS, with_ids
-from warehouse.store import Artifact, Output, Store
+from warehouse.store import Artifact, Output, Request, Store
 
 TRAINING: dict[str, Any] = {
     "tokens": 2000,
@@ -88,7 +88,7 @@ def checkpoint_in(folder: Path, seed: int, like: Path | None = None, **shape: An
 def publish(store: Store, key: str, output: Output) -> Artifact:
     """An artifact with the given content, never one that the store knows already."""
     version = str(next(_VERSIONS))
-    return store.build(key, None, lambda *_: output, {}, {}, 0, code_version=version)
+    return store.build(Request(key, None, lambda *_: output, {}, {}, 0, code_version=version))
 
 
 def build(
@@ -101,7 +101,9 @@ def build(
 ) -> Artifact:
     """An artifact built through the store's door."""
     settings = EXECUTION if execution is None else execution
-    return store.build(key, None, fn, inputs, recipe, 3, code_version="1", execution=settings)
+    return store.build(
+        Request(key, None, fn, inputs, recipe, 3, code_version="1"), execution=settings
+    )
 
 
 def corpus_table(documents: int = 40) -> pa.Table:
