@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from resources.recipe.data import CorpusMix, Source
+from resources.recipe.data import CorpusMix
 from resources.recipe.schema import Recipe
 from resources.store.home import find
 from resources.store.spec import Spec
@@ -85,28 +85,21 @@ def mixed(recipe: Recipe, corpus: CorpusMix) -> list[Spec]:
 
     Raises SourceError where a source has no files.
     """
-    from resources.sources.shards import description, format_of, shards
+    from resources.sources.shards import description, shards
 
     family, memory = recipe.family, find().path / "hub"
     made: list[Spec] = []
     for name, source in family.mixed_sources.items():
         parts, files = {}, {}
         for shard in shards(source, recipe.directory, memory):
-            pieces, local = description(shard)
-            ranges = [(p["start"], p["stop"]) for p in pieces if "remote" not in p]
+            pieces, files[shard.name] = description(source, shard)
             parts[shard.name] = {"shard": shard.name, "pieces": pieces}
-            form = source.format or format_of(pieces[0]["name"])
-            by_lines = form != "parquet"  # row groups are no bytes: the whole file is watched
-            files[shard.name] = tuple(
-                (str(path), start if by_lines else 0, stop if by_lines else None)
-                for path, (start, stop) in zip(local, ranges, strict=True)
-            )
         made.append(
             Spec(
                 key=f"problems/text_{name}",
                 stage="problems",
                 fn="assets.problems.texts:make_texts",
-                recipe={"name": name, "source": read_as(source)},
+                recipe={"name": name, "source": source.read_as},
                 partitions=parts,
                 observe_of=files,
                 seed=family.seed,
@@ -133,12 +126,6 @@ def mixed(recipe: Recipe, corpus: CorpusMix) -> list[Spec]:
         )
     )
     return made
-
-
-def read_as(source: Source) -> dict[str, Any]:
-    """What of a declaration decides the rows that are read, without what means nothing yet."""
-    ignored = {"holdout", "max_drop", "over_long", "verifier", "answers"}
-    return source.model_dump(mode="json", exclude=ignored, exclude_defaults=True)
 
 
 def _local(recipe: Recipe, section: Mapping[str, Any]) -> list[Path]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from resources.sources.apart import held_out
 from warehouse.artifact import parts
 from warehouse.store import Artifact, Output
 
@@ -71,15 +72,6 @@ def judge(name: str, shards: Sequence[Artifact], max_drop: float) -> None:
         for batch in lost.to_batches():
             account.reject(batch)
     account.judge(max_drop)
-
-
-def held_out(hashes: np.ndarray, share: float) -> np.ndarray:
-    """Which texts, by their 64-bit hashes, are kept from training.
-
-    >>> held_out(np.array([-(2**63), 0, 2**63 - 1]), 0.5).tolist()
-    [True, False, False]
-    """
-    return hashes.astype(np.float64) < -(2.0**63) + share * 2.0**64
 
 
 def _limit(shards: Sequence[Artifact], wanted: float, share: float) -> tuple[int, float]:

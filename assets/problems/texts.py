@@ -6,7 +6,6 @@ Knows readers and rows; which of the rows a corpus takes is decided in `mixture.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +58,7 @@ def _identified(batch: pa.RecordBatch, recipe: Mapping[str, Any], license_name: 
     """Kept rows as rows of `texts`; their place in the source is part of their identity."""
     import pyarrow as pa
 
+    from resources.sources.apart import text_hash
     from warehouse.rows import with_ids
     from warehouse.schemas import SCHEMAS
 
@@ -74,7 +74,7 @@ def _identified(batch: pa.RecordBatch, recipe: Mapping[str, Any], license_name: 
             "text": texts,
             "messages": messages,
             "source": pa.repeat(recipe["name"], rows),
-            "shard": pa.repeat(recipe["shard"], rows),
+            "file": batch.column("file"),
             "line": batch.column("line"),
             "bytes": pa.array([len(text.encode()) for text in whole], pa.int64()),
             "text_hash": pa.array([text_hash(text) for text in whole], pa.int64()),
@@ -82,15 +82,3 @@ def _identified(batch: pa.RecordBatch, recipe: Mapping[str, Any], license_name: 
         }
     )
     return with_ids(table, f"{recipe['asset_key']}@{recipe['shard']}", ["text_hash"], None, "line")
-
-
-def text_hash(text: str) -> int:
-    """64 bits of a text, the same whatever its case, spacing and width.
-
-    >>> text_hash("The  same") == text_hash("the same ")
-    True
-    """
-    from resources.tasks.problem import normalise
-
-    digest = blake2b(normalise(text).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)

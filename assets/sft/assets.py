@@ -10,7 +10,7 @@ from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
 VERSION = "4"
-BLEND_KEYS = ("name", "domains", "reasoning", "off_share", "samples", "start_from")
+BLEND_KEYS = ("name", "domains", "mix", "reasoning", "off_share", "samples", "start_from")
 HELD_OUT = "problems/held_out"
 
 
@@ -37,7 +37,7 @@ def specs(recipe: Recipe) -> list[Spec]:
                     inputs={**datasets, "held_out": HELD_OUT},
                     recipe={
                         "name": stage.name,
-                        "domains": {d: weight for d, weight in stage.domains.items() if d in modes},
+                        "domains": {d: weight for d, weight in stage.weights.items() if d in modes},
                         "reasoning": modes,
                         "off_share": stage.off_share,
                         "samples": stage.samples,
@@ -80,13 +80,17 @@ def specs(recipe: Recipe) -> list[Spec]:
 def wanted_modes(recipe: Recipe, stage: Sft) -> dict[str, list[str]]:
     """The modes of each weighted domain that the stage wants and the family samples at all.
 
-    Raises ValueError when a weighted domain has none.
+    Of a source all conversations are wanted, as they are. Raises ValueError when a weighted domain
+    has none.
     """
     modes: dict[str, list[str]] = {}
-    for domain, weight in stage.domains.items():
+    for domain, weight in stage.weights.items():
         if weight <= 0:
             continue
-        data = recipe.family.sft_data.get(domain)
+        if domain in recipe.family.sources:
+            modes[domain] = ["any"]
+            continue
+        data = recipe.family.sft_data.get(domain)  # type: ignore[call-overload]
         sampled = {"on": data.samples_on, "off": data.samples_off} if data else {}
         modes[domain] = [mode for mode in stage.reasoning if sampled.get(mode)]
         if not modes[domain]:

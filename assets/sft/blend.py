@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from warehouse.rows import PARENTS, with_ids
 from warehouse.store import Artifact, Output
+
+ANY = "any"  # the mode of samples that are wanted as they are
 
 
 def make_blend(
@@ -63,6 +66,15 @@ def make_blend(
     return Output(tables={"blends": _table(rows, inputs, recipe["asset_key"])}, metrics=metrics)
 
 
+def training_rows(artifact: Artifact, columns: list[str]) -> pa.Table:
+    """The samples that may be trained on: where a source holds some out, the others."""
+    there = {name for name, _ in artifact.manifest["tables"]["sft_samples"]["columns"]}
+    if "split" not in there:
+        return artifact.table("sft_samples", columns=columns)
+    table = artifact.table("sft_samples", columns=[*columns, "split"])
+    return table.filter(pc.equal(table["split"], "train"))
+
+
 def apportion(total: int, weights: Sequence[float]) -> list[int]:
     """`total` in integer shares by weight, the largest remainders rounded up first.
 
@@ -84,13 +96,13 @@ def _weights(pools: Mapping[str, Sequence[bytes]], off_share: float | None) -> l
 
 def _pools(artifact: Artifact, domain: str, modes: Sequence[str]) -> dict[str, list[bytes]]:
     """The row ids of each wanted mode, sorted, so that the order of rows does not matter."""
-    table = artifact.table("sft_samples", columns=["row_id", "reasoning"])
+    table = training_rows(artifact, ["row_id", "reasoning"])
     pools: dict[str, list[bytes]] = {mode: [] for mode in modes}
     for row_id, mode in zip(
-        *(table.column(c).to_pylist() for c in table.column_names), strict=True
+        *(table.column(c).to_pylist() for c in ("row_id", "reasoning")), strict=True
     ):
-        if mode in pools:
-            pools[mode].append(row_id)
+        for pool in {mode, ANY} & set(pools):
+            pools[pool].append(row_id)
     empty = [mode for mode, pool in pools.items() if not pool]
     if empty or not pools:
         raise ValueError(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from resources.recipe.budget import predict
 from resources.recipe.schema import Recipe
+from resources.store.home import find
 from resources.store.spec import Spec
 
 STAGE = "sft_data"
@@ -12,7 +15,10 @@ HELD_OUT = "problems/held_out"
 
 
 def specs(recipe: Recipe) -> list[Spec]:
-    """`sft_data/<domain>_generations`, `_verdicts` and `sft_data/<domain>`, domain by domain."""
+    """`sft_data/<domain>_generations`, `_verdicts` and `sft_data/<domain>`, domain by domain.
+
+    And `sft_data/<source>` of each source of conversations that an SFT stage draws from.
+    """
     family = recipe.family
     total = sum(d.prompts * (d.samples_on + d.samples_off) for d in family.sft_data.values())
     planned = predict(recipe)[STAGE].model_dump()
@@ -83,4 +89,40 @@ def specs(recipe: Recipe) -> list[Spec]:
                 description=f"Verified {domain} samples, and every drop with its reason.",
             ),
         ]
-    return made
+    return [*made, *(_ready(recipe, name) for name in recipe.drawn_sources)]
+
+
+def _ready(recipe: Recipe, name: str) -> Spec:
+    """The samples that a source of conversations gives. SourceError where it has no files."""
+    from resources.sources.shards import description, shards
+
+    source = recipe.family.sources[name]
+    entries: list[dict[str, Any]] = []
+    watched: list[str] = []
+    for shard in shards(source, recipe.directory, find().path / "hub"):
+        pieces, ranges = description(source, shard)
+        entries.append({"shard": shard.name, "pieces": pieces})
+        watched += [path for path, *_ in ranges]
+    return Spec(
+        key=f"{STAGE}/{name}",
+        stage=STAGE,
+        fn="assets.sft_data.conversations:load",
+        inputs={"held_out": HELD_OUT},
+        recipe={
+            "name": name,
+            "source": source.read_as,
+            "shards": entries,
+            "max_drop": source.max_drop,
+            "holdout": source.holdout,
+            "over_long": source.over_long,
+        },
+        seed=recipe.family.seed,
+        checks=(
+            "assets.sft_data.checks:some_to_train_on",
+            "assets.sft_data.checks:no_held_out_overlap",
+            "assets.sft_data.checks:rows_accounted",
+        ),
+        kinds=("parquet",),
+        description=f"Conversations of the source {name} as samples, and every drop.",
+        observe=tuple(watched),
+    )

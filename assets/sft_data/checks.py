@@ -119,5 +119,34 @@ def nothing_lost(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckRes
     )
 
 
+def some_to_train_on(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """There are samples to train on, and some held out where the recipe asks for a share."""
+    counts = Counter(artifact.table("sft_samples", ["split"])["split"].to_pylist())
+    wanted = ["train"] + ["held_out"] * (artifact.manifest["recipe"]["holdout"] > 0)
+    missing = [split for split in wanted if not counts[split]]
+    return CheckResult(
+        name="some_to_train_on",
+        passed=not missing,
+        description=f"samples: {dict(counts)}; none: {', '.join(missing) or 'no split'} "
+        "(holdout says which share of the questions is kept from training)",
+        metadata=dict(counts),
+    )
+
+
+def rows_accounted(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """Every row of the source is a sample, a dropped row or a rejected one."""
+    rows = {
+        name: artifact.manifest["tables"][name]["rows"]
+        for name in ("sft_samples", "dropped", "rejected")
+    }
+    read = artifact.table("sources", ["rows_in"])["rows_in"].to_pylist()
+    return CheckResult(
+        name="rows_accounted",
+        passed=sum(read) == sum(rows.values()),
+        description=f"{sum(read)} rows = {rows['sft_samples']} samples + {rows['dropped']} dropped "
+        f"+ {rows['rejected']} rejected",
+    )
+
+
 def _pairs(table: Any, *names: str) -> Any:
     return zip(*(table[name].to_pylist() for name in names), strict=True)

@@ -119,6 +119,12 @@ class Source(Section):
         return self
 
     @property
+    def read_as(self) -> dict[str, Any]:
+        """What of the declaration decides the rows that are read."""
+        ignored = {"holdout", "max_drop", "over_long", "verifier", "answers"}
+        return self.model_dump(mode="json", exclude=ignored, exclude_defaults=True)
+
+    @property
     def columns(self) -> dict[str, str]:
         """`fields` with what an absent mapping means."""
         if self.kind == "text":

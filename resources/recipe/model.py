@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from resources.recipe.base import (
+    DOMAINS,
     Count,
     Domain,
     Given,
@@ -79,25 +80,40 @@ class Distillation(Recovery):
 
 class Sft(Training):
     """One SFT stage; its `name` is the artifact's. Starts from the checkpoint before it, or the
-    artifact `start_from` names. `samples` rows are drawn by the domain weights.
+    artifact `start_from` names. `samples` rows are drawn by the weights of `domains`, or of `mix`,
+    which names sources of conversations beside domains.
 
     Where a domain has both modes, `off_share` of its rows have thinking off; null draws both in
     proportion to the rows there are.
     """
 
     name: Name
-    domains: dict[Domain, NonNegative] = Field(min_length=1)
-    reasoning: list[Reasoning] = Field(min_length=1)
+    domains: dict[Domain, NonNegative] = Field(default_factory=dict)
+    mix: dict[Name, NonNegative] = Field(default_factory=dict)
+    reasoning: list[Reasoning] = Field(default_factory=list)
     off_share: PositiveShare | None = None
     samples: Count
     packed: bool
     start_from: Name | None = None
 
-    @field_validator("domains")
+    @field_validator("domains", "mix")
     @classmethod
-    def _weights(cls, value: dict[Domain, float]) -> dict[Domain, float]:
-        check_weights(value, "domains")
+    def _weights(cls, value: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        check_weights(value, str(info.field_name), empty_allowed=True)
         return value
+
+    @model_validator(mode="after")
+    def _something_is_drawn(self) -> Self:
+        if bool(self.domains) == bool(self.mix):
+            raise impossible("give 'domains' or 'mix', which may name domains and sources")
+        if not self.reasoning and any(name in DOMAINS for name in self.weights):
+            raise impossible("reasoning: name at least one of 'on' and 'off' for the domains")
+        return self
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each domain and source."""
+        return {str(name): weight for name, weight in (*self.domains.items(), *self.mix.items())}
 
 
 class ModelRecipe(Section):

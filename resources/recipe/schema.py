@@ -11,7 +11,7 @@ from resources.pretrained.source import ParentSource
 from resources.recipe.errors import nearest
 from resources.recipe.execution import Execution
 from resources.recipe.family import Family
-from resources.recipe.model import ModelRecipe
+from resources.recipe.model import ModelRecipe, Sft
 from resources.recipe.paths import local, parent_source
 from resources.recipe.tree import Node, Origin
 
@@ -32,6 +32,12 @@ class Recipe:
     marks: Mapping[str, Node] = field(default_factory=dict)
     tree: Node = field(default_factory=lambda: Node({}, Origin("default")))
     overrides: tuple[str, ...] = ()
+
+    @property
+    def drawn_sources(self) -> list[str]:
+        """Return the sources of conversations that an SFT stage draws from, as declared."""
+        drawn = {name for m in self.models.values() for stage in m.sft for name in stage.mix}
+        return [name for name in self.family.sources if name in drawn]
 
     def parent_source(self, value: str | Mapping[str, Any]) -> ParentSource:
         """Return the given model that a value of this recipe names."""
@@ -63,18 +69,11 @@ def disagreements(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator
             )
     for name, model_recipe in models.items():
         for index, stage in enumerate(model_recipe.sft):
-            for domain in stage.domains:
-                if domain not in family.sft_data:
-                    yield (
-                        f"{name}.sft[{index}].domains",
-                        f"no SFT data for domain '{domain}'; "
-                        f"{nearest(domain, family.sft_data)} (family.sft_data)",
-                    )
+            yield from _mixed(family, f"{name}.sft[{index}]", stage)
             for mode, wanted in (("on", "samples_on"), ("off", "samples_off")):
+                domains = [each for each in stage.weights if each in family.sft_data]
                 if mode in stage.reasoning and not any(
-                    getattr(family.sft_data[domain], wanted)
-                    for domain in stage.domains
-                    if domain in family.sft_data
+                    getattr(family.sft_data[domain], wanted) for domain in domains
                 ):
                     yield (
                         f"{name}.sft[{index}].reasoning",
@@ -105,3 +104,21 @@ def disagreements(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator
                     f"{need} is more than the {family.instruction_prompts.prompts} instruction "
                     "prompts (family.instruction_prompts.prompts)",
                 )
+
+
+def _mixed(family: Family, where: str, stage: Sft) -> Iterator[tuple[str, str]]:
+    """What an SFT stage draws from and what is no such thing."""
+    for domain in stage.domains:
+        if domain not in family.sft_data:
+            yield (
+                f"{where}.domains",
+                f"no SFT data for domain '{domain}'; "
+                f"{nearest(domain, family.sft_data)} (family.sft_data)",
+            )
+    for name in stage.mix:
+        source = family.sources.get(name)
+        if source is not None and source.kind != "conversations":
+            yield f"{where}.mix", f"source '{name}' is of kind {source.kind}, not conversations"
+        elif source is None and name not in family.sft_data:
+            known = [*family.sft_data, *family.sources]
+            yield f"{where}.mix", f"no source or domain '{name}'; {nearest(name, known)}"

@@ -24,17 +24,18 @@ if TYPE_CHECKING:
 
 ROWS = 4096  # rows of a batch, at most
 CHARACTERS = 8 << 20  # of one batch, about
+_PLACE = [("file", pa.string()), ("line", pa.int64())]
 KEPT = {
-    "text": pa.schema([("text", pa.string()), ("line", pa.int64())]),
-    "conversations": pa.schema([("messages", MESSAGES), ("line", pa.int64())]),
+    "text": pa.schema([("text", pa.string()), *_PLACE]),
+    "conversations": pa.schema([("messages", MESSAGES), *_PLACE]),
 }
 
 
 def read(source: Source, shard: Shard) -> Iterator[Batch]:
     """The rows of one shard of a source of kind text or conversations, in order.
 
-    Kept rows have `text` or `messages`, and `line` (of Parquet: the row), counted from 1. With
-    `limit` the shard ends after so many kept rows. Raises SourceError where a file is missing,
+    Kept rows have `text` or `messages`, `file` and `line` (of Parquet: the row), counted from 1.
+    With `limit` the shard ends after so many kept rows. Raises SourceError where a file is missing,
     damaged, of an unknown format, or lacks a declared Parquet column.
     """
     left = source.limit
@@ -89,7 +90,11 @@ def _batches(
     size = 0
 
     def batch() -> Batch:
-        columns = [pa.array(values, schema.field(0).type), pa.array(numbers, pa.int64())]
+        columns = [
+            pa.array(values, schema.field(0).type),
+            pa.repeat(file, len(values)),
+            pa.array(numbers, pa.int64()),
+        ]
         return Batch(pa.record_batch(columns, schema=schema), rejected_batch(file, rejects))
 
     for row in rows:
@@ -216,7 +221,9 @@ def _text_column(column: pa.Array, first: int, name: str, file: str) -> Batch:
         pc.if_else(foreign, "not UTF-8", pc.if_else(empty, "empty", pa.scalar(None, pa.string()))),
     )
     fits = pc.is_null(why)
-    kept = pa.record_batch([texts, numbers], schema=KEPT["text"]).filter(fits)
+    kept = pa.record_batch(
+        [texts, pa.repeat(file, len(texts)), numbers], schema=KEPT["text"]
+    ).filter(fits)
     lost = pc.invert(fits)
     rejects = [
         Reject(line, name, "null" if "null" in reason else "", reason)

@@ -21,6 +21,7 @@ from resources.sources.opening import blocks, compression, unmarked
 if TYPE_CHECKING:
     from resources.recipe.data import Source
 
+Range = tuple[str, int, int | None]
 SHARD_BYTES = 256 << 20  # of a file before it is read in ranges
 MOST_FILES = 128  # files of a source before small ones are bundled
 BUNDLES = 32
@@ -195,18 +196,24 @@ def partition(name: str) -> str:
     return f"{plain}-{hashlib.blake2b(name.encode(), digest_size=3).hexdigest()}"
 
 
-def description(shard: Shard) -> tuple[list[dict[str, Any]], list[Path]]:
-    """A shard as plain values without folders, and its local files in order; see `described`."""
+def description(source: Source, shard: Shard) -> tuple[list[dict[str, Any]], tuple[Range, ...]]:
+    """A shard as plain values without folders, and what its content depends on; see `described`.
+
+    The second are its local files, each with the bytes whose lines are read, or whole.
+    """
     pieces: list[dict[str, Any]] = []
-    local: list[Path] = []
+    watched: list[Range] = []
     for piece in shard.pieces:
         entry = {"name": piece.name, "start": piece.start, "stop": piece.stop}
         if isinstance(piece.path, Path):
-            local.append(piece.path)
+            # Row groups are no bytes: of Parquet the whole file is watched.
+            whole = (source.format or format_of(piece.name)) == "parquet"
+            start, stop = (0, None) if whole else (piece.start, piece.stop)
+            watched.append((str(piece.path), start, stop))
         else:
             entry["remote"] = asdict(piece.path)
         pieces.append(entry)
-    return pieces, local
+    return pieces, tuple(watched)
 
 
 def described(name: str, pieces: Sequence[Mapping[str, Any]], local: Sequence[str]) -> Shard:

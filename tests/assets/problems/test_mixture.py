@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 
 from assets.problems.assets import specs
-from assets.problems.mixture import held_out
 from resources.recipe.data import CorpusMix, Source
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 from resources.sources.account import SourceError
+from resources.sources.apart import held_out
 from resources.store.building import Code, materialise, nodes_of
 from warehouse import catalog
 from warehouse.rows import row_ids, with_derived_ids

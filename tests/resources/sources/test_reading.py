@@ -33,7 +33,9 @@ def rows(folder: Path, declared: Source) -> tuple[list[Any], list[dict[str, Any]
     for shard in shards.shards(declared, folder, folder / "hub"):
         for batch in read(declared, shard):
             assert batch.rows == batch.kept.num_rows + batch.rejected.num_rows
-            kept += [tuple(row.values()) for row in batch.kept.to_pylist()]
+            for value, file, line in map(dict.values, batch.kept.to_pylist()):
+                assert file
+                kept.append((value, line))
             lost += batch.rejected.to_pylist()
     return kept, lost
 

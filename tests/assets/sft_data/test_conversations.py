@@ -1,0 +1,152 @@
+"""Ready conversations become samples: accounted for, new, apart from what is held out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assets.problems.assets import specs as problem_specs
+from assets.sft.assets import specs as sft_specs
+from assets.sft_data.assets import specs
+from resources.recipe.data import Source
+from resources.recipe.loading import load
+from resources.recipe.model import Sft
+from resources.recipe.schema import Recipe, disagreements
+from resources.store.building import Code, materialise
+from warehouse import catalog
+from warehouse.errors import RowsRejected
+from warehouse.store import Artifact, Store
+
+PUBLIC = Path(__file__).resolve().parents[4] / "shared" / "data"
+
+
+def chat(question: str, answer: str, **more: Any) -> dict[str, Any]:
+    return {
+        "messages": [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": answer, **more},
+        ]
+    }
+
+
+def recipe(folder: Path, mix: dict[str, float], **given: Any) -> Recipe:
+    """The smoke recipe with one source of conversations, mixed into Nano's first SFT stage."""
+    made = load("smoke", check_paths=False)
+    declared = {"kind": "conversations", "path": "c.jsonl", "license": "mit", **given}
+    sources = {"support": Source.model_validate(declared)}
+    nano = made.models["nano"]
+    first = nano.sft[0].model_dump() | {"domains": {}, "mix": mix}
+    models = {"nano": nano.model_copy(update={"sft": [Sft.model_validate(first)]})}
+    family = made.family.model_copy(update={"sources": sources})
+    return replace(made, family=family, models=models, directory=folder)
+
+
+def build(home: Path, made: Recipe) -> Artifact:
+    store = Store(home)
+    (held_out,) = (each for each in problem_specs(made) if each.key == "problems/held_out")
+    materialise(store, held_out, Code("1"))
+    (spec,) = (each for each in specs(made) if each.key == "sft_data/support")
+    return materialise(store, spec, Code("1"))
+
+
+def write(folder: Path, rows: list[Any]) -> None:
+    (folder / "c.jsonl").write_text(
+        "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+    )
+
+
+def test_every_row_is_a_sample_a_drop_or_a_reject(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    made = recipe(tmp_path, {"support": 1.0}, holdout="20%", max_drop="5%")
+    write(tmp_path, [chat("a", "b")] * 2)
+    store = Store(home)
+    (spec,) = (each for each in problem_specs(made) if each.key == "problems/held_out")
+    asked = materialise(store, spec, Code("1")).table("problems")["question"][0].as_py()
+    turns = [*chat("Q1", "A1", train=False)["messages"], *chat("Q2", "A2")["messages"]]
+    rows = [
+        *(chat(f"Question number {i}?", f"Answer {i}.") for i in range(50)),
+        chat("question  NUMBER 3?", "answer 3."),
+        chat(f" {asked.upper()}", "The answer."),
+        {"messages": [{"role": "system", "content": "Be brief."}, *turns]},
+        {"messages": [{"role": "user", "content": "no answer"}]},
+    ]
+    write(tmp_path, rows)
+    built = build(home, made)
+    samples = {row["line"]: row for row in built.table("sft_samples").to_pylist()}
+    assert len(samples) == 51
+    both = samples[53]
+    assert [m["role"] for m in both["input"]] == ["system", "user", "assistant", "user"]
+    assert both["output"] == "A2" and both["trained"] == [False, True]
+    assert both["reasoning"] is None and both["generator"] == "source"
+    assert both["domain"] == both["category"] == "support" and both["license"] == "mit"
+    dropped = built.table("dropped").to_pylist()
+    assert sorted(row["reason"] for row in dropped) == ["contaminated", "duplicate"]
+    (repeat,) = (row for row in dropped if row["reason"] == "duplicate")
+    assert repeat["matched_row_id"] == samples[4]["row_id"]
+    connection = catalog.connect(Store(home))
+    found = catalog.query(connection, "SELECT rows_in, kept, dropped FROM sources").fetchall()
+    assert found == [(54, 53, 1)]
+    found = catalog.query(connection, "SELECT line, reason FROM rejected").fetchall()
+    assert found == [(54, "the last turn must be the assistant's")]
+    split = [row["split"] for row in samples.values()]
+    assert 2 <= split.count("held_out") <= 20
+
+
+def test_too_many_rejects_stop_before_anything_and_stay_readable(tmp_path: Path) -> None:
+    write(tmp_path, [chat("a", "b"), "{not json", chat("c", "d")])
+    with pytest.raises(RowsRejected) as error:
+        build(tmp_path / "home", recipe(tmp_path, {"support": 1.0}))
+    assert "1 of 3 rows do not fit, max_drop allows 1.00%" in str(error.value)
+    assert "c.jsonl:2" in str(error.value)
+    connection = catalog.connect(Store(tmp_path / "home"))
+    found = catalog.query(connection, "SELECT asset_key, file, line FROM rejected").fetchall()
+    assert found == [("sft_data/support", "c.jsonl", 2)]
+
+
+def test_a_blend_draws_from_sources_and_domains_and_never_what_is_held_out(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, [chat(f"Question number {i}?", f"Answer {i}.") for i in range(60)])
+    made = recipe(tmp_path, {"support": 3.0}, holdout="30%")
+    built = build(tmp_path / "home", made)
+    store = Store(tmp_path / "home")
+    (blend,) = (s for s in sft_specs(made) if s.key.endswith("_blend"))
+    assert blend.inputs["support"] == "sft_data/support"
+    assert blend.recipe["domains"] == {"support": 3.0}
+    drawn = materialise(store, blend, Code("1")).table("blends")
+    table = built.table("sft_samples", ["row_id", "split"]).to_pylist()
+    out = {row["row_id"] for row in table if row["split"] == "held_out"}
+    assert out and drawn.num_rows == blend.recipe["samples"]
+    assert not out & set(drawn["sample_id"].to_pylist())
+    both = recipe(tmp_path, {"support": 3.0, "math": 1.0})
+    (blend,) = (s for s in sft_specs(both) if s.key.endswith("_blend"))
+    assert blend.recipe["reasoning"] == {"support": ["any"], "math": ["on"]}
+
+
+def test_a_mix_names_what_there_is(tmp_path: Path) -> None:
+    made = recipe(tmp_path, {"suport": 1.0})
+    found = dict(disagreements(made.family, made.models))
+    assert "did you mean 'support'" in found["nano.sft[0].mix"]
+    text = recipe(tmp_path, {"support": 1.0}, kind="text")
+    found = dict(disagreements(text.family, text.models))
+    assert "is of kind text" in found["nano.sft[0].mix"]
+
+
+def test_slices_without_a_mix_are_what_they_were() -> None:
+    made = load("smoke", check_paths=False)
+    for spec in (*specs(made), *sft_specs(made), *problem_specs(made)):
+        assert not {"mix", "sources"} & set(spec.recipe), spec.key
+
+
+@pytest.mark.skipif(not PUBLIC.is_dir(), reason="the public data are not here")
+def test_public_instructions(tmp_path: Path) -> None:
+    fields = {"prompt": "instruction", "query": "input", "response": "output"}
+    made = recipe(PUBLIC / "alpaca", {"support": 1.0}, path="*.json", fields=fields)
+    built = build(tmp_path, made)
+    counts = {name: table["rows"] for name, table in built.manifest["tables"].items()}
+    assert counts["sft_samples"] + counts["dropped"] + counts["rejected"] == 1000
+    assert counts["sft_samples"] > 980
