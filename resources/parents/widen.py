@@ -1,11 +1,8 @@
 """Repeats a small parent's attention heads, so that its search space has more key-value heads.
 
     python -m resources.parents.widen PARENT FOLDER --heads 8
-    python -m resources.parents.widen --space SUPER.YAML
 
-The first writes a checkpoint that computes the same function with more heads; the second points a
-copied model recipe at `./wide` with the paper's 54 variants a layer. Knows weights and one recipe
-file; trains nothing.
+writes a checkpoint that computes the same function with more heads. Knows weights; trains nothing.
 """
 
 from __future__ import annotations
@@ -17,10 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from resources.models.modeling import HeterogeneousDecoderForCausalLM
-
-# arXiv 2411.19146 §2: 6 attention and 9 FFN variants.
-ATTENTION = "[full, kv_4, kv_2, kv_1, linear, noop]"
-FFN = "[full, ratio_87, ratio_75, ratio_50, ratio_25, ratio_20, ratio_10, linear, noop]"
 
 
 def widen(model: HeterogeneousDecoderForCausalLM, heads: int) -> HeterogeneousDecoderForCausalLM:
@@ -76,13 +69,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("parent", nargs="?", type=Path)
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--heads", type=int, default=8)
-    parser.add_argument("--space", type=Path, help="a copied model recipe to rewrite")
     given = parser.parse_args(arguments)
-    if given.space is not None:
-        given.space.write_text(space(given.space.read_text()))
-        return 0
-    if given.parent is None or given.folder is None:
-        parser.error("give PARENT and FOLDER, or --space")
     from resources.models.loading import load, save
 
     # A bundled parent has its tokenizer beside it.
@@ -91,18 +78,6 @@ def main(arguments: list[str]) -> int:
         tokenizer = given.parent.parent / "tokenizer"
     save(widen(load(given.parent), given.heads), given.folder, tokenizer)
     return 0
-
-
-def space(recipe: str) -> str:
-    """A smoke recipe's text with `./wide` as parent and every variant of the paper."""
-    lines = []
-    for line in recipe.splitlines():
-        indent = line[: len(line) - len(line.lstrip())]
-        for key, value in (("parent", "./wide"), ("attention", ATTENTION), ("ffn", FFN)):
-            if line.strip().startswith(f"{key}: ") and len(indent) == (0 if key == "parent" else 4):
-                line = f"{indent}{key}: {value}"
-        lines.append(line)
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Predicts tokens and seconds of every stage from a recipe and its machine's measured rates.
 
-`python -m resources.recipe.budget tiny` prints the prediction; a recipe may state it as `budget` in
-its execution.yaml. Knows no asset: stages are named, not looked up.
+`python -m resources.recipe.budget tiny` prints the prediction. Knows no asset: stages
+are named, not looked up.
 """
 
 from __future__ import annotations
@@ -10,11 +10,18 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from resources.recipe.execution import Planned
+from resources.recipe.base import Count, NonNegative, Section
 from resources.recipe.family import Family
 from resources.recipe.model import ModelRecipe
 from resources.recipe.reinforcement import Grpo, Rloo
 from resources.recipe.schema import Recipe
+
+
+class Planned(Section):
+    """What a stage is planned to cost: tokens processed and seconds on the stated machine."""
+
+    tokens: Count
+    seconds: NonNegative
 
 
 @dataclass(frozen=True)

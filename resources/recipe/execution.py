@@ -45,13 +45,6 @@ class Activations(Section):
     bytes: Count = 4_000_000_000
 
 
-class Planned(Section):
-    """What a stage is planned to cost: tokens processed and seconds on the stated machine."""
-
-    tokens: Count
-    seconds: NonNegative
-
-
 class Hardware(Section):
     """The machine that training is planned for: `devices` of `memory_bytes` and peak `flops` each.
 
@@ -98,7 +91,7 @@ class Execution(Section):
     `trackers` show runs while they go; they need the extra `trackers`.
 
     Work predicted to take longer than `approval_seconds` waits for approval when a sensor asks for
-    it. `budget` states the plan stage by stage (empty: not stated).
+    it.
 
     A dry run also plans memory and device hours of the training stages where `hardware` and the
     `parents` of the models are stated; `published_hours` are shown beside them.
@@ -127,7 +120,6 @@ class Execution(Section):
     rates: Rates = Rates(parameters=1_900_000, train=9000.0, score=30000.0, sample=4000.0)
     sizes: dict[str, Size] = Field(default_factory=dict)
     typical: Typical = Typical(example=85, response_on=60, response_off=15)
-    budget: dict[str, Planned] = Field(default_factory=dict)
     hardware: Hardware | None = None
     parents: dict[str, Sizes] = Field(default_factory=dict)
     published_hours: dict[str, Positive] = Field(default_factory=dict)

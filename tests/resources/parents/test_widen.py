@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,6 @@ import torch
 from resources.models.loading import load
 from resources.parents.widen import main, widen
 from resources.recipe.loading import load as load_recipe
-
-SMOKE = Path(__file__).parents[3] / "resources" / "recipe" / "smoke"
 
 
 def test_more_heads_give_the_same_logits(tiny_llama: Path) -> None:
@@ -26,11 +23,15 @@ def test_more_heads_give_the_same_logits(tiny_llama: Path) -> None:
         widen(model, 6)
 
 
-def test_the_copied_recipe_has_54_variants_a_layer(tmp_path: Path, tiny_llama: Path) -> None:
-    folder = shutil.copytree(SMOKE, tmp_path / "space")
-    assert main([str(tiny_llama), str(folder / "wide"), "--heads", "8"]) == 0
-    assert main(["--space", str(folder / "super.yaml")]) == 0
-    model = load_recipe(folder).models["super"]
-    assert model.puzzle is not None and model.parent == "./wide"
-    library = model.puzzle.library
-    assert len(library.attention) * len(library.ffn) == 54
+def test_the_wide_parent_carries_the_54_variants_of_the_paper(
+    tmp_path: Path, tiny_llama: Path
+) -> None:
+    assert main([str(tiny_llama), str(tmp_path / "wide"), "--heads", "8"]) == 0
+    heads = "[full, kv_4, kv_2, kv_1, linear, noop]"
+    widths = "[full, ratio_87, ratio_75, ratio_50, ratio_25, ratio_20, ratio_10, linear, noop]"
+    library = f"models.super.puzzle.library={{attention: {heads}, ffn: {widths}}}"
+    recipe = load_recipe("smoke", (f"models.super.parent={tmp_path}/wide", library))
+    model = recipe.models["super"]
+    assert model.puzzle is not None and model.parent == f"{tmp_path}/wide"
+    made = model.puzzle.library
+    assert len(made.attention) * len(made.ffn) == 54

@@ -10,20 +10,21 @@ from pathlib import Path
 import pytest
 
 from resources.recipe.errors import RecipeError
-from resources.recipe.loading import HERE, load, names
+from resources.recipe.loading import load, names
 from resources.recipe.tree import Mark
 
+WRITTEN_OUT = Path(__file__).parent / "written_out"  # smoke as it resolves
 Edit = Callable[[str, str, str], Path]
 
 
 @pytest.fixture
 def edit(tmp_path: Path) -> Edit:
-    """Copy the smoke recipe with one replacement in one file; the old text must be there."""
+    """Copy a recipe without bases, with one replacement in one file; the old text must be there."""
 
     def make(file: str, old: str, new: str) -> Path:
         folder = tmp_path / "mine"
         if not folder.exists():
-            shutil.copytree(HERE / "smoke", folder)
+            shutil.copytree(WRITTEN_OUT, folder)
         text = (folder / file).read_text()
         assert old in text
         (folder / file).write_text(text.replace(old, new, 1))
