@@ -70,7 +70,7 @@ class Bench:
     def __init__(self, store: Store, model: str, work: Path) -> None:
         self.store, self.model, self.work = store, model, work
         self.parent_folder = self.current("parent").path()
-        self.parent = load(self.parent_folder)
+        self.parent = load(self.parent_folder, dtype="float32")
         self.corpus = self._artifact("problems/corpus")
         scores = self.current("block_scores").manifest["recipe"]
         self.length = int(scores["sequence_length"])

@@ -141,7 +141,7 @@ def distilled(
     recipe |= {"tokens": tokens or recipe["tokens"]}
     with tempfile.TemporaryDirectory(dir=bench.work) as folder:
         output = distil(Path(folder), inputs, recipe, {"threads": torch.get_num_threads()})
-        return load(output.files[""])
+        return load(output.files[""], dtype="float32")
 
 
 def interval(values: np.ndarray) -> tuple[float, float, float]:

@@ -112,7 +112,7 @@ def measure(
 
 def row(name: str, texts: pa.Table, repeats: int, folder: Path) -> list[str]:
     """The cells of a model's row."""
-    parent = load(BUNDLED / name)
+    parent = load(BUNDLED / name, dtype="float32")
     initialised(parent, folder / name)
     data = sequences(texts, "score", tokens=TOKENS, sequence_length=LENGTH, seed=0)
     children = [

@@ -107,9 +107,9 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("directory", metavar="DIR", help="new, empty, or of an earlier export")
     export.add_argument(
         "--format",
-        choices=["nemotron-nas", "llama", "heirloom"],
-        default="nemotron-nas",
-        help="for stock vLLM (default); zero-padded, for any engine; the checkpoint as it is",
+        choices=["nemotron-nas", "heirloom", "padded"],
+        help="for stock vLLM; for vLLM with heirloom installed; a plain model of its family, which "
+        "any engine loads and which saves nothing (default: the first that holds the model)",
     )
     export.add_argument(
         "--no-verify", dest="verify", action="store_false", help="do not compare it in vLLM"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobs.errors import CommandError
 from resources.store import home as homes
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
     from warehouse.store import Artifact
 
 PROMPTS, TOKENS = 16, 32
-HEIRLOOM, LLAMA, NEMOTRON = "heirloom", "llama", "nemotron-nas"
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -29,17 +26,11 @@ def main(arguments: argparse.Namespace) -> int:
     home = homes.find(arguments.home).prepare()
     recipe = load(*named(home, arguments))
     artifact = checkpoint(open_artifact(home, recipe, arguments.model))
-    remarks = write(artifact, target, arguments.format)
+    form, remarks = write(artifact, target, arguments.format)
     size = sum(file.stat().st_size for file in target.iterdir())
-    print(
-        f"{artifact.key}@{artifact.data_version[:12]} as {arguments.format}, "
-        f"{size / 1e6:,.1f} MB: {target}"
-    )
+    print(f"{artifact.key}@{artifact.data_version[:12]} as {form}, {size / 1e6:,.1f} MB: {target}")
     for remark in remarks:
         print(remark)
-    if arguments.format == HEIRLOOM:
-        print("the checkpoint's own files: there is nothing to compare")
-        return 0
     if not arguments.verify:
         print("not verified in vLLM: --no-verify")
         return 0
@@ -75,44 +66,25 @@ def refuse_foreign(target: Path) -> None:
         )
 
 
-def write(artifact: Artifact, target: Path, format: str) -> list[str]:
-    """Write a checkpoint as one of `FORMATS`, over an earlier export; remarks for the reader."""
+def write(artifact: Artifact, folder: Path, form: str | None) -> tuple[str, list[str]]:
+    """Write a checkpoint in a form (None: the first that holds it) over an earlier export.
+
+    The form, and remarks for the reader.
+    """
+    from resources.models.export.targets import suited, target
+    from resources.models.loading import load
+
+    source = artifact.path()
+    model = load(source)
+    against: dict[str, list[str]] = {}
+    if form is None:
+        chosen, against = suited(model.config, str(model.dtype).removeprefix("torch."))
+    else:
+        chosen = target(form)
     note = {
         "asset_key": artifact.key,
         "data_version": artifact.data_version,
-        "format": format,
+        "format": chosen.name,
     }
-    return FORMATS[format](artifact.path(), target, note)
-
-
-def _nemotron_nas(source: Path, target: Path, note: Mapping[str, Any]) -> list[str]:
-    from resources.models.folders import stored_dtype
-    from resources.models.loading import load
-    from resources.models.nemotron_nas import export
-
-    return export(load(source, dtype=stored_dtype(source)), target, source, note=note)
-
-
-def _llama(source: Path, target: Path, note: Mapping[str, Any]) -> list[str]:
-    from resources.models.folders import stored_dtype
-    from resources.models.loading import load
-    from resources.models.padded import export
-
-    return export(load(source, dtype=stored_dtype(source)), target, source, note=note)
-
-
-def _heirloom(source: Path, target: Path, note: Mapping[str, Any]) -> list[str]:
-    from resources.models.folders import NOTE, write_json
-    from warehouse.filesystem import replacing_folder
-
-    with replacing_folder(target) as aside:
-        shutil.copytree(source, aside, dirs_exist_ok=True)
-        write_json(aside / NOTE, dict(note))
-    return []
-
-
-FORMATS: dict[str, Callable[[Path, Path, Mapping[str, Any]], list[str]]] = {
-    NEMOTRON: _nemotron_nas,
-    LLAMA: _llama,
-    HEIRLOOM: _heirloom,
-}
+    remarks = [f"not as {name}: {'; '.join(why)}" for name, why in against.items()]
+    return chosen.name, [*remarks, *chosen.write(model, folder, source, note)]

@@ -58,13 +58,13 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def exported(home: Home, artifact: Artifact) -> Path:
-    """The artifact in the nemotron-nas layout, in the home's `exports/`; written where missing."""
-    from jobs.export import NEMOTRON, write
+    """The artifact in the form that suits it, in the home's `exports/`; written where missing."""
+    from jobs.export import write
 
     name = f"{artifact.key.replace('/', '__')}-{artifact.data_version[:16]}"
     folder = home.path / "exports" / name
     if not folder.is_dir():  # it is there whole or not at all
-        write(artifact, folder, NEMOTRON)
+        write(artifact, folder, None)
     return folder
 
 

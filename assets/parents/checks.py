@@ -14,7 +14,7 @@ def weights_complete(artifact: Artifact, inputs: Mapping[str, Artifact]) -> Chec
     Of a teacher of another family only that its files are whole is known.
     """
     from resources.models.errors import CheckpointError
-    from resources.models.families import FAMILIES
+    from resources.models.families.registry import FAMILIES
     from resources.models.loading import check_weights, read_config
     from resources.models.weights import Weights
     from resources.pretrained.checking import read_json

@@ -6,7 +6,6 @@ measured beside them and only observed. Knows artifacts; knows nothing of how th
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -62,7 +61,7 @@ def plan_training(
     settings = Settings.of(recipe["settings"])
     model = recipe["asset_key"].split("/")[0]
     stages = planning.plan(model, works, sizes, settings)
-    (workdir / "sizes.json").write_text(json.dumps(dataclasses.asdict(sizes), sort_keys=True))
+    (workdir / "sizes.json").write_text(json.dumps(sizes.record(), sort_keys=True))
     return Output(
         tables={"training_plans": table(stages, settings, recipe["asset_key"])},
         files={"sizes.json": workdir / "sizes.json"},

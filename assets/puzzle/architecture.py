@@ -276,7 +276,7 @@ def _rounds(
     program, bounds = read_program(
         candidates, problem.bounds[batch], problem.objective, **problem.rules
     )
-    parent = load(inputs["parent"].path(), device=execution.get("device", "cpu"))
+    parent = load(inputs["parent"].path(), device=execution.get("device", "cpu"), dtype="float32")
     data = sequences(
         inputs["corpus"].table("corpus", columns=["text_ids"]),
         "score",

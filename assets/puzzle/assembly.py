@@ -34,7 +34,7 @@ def assemble(
     from resources.models.loading import load, save
 
     folder = inputs["parent"].path()
-    parent = load(folder, device=execution.get("device", "cpu"))
+    parent = load(folder, device=execution.get("device", "cpu"), dtype="float32")
     rows = inputs["architecture"].table("architectures").sort_by("layer").to_pylist()
     model = compose(
         Library(parent, [part.path() for part in parts(inputs, "block_library")]),

@@ -110,6 +110,7 @@ def cost_rows(
             parameters = accounting.block_parameters(shape, name, width)
             weights = accounting.weight_bytes(parameters, size)
             keys = accounting.kv_bytes_per_token(shape, name, size)
+            kept = accounting.kv_tokens(shape, name, context)
             working = accounting.activation_bytes(shape, name, width, context, size)
             variants.append(
                 {
@@ -119,7 +120,7 @@ def cost_rows(
                     "weight_bytes": weights,
                     "kv_bytes_per_token": keys,
                     "activation_bytes": working,
-                    "memory_bytes": weights + batch * context * keys,
+                    "memory_bytes": weights + batch * kept * keys,
                 }
             )
     return [{"layer": layer, **variant} for layer in range(layers) for variant in variants]

@@ -42,8 +42,8 @@ def fuse_checkpoint(
     from resources.models.loading import load, save
 
     device = execution.get("device", "cpu")
-    model = load(inputs["assembled"].path(), device=device)
-    parent = load(inputs["parent"].path(), device=device)
+    model = load(inputs["assembled"].path(), device=device, dtype="float32")
+    parent = load(inputs["parent"].path(), device=device, dtype="float32")
     blocks = model.config.block_configs or []
     rows = inputs["architecture"].table("architectures").sort_by("layer").to_pylist()
     held = layer_indices(rows)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from resources.models.blocks import HeterogeneousDecoderBlock
-from resources.models.config import HeterogeneousDecoderConfig
+from resources.models.config import OWN, HeterogeneousDecoderConfig
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.models.variants import block_config
 
@@ -267,7 +267,7 @@ def _block_config(
     config: HeterogeneousDecoderConfig, layer: int, attention: str, ffn: str
 ) -> dict[str, Any]:
     parent = (config.block_configs or [])[layer]
-    block = dict(
+    block: dict[str, Any] = dict(
         block_config(
             attention,
             ffn,
@@ -278,6 +278,10 @@ def _block_config(
             intermediate_size=int(parent["ffn"]["intermediate_size"] or config.intermediate_size),
         )
     )
+    if block["attention"]["kind"] == "full":
+        # What is not a matter of size stays as the parent's layer has it.
+        own = {key: parent["attention"][key] for key in OWN if key in parent["attention"]}
+        block["attention"] = {**block["attention"], **own}
     # The parent's own sub-block need not be a full one.
-    own = {kind for kind, name in ((ATTENTION, attention), (FFN, ffn)) if name == "full"}
-    return block | {kind: parent[kind] for kind in own}
+    whole = {kind for kind, name in ((ATTENTION, attention), (FFN, ffn)) if name == "full"}
+    return block | {kind: parent[kind] for kind in whole}

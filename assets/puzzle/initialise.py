@@ -55,6 +55,7 @@ def pool_attention(child: Any, parent: Any) -> None:
             values = _heads(source.v_proj.weight, source)[served].flatten(0, 1)
             target.linear_attn.weight.copy_(source.o_proj.weight @ values)
             return
+        _copy_norms(target, source)
         _copy(target.q_proj, source.q_proj)
         _copy(target.o_proj, source.o_proj)
         groups = served.view(target.kv_heads, -1)
@@ -78,6 +79,7 @@ def prune_attention(child: Any, parent: Any, ranked: np.ndarray) -> None:
     source, target = parent.self_attn, child.self_attn
     with torch.no_grad():
         child.input_layernorm.weight.copy_(parent.input_layernorm.weight)
+        _copy_norms(target, source)
         per_parent = source.heads // source.kv_heads
         per_child = target.heads // target.kv_heads
         kept = sorted(int(head) for head in ranked[: target.kv_heads])
@@ -110,6 +112,13 @@ def prune_attention(child: Any, parent: Any, ranked: np.ndarray) -> None:
 def _heads(tensor: torch.Tensor, attention: Any) -> torch.Tensor:
     """Rows grouped by head: `[heads, D, …]`."""
     return tensor.unflatten(0, (-1, attention.head_dim))
+
+
+def _copy_norms(target: Any, source: Any) -> None:
+    """Norms of queries and keys hold a number a dimension of a head, whichever head it is."""
+    for name in ("q_norm", "k_norm"):
+        if getattr(source, name) is not None:
+            getattr(target, name).weight.copy_(getattr(source, name).weight)
 
 
 def _copy(target: nn.Linear, source: nn.Linear) -> None:

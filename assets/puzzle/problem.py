@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from assets.puzzle.costing import CLOCKED, PROFILE, Costing, Seconds
 from assets.puzzle.rules import Rules
+from resources.models.export.limits import NEVER_FIRST
 
 if TYPE_CHECKING:
     from assets.puzzle.target import Candidate
@@ -183,12 +184,11 @@ def ruled_out(
     removed: set[Candidate],
 ) -> list[tuple[int, str]]:
     """(layer, variant) pairs that the rules exclude: all that do not match a fixed rule of their
-    layer, all that match a forbidden one or are `removed`, and those that leave the first layer
-    without attention: engines create the residual stream there.
+    layer, all that match a forbidden one or are `removed`, and those that no model begins with.
 
     A run's row is what it does to each of its layers: no attention, and the FFN it names.
     """
-    never = [{"layer": 0, "attention": "noop"}, *forbidden]
+    never = [NEVER_FIRST, *forbidden]
     pairs: dict[tuple[int, str], None] = {}
     for row in candidates.select(["layer", "variant", "attention", "ffn"]).to_pylist():
         for layer in row["layer"]:

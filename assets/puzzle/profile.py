@@ -8,7 +8,6 @@ format in `profile_file.py`.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -171,7 +170,7 @@ def measure(
             engine=ENGINE,
             threads=threads if setting.device == "cpu" else None,
         ),
-        shape=dataclasses.asdict(bench.shape),
+        shape=bench.shape.record(),
         prefill_length=setting.prefill,
         decode_length=setting.decode,
         blocks=setting.blocks,

@@ -6,7 +6,6 @@ and sizes; knows nothing of clocks or tables.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
@@ -105,7 +104,7 @@ class Profile(_Part):
 
 def differences(profile: Profile, shape: Shape, recipe: Mapping[str, Any]) -> list[str]:
     """What keeps a profile from standing for a parent's `shape` and a recipe's settings."""
-    sizes = dataclasses.asdict(shape)
+    sizes = shape.record()
     wanted = {"dtype": DTYPES.get(recipe["dtype_bytes"])}
     wanted |= {"prefill_length": recipe["prefill"], "decode_length": recipe["decode"]}
     there = {"dtype": profile.machine.dtype}

@@ -54,7 +54,7 @@ def score_blocks(
     from resources.models.loading import load
 
     began = time.monotonic()
-    parent = load(inputs["parent"].path(), device=execution.get("device", "cpu"))
+    parent = load(inputs["parent"].path(), device=execution.get("device", "cpu"), dtype="float32")
     library = Library(parent, [part.path() for part in parts(inputs, "block_library")])
     names, prescreen = recipe["metrics"], recipe["prescreen"]
     together = execution.get("micro_batch", 32) * recipe["sequence_length"]

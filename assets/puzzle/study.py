@@ -76,7 +76,7 @@ def study_search(
     scores = program.candidates.columns[problem.objective]
     random = damaged(program, scores, recipe["assemblies"], seed)
     feasible = {name: rows for name, rows in methods.items() if rows is not None}
-    parent = load(inputs["parent"].path(), device=execution.get("device", "cpu"))
+    parent = load(inputs["parent"].path(), device=execution.get("device", "cpu"), dtype="float32")
     library = Library(parent, [part.path() for part in parts(inputs, "block_library")])
     data = sequences(
         inputs["corpus"].table("corpus", columns=["text_ids"]),

@@ -1,7 +1,7 @@
 """What a target cannot run: variants to take out before the search, each with its reason.
 
-Knows the limits of serving engines, tensor parallelism and number formats as rules over sizes (what
-stock vLLM accepts was tried on its `DeciLMForCausalLM`); knows nothing of scores or solvers.
+Applies the limits of serving engines (`resources/models/export/limits.py`) to variants by name;
+knows nothing of scores or solvers.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from typing import Any
 import pyarrow as pa
 
 from resources.models.accounting import Shape
-from resources.models.variants import parse_attention, parse_ffn
+from resources.models.export.limits import (
+    attention_reason,
+    ffn_reason,
+    model_shape_reasons,
+    order_reason,
+)
+from resources.models.variants import block_config
 
 Candidate = tuple[int, str, str]
-STEP = 256  # `ffn_mult` of the nemotron-nas layout rounds widths up to a multiple of this
-FLOAT8_STEP = 16  # rows and columns of a float8 matrix product
 
 REMOVED_SCHEMA = pa.schema(
     [
@@ -35,7 +39,8 @@ def unrunnable(
     """The candidates (layer, attention, ffn) that a target cannot run, each with the first reason.
 
     Args:
-        target: `engine` (vllm, nemotron_nas or transformers), `tensor_parallel`, `dtype`.
+        target: `engine` (one of the limits', or transformers, which runs everything),
+            `tensor_parallel`, `dtype`.
         shape: the parent's sizes, from which variant names get theirs.
 
     Raises:
@@ -52,14 +57,13 @@ def unrunnable(
             f"target: tensor_parallel {parallel} does not divide the parent's "
             f"{shape.num_attention_heads} query heads; choose a divisor of them"
         )
+    whole = model_shape_reasons(target["engine"], shape.qk_norm)
+    if whole:
+        raise ValueError(f"target: {'; '.join(whole)}; let it be served by engine vllm_plugin")
     removed = []
     left: dict[int, list[Candidate]] = {layer: [] for layer, _, _ in candidates}
     for layer, attention, ffn in candidates:
-        reason = (
-            _attention_reason(target, shape, attention)
-            or _ffn_reason(target, shape, ffn)
-            or _order_reason(target, layer, attention, ffn)
-        )
+        reason = _reason(target, shape, layer, attention, ffn)
         if reason:
             removed.append((layer, attention, ffn, reason))
         else:
@@ -86,41 +90,22 @@ def removed_table(model: str, removed: Iterable[tuple[int, str, str, str]]) -> p
     return pa.Table.from_pylist(rows, schema=REMOVED_SCHEMA)
 
 
-def _attention_reason(target: Mapping[str, Any], shape: Shape, name: str) -> str | None:
-    part = parse_attention(name, shape.num_attention_heads, shape.num_key_value_heads)
-    if part["kind"] == "linear":
-        return f"{target['engine']} has no linear attention"
-    heads, parallel = part["num_key_value_heads"], target["tensor_parallel"]
-    if heads is None:
-        return None
-    if heads % parallel and parallel % heads:
-        return f"{heads} key-value heads and tensor_parallel {parallel} do not divide each other"
-    size = max(heads // parallel, 1) * shape.head_dim
-    if target["dtype"] == "float8" and size % FLOAT8_STEP:
-        return f"{size} key numbers a rank are no multiple of {FLOAT8_STEP}, which float8 needs"
-    return None
-
-
-def _ffn_reason(target: Mapping[str, Any], shape: Shape, name: str) -> str | None:
-    part = parse_ffn(name, shape.intermediate_size)
-    if part["kind"] == "linear":
-        return f"{target['engine']} has no linear FFN"
-    width, parallel = part["intermediate_size"], target["tensor_parallel"]
-    if width is None:
-        return None
-    if target["engine"] == "nemotron_nas" and width % STEP:
-        return f"width {width} is no multiple of {STEP}: ffn_mult would round it"
-    if width % parallel:
-        return f"width {width} cannot be split over tensor_parallel {parallel}"
-    if target["dtype"] == "float8" and width // parallel % FLOAT8_STEP:
-        return (
-            f"width {width // parallel} a rank is no multiple of {FLOAT8_STEP}, which float8 needs"
-        )
-    return None
-
-
-def _order_reason(target: Mapping[str, Any], layer: int, attention: str, ffn: str) -> str | None:
-    # vLLM makes the residual stream in the first attention branch that runs.
-    if layer == 0 and attention == "noop" and ffn != "noop":
-        return f"{target['engine']} fails on a first layer with an FFN but no attention"
-    return None
+def _reason(
+    target: Mapping[str, Any], shape: Shape, layer: int, attention: str, ffn: str
+) -> str | None:
+    """The first reason against a layer of these variants, None where the target can run it."""
+    block = block_config(
+        attention,
+        ffn,
+        num_attention_heads=shape.num_attention_heads,
+        num_key_value_heads=shape.num_key_value_heads,
+        intermediate_size=shape.intermediate_size,
+    )
+    if shape.window is not None and block["attention"]["kind"] == "full":
+        block["attention"]["window"] = shape.window
+    engine, parallel, dtype = target["engine"], target["tensor_parallel"], target["dtype"]
+    return (
+        attention_reason(engine, block["attention"], shape.head_dim, parallel, dtype)
+        or ffn_reason(engine, block["ffn"], parallel, dtype)
+        or (order_reason(engine, [block]) if layer == 0 else None)
+    )

@@ -31,7 +31,7 @@ def continue_pretraining(
     if launch.several(execution):
         target = "assets.recovery.continued:continue_pretraining"
         return ranked.build(target, workdir, inputs, recipe, execution)
-    model = load(inputs["model"].path())
+    model = load(inputs["model"].path(), dtype="float32")
     training, held_out = corpus.read(inputs["corpus"], recipe, workdir, execution).examples
 
     def measuring() -> tuple[Objective, Sequence[nn.Module]]:

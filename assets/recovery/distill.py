@@ -39,7 +39,7 @@ def distil(
     """
     if launch.several(execution):
         return ranked.build("assets.recovery.distill:distil", workdir, inputs, recipe, execution)
-    student = load(inputs[STUDENT].path())
+    student = load(inputs[STUDENT].path(), dtype="float32")
     split = corpus.read(inputs["corpus"], recipe, workdir, execution)
     attach: tuple[Attach, Attach] | None = None
     teachers: list[nn.Module] = []

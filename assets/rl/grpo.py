@@ -55,7 +55,7 @@ def train_policy_gradient(
     tokenizer = loading.load_tokenizer(start.path())
     plan = plan_slots(inputs, recipe)
     updates = int(recipe["updates_per_rollout"])
-    model = loading.load(start.path())
+    model = loading.load(start.path(), dtype="float32")
     trainer = Trainer(
         model,
         OptimizerConfig.from_recipe(recipe),
@@ -66,7 +66,7 @@ def train_policy_gradient(
     )
     reference = None
     if recipe["kl_beta"]:
-        reference = loading.load(start.path(), device=device).requires_grad_(False)
+        reference = loading.load(start.path(), device=device, dtype="float32").requires_grad_(False)
     if "reward_model" in inputs:
         rewarder = rollouts.model_reward(inputs["reward_model"].path(), tokenizer, device)
     else:

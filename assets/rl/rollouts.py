@@ -72,7 +72,7 @@ def verifier_reward(weights: Mapping[str, float]) -> Rewarder:
 
 def model_reward(path: Path, tokenizer: PreTrainedTokenizerFast, device: str) -> Rewarder:
     """The reward model's score of prompt and response (arXiv 2505.00949 section 6.2)."""
-    model = reward_models.load(path, device=device)
+    model = reward_models.load(path, device=device, dtype="float32")
 
     def rewarded(rollouts: Sequence[Rollout]) -> list[Rollout]:
         scores = reward_models.score(model, sequences(tokenizer, [one.attempt for one in rollouts]))

@@ -79,11 +79,11 @@ def _train_round(
     execution: dict[str, Any],
 ) -> tuple[HeterogeneousDecoderForCausalLM, pa.Table]:
     rows = int(execution.get("micro_batch") or 32)
-    reference = loading.load(source, device=str(execution.get("device") or "cpu"))
+    reference = loading.load(source, device=str(execution.get("device") or "cpu"), dtype="float32")
     pairs = _pairs(inputs, number, reference, rows)
     seed = [recipe["seed"], number]
     plan = list(passes(pairs, recipe["steps"], min(recipe["batch_size"], len(pairs)), seed))
-    model = loading.load(source)
+    model = loading.load(source, dtype="float32")
     trainer = Trainer(
         model,
         OptimizerConfig.from_recipe(recipe),

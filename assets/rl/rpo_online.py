@@ -71,9 +71,9 @@ class Iteration:
         self.version = inputs["model"].data_version[:16]
         device = str(execution.get("device") or "cpu")
         self.tokenizer = loading.load_tokenizer(source)
-        self.reference = loading.load(source, device=device).requires_grad_(False)
+        self.reference = loading.load(source, device=device, dtype="float32").requires_grad_(False)
         self.rewarder = rollouts.model_reward(inputs["reward_model"].path(), self.tokenizer, device)
-        self.model = loading.load(source)
+        self.model = loading.load(source, dtype="float32")
         self.trainer = Trainer(
             self.model,
             OptimizerConfig.from_recipe(recipe),

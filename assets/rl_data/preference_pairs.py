@@ -37,7 +37,9 @@ def build_preference_pairs(
         seed=recipe["seed"],
     )
     engine = open_engine(model, model.data_version, execution)
-    scorer = reward.load(inputs["reward_model"].path(), device=str(execution.get("device", "cpu")))
+    scorer = reward.load(
+        inputs["reward_model"].path(), device=str(execution.get("device", "cpu")), dtype="float32"
+    )
     tokenizer = loading.load_tokenizer(model.path())
 
     made: list[attempts.Attempt] = []

@@ -74,7 +74,7 @@ def train_reward_model(
         )
 
     torch.manual_seed(recipe["seed"])
-    model = reward.RewardModel(loading.load(base.path()))
+    model = reward.RewardModel(loading.load(base.path(), dtype="float32"))
     batches = plan_steps(
         [len(a) + len(b) for a, b in training],
         recipe["batch_tokens"],

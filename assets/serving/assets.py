@@ -35,7 +35,8 @@ def specs(recipe: Recipe) -> list[Spec]:
                 ),
                 model=name,
                 kinds=("torch",),
-                description=f"{key} in the nemotron-nas layout, which stock vLLM serves.",
+                description=f"{key} for vLLM: stock where its own class computes the model, else "
+                "with our plugin.",
             )
         )
     return made

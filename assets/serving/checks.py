@@ -12,19 +12,20 @@ def layout_sound(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckRes
 
     The server's own tokenizer and template also give the token ids that the model was trained on.
     """
-    from transformers import AutoTokenizer
+    from transformers import PreTrainedTokenizerFast
 
     from assets.serving.export import conversations, prompts
     from resources.models.errors import CheckpointError
-    from resources.models.nemotron_nas import check_layout
+    from resources.models.export.targets import sound
 
     folder = artifact.path()
     try:
-        found = check_layout(folder)
+        found = sound(folder)
     except CheckpointError as error:
         return CheckResult("layout_sound", False, str(error))
     seed = artifact.manifest["seed"]
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    # Not AutoTokenizer: it opens config.json, whose class may be the folder's own code.
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
     theirs = [
         tokenizer.apply_chat_template(one, add_generation_prompt=True, return_dict=False)
         for one in conversations(8, seed)

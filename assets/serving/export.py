@@ -1,4 +1,4 @@
-"""Export of a checkpoint for stock vLLM, and the prompts with which the export is compared.
+"""Export of a checkpoint for vLLM, and the prompts with which the export is compared.
 
 Writes the folder; what vLLM makes of it is asked in `checks.py`.
 """
@@ -20,17 +20,22 @@ DEPTHS = {1: 1.0, 2: 1.0, 3: 1.0}
 def build_exported(
     workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
 ) -> Output:
-    """The checkpoint `inputs["model"]` as a nemotron-nas folder, in the dtype it is stored in.
+    """The checkpoint `inputs["model"]` in the first form that holds it, in the dtype it is stored
+    in: for stock vLLM, for vLLM with our plugin, or padded for both (which saves nothing).
 
-    Raises ExportError, with every reason, for a model that stock vLLM cannot run.
+    Raises ExportError, with every form's reasons, for a model that none holds.
     """
-    from resources.models.folders import stored_dtype
+    from resources.models.export.targets import NEMOTRON_NAS, sound, suited
     from resources.models.loading import load
-    from resources.models.nemotron_nas import check_layout, export
 
     source, folder = inputs["model"].path(), workdir / "exported"
-    remarks = export(load(source, dtype=stored_dtype(source)), folder, source)
-    found = check_layout(folder)
+    model = load(source)
+    form, against = suited(model.config, str(model.dtype).removeprefix("torch."))
+    remarks = [f"not as {name}: {'; '.join(why)}" for name, why in against.items()]
+    if form.name != NEMOTRON_NAS:
+        remarks.append(f"written as {form.name}, for {form.for_whom}")
+    remarks += form.write(model, folder, source, None)
+    found = sound(folder)
     return Output(
         files={"": folder},
         metrics={name: float(value) for name, value in found.items()},

@@ -31,7 +31,7 @@ def sft(
     path = inputs["model"].path()
     datasets = {name: artifact for name, artifact in inputs.items() if name not in ROLES}
     split = samples.read(inputs["model"], inputs["blend"], datasets, recipe, workdir, execution)
-    model = load(path)
+    model = load(path, dtype="float32")
     fitted = fit(
         model,
         split.training,

@@ -118,7 +118,7 @@ def verify(
     began = time.monotonic()
     answers = _run(folder, config, [list(prompt) for prompt in prompts], tokens, longest, patience)
     seconds = time.monotonic() - began
-    model = load(checkpoint)
+    model = load(checkpoint, dtype="float32")
     differing = ties = 0
     difference = 0.0
     for prompt, answer in zip(prompts, answers, strict=True):

@@ -7,7 +7,7 @@ it for any size. It does not know hardware or time.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from resources.models.variants import (
@@ -21,7 +21,10 @@ from resources.models.variants import (
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes in which blocks are counted; `full` variants have the sizes given here."""
+    """The sizes in which blocks are counted; `full` variants have the sizes given here.
+
+    `window` is the number of positions that every attention is limited to, None where one is not.
+    """
 
     hidden_size: int
     num_attention_heads: int
@@ -33,6 +36,8 @@ class Shape:
     attention_bias: bool = False
     qkv_bias: bool = False
     mlp_bias: bool = False
+    qk_norm: bool = False
+    window: int | None = None
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Shape:
@@ -41,6 +46,12 @@ class Shape:
         heads, hidden = config["num_attention_heads"], config["hidden_size"]
         values["head_dim"] = config.get("head_dim") or hidden // heads
         values["num_key_value_heads"] = config.get("num_key_value_heads") or heads
+        windows = {
+            block["attention"].get("window")
+            for block in config.get("block_configs") or []
+            if block.get("attention", {}).get("kind", "full") == "full"
+        }
+        values["window"] = windows.pop() if len(windows) == 1 else None
         missing = [
             name
             for name in ("hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
@@ -49,6 +60,11 @@ class Shape:
         if missing:
             raise KeyError(f"the model configuration lacks {missing[0]}")
         return cls(**values)
+
+    def record(self) -> dict[str, Any]:
+        """As JSON values; what came later than the first files stands there only if it counts."""
+        usual = {"qk_norm": False, "window": None}
+        return {key: value for key, value in asdict(self).items() if usual.get(key, ...) != value}
 
 
 def attention_parameters(shape: Shape, attention: str | AttentionConfig) -> int:
@@ -63,7 +79,8 @@ def attention_parameters(shape: Shape, attention: str | AttentionConfig) -> int:
     keys = _kv_size(shape, part)
     bias = queries + 2 * keys if shape.attention_bias or shape.qkv_bias else 0
     bias += hidden if shape.attention_bias else 0
-    return hidden + hidden * (2 * queries + 2 * keys) + bias
+    norms = 2 * shape.head_dim if shape.qk_norm else 0
+    return hidden + hidden * (2 * queries + 2 * keys) + bias + norms
 
 
 def ffn_parameters(shape: Shape, ffn: str | FfnConfig) -> int:
@@ -108,6 +125,11 @@ def kv_bytes_per_token(shape: Shape, attention: str | AttentionConfig, dtype_byt
     return 2 * _kv_size(shape, part) * dtype_bytes if part["kind"] == "full" else 0
 
 
+def kv_tokens(shape: Shape, attention: str | AttentionConfig, context: int) -> int:
+    """Of how many tokens of a sequence one layer keeps keys and values: its window's at most."""
+    return min(context, _attention(shape, attention).get("window", context))
+
+
 def activation_bytes(
     shape: Shape,
     attention: str | AttentionConfig,
@@ -140,7 +162,8 @@ def attention_flops(
     """Floating-point operations of a forward pass over `tokens` new tokens of one sequence.
 
     `context` tokens are in the cache already; a new token attends to them, to those before it and
-    to itself (causal work, a multiply-add is 2). Norms and rotary embedding are not counted.
+    to itself, or to a window's worth of them (causal work, a multiply-add is 2). Norms and rotary
+    embedding are not counted.
     """
     part = _attention(shape, attention)
     hidden = shape.hidden_size
@@ -150,7 +173,10 @@ def attention_flops(
         return 2 * tokens * hidden * hidden
     queries = shape.num_attention_heads * shape.head_dim
     projections = 2 * tokens * hidden * (2 * queries + 2 * _kv_size(shape, part))
-    attended = tokens * context + tokens * (tokens + 1) // 2
+    window = part.get("window", tokens + context)
+    # The first new tokens see fewer than a window; a query at place i sees min(i + 1, window).
+    grows = max(0, min(tokens, window - context))
+    attended = grows * context + grows * (grows + 1) // 2 + (tokens - grows) * window
     return projections + 4 * queries * attended
 
 
@@ -202,7 +228,10 @@ def blocks_of(shape: Shape, variants: Sequence[tuple[str, str]]) -> list[Mapping
 
 def _attention(shape: Shape, attention: str | AttentionConfig) -> AttentionConfig:
     if isinstance(attention, str):
-        return parse_attention(attention, shape.num_attention_heads, shape.num_key_value_heads)
+        part = parse_attention(attention, shape.num_attention_heads, shape.num_key_value_heads)
+        if shape.window is not None and part["kind"] == "full":
+            part["window"] = shape.window
+        return part
     return attention
 
 

@@ -6,7 +6,8 @@ does not know embeddings, the stack of layers, losses or checkpoints.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -16,7 +17,7 @@ from transformers.activations import ACT2FN
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from resources.models.config import HeterogeneousDecoderConfig
-from resources.models.packing import Packing, find_documents
+from resources.models.packing import Packing, find_documents, near
 
 
 class KeyValueCache(Protocol):
@@ -44,6 +45,20 @@ class Context:
     mask: torch.Tensor | None = None
     packing: Packing | None = None
     cache: KeyValueCache | None = None
+    _bands: dict[int, torch.Tensor] = field(default_factory=dict, compare=False, repr=False)
+
+    def windowed(self, window: int | None, queries: int, keys: int) -> torch.Tensor | None:
+        """The mask for attention to the last `window` positions only, made once a window.
+
+        As `mask` where there is no window, or where it hides none of the `keys` positions.
+        """
+        if window is None or keys <= window:
+            return self.mask
+        if window not in self._bands:
+            band = near(queries, keys, window, self.cos.device)
+            # A padding token's own position is in the band as it is in the mask.
+            self._bands[window] = band if self.mask is None else self.mask & band
+        return self._bands[window]
 
 
 class HeterogeneousDecoderRMSNorm(nn.Module):
@@ -59,38 +74,57 @@ class HeterogeneousDecoderRMSNorm(nn.Module):
 
 
 class HeterogeneousDecoderAttention(nn.Module):
-    """Grouped-query softmax attention; `layer_idx` counts the layers that have a cache."""
+    """Grouped-query softmax attention, as an entry of `block_configs` describes it.
 
-    def __init__(self, config: HeterogeneousDecoderConfig, kv_heads: int, layer_idx: int) -> None:
+    `layer_idx` counts the layers that have a cache.
+    """
+
+    def __init__(
+        self, config: HeterogeneousDecoderConfig, entry: Mapping[str, Any], layer_idx: int
+    ) -> None:
         super().__init__()
         self.layer_idx = layer_idx
+        self.window: int | None = entry.get("window")
+        self.rope: bool = entry.get("rope", True)
         self.head_dim = config.head_dim or config.hidden_size // config.num_attention_heads
         self.heads = config.num_attention_heads
-        self.kv_heads = kv_heads
+        self.kv_heads: int = entry["num_key_value_heads"]
         hidden, bias = config.hidden_size, config.attention_bias or config.qkv_bias
         self.q_proj = nn.Linear(hidden, self.heads * self.head_dim, bias=bias)
-        self.k_proj = nn.Linear(hidden, kv_heads * self.head_dim, bias=bias)
-        self.v_proj = nn.Linear(hidden, kv_heads * self.head_dim, bias=bias)
+        self.k_proj = nn.Linear(hidden, self.kv_heads * self.head_dim, bias=bias)
+        self.v_proj = nn.Linear(hidden, self.kv_heads * self.head_dim, bias=bias)
         self.o_proj = nn.Linear(self.heads * self.head_dim, hidden, bias=config.attention_bias)
+        self.q_norm: nn.Module | None = None
+        self.k_norm: nn.Module | None = None
+        if config.qk_norm:
+            self.q_norm = HeterogeneousDecoderRMSNorm(self.head_dim, config.rms_norm_eps)
+            self.k_norm = HeterogeneousDecoderRMSNorm(self.head_dim, config.rms_norm_eps)
 
     def forward(self, hidden: torch.Tensor, context: Context) -> torch.Tensor:
         split = (*hidden.shape[:-1], -1, self.head_dim)
-        q = _rotate(self.q_proj(hidden).view(split), context)
-        k = _rotate(self.k_proj(hidden).view(split), context)
-        v = self.v_proj(hidden).view(split)
+        q, k, v = (part(hidden).view(split) for part in (self.q_proj, self.k_proj, self.v_proj))
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        if self.rope:
+            q, k = _rotate(q, context), _rotate(k, context)
         if context.packing is not None:
-            return self.o_proj(context.packing.attend(q, k, v).flatten(2))
+            return self.o_proj(context.packing.attend(q, k, v, self.window).flatten(2))
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if context.cache is not None:
             k, v = context.cache.update(k, v, self.layer_idx)
             if q.shape[2] == 1 and q.device.type == "cpu":
-                return self.o_proj(_attend_one(q, k, v, context.mask))
+                mask = context.mask
+                if self.window is not None:
+                    k, v = k[:, :, -self.window :], v[:, :, -self.window :]
+                    mask = None if mask is None else mask[..., -self.window :]
+                return self.o_proj(_attend_one(q, k, v, mask))
+        mask = context.windowed(self.window, q.shape[2], k.shape[2])
         out = F.scaled_dot_product_attention(
             q,
             k,
             v,
-            attn_mask=context.mask,
-            is_causal=context.mask is None and q.shape[2] > 1,
+            attn_mask=mask,
+            is_causal=mask is None and q.shape[2] > 1,
             enable_gqa=self.heads != self.kv_heads,
         )
         return self.o_proj(out.transpose(1, 2).flatten(2))
@@ -153,9 +187,7 @@ class HeterogeneousDecoderBlock(nn.Module):
             self.self_attn = (
                 HeterogeneousDecoderLinearAttention(size)
                 if attention["kind"] == "linear"
-                else HeterogeneousDecoderAttention(
-                    config, attention["num_key_value_heads"], layer_idx
-                )
+                else HeterogeneousDecoderAttention(config, attention, layer_idx)
             )
         if ffn["kind"] != "noop":
             self.post_attention_layernorm = HeterogeneousDecoderRMSNorm(size, config.rms_norm_eps)

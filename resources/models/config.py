@@ -12,6 +12,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import LlamaConfig
 
 KINDS = ("full", "linear", "noop")
+OWN = ("window", "rope")  # what a layer's attention may have of its own, besides its heads
 
 
 @strict
@@ -21,12 +22,17 @@ class HeterogeneousDecoderConfig(LlamaConfig):
     Each entry is `{"attention": {"kind", "num_key_value_heads"}, "ffn": {"kind",
     "intermediate_size"}}` with kind "full" (softmax attention, SwiGLU), "linear" (one matrix) or
     "noop" (nothing, its norm included). Left out, every layer is full with the global sizes.
-    The global `num_key_value_heads` and `intermediate_size` are the parent's. `attention_bias`
-    gives all four projections of attention a bias, `qkv_bias` (Qwen2) all but the output's.
+    A full attention may also have a `window` (positions a token attends to, itself included) and
+    `rope` false (no rotary embedding). The global `num_key_value_heads` and `intermediate_size`
+    are the parent's. `attention_bias` gives all four projections of attention a bias, `qkv_bias`
+    (Qwen2) all but the output's; `qk_norm` (Qwen3) normalises the queries and keys of each head.
+    `family` is the parent's model type where it is not Llama.
     """
 
     model_type = "heterogeneous_llama"  # the name that saved checkpoints carry
     qkv_bias: bool = False
+    qk_norm: bool = False
+    family: str | None = None
     block_configs: list[Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -52,7 +58,10 @@ class HeterogeneousDecoderConfig(LlamaConfig):
             block.get("attention", {}),
             "num_key_value_heads",
             self.num_key_value_heads,
+            OWN,
         )
+        if attention["kind"] == "full":
+            attention |= self._own(f"{where}.attention", block.get("attention", {}))
         heads = attention["num_key_value_heads"]
         if heads is not None and self.num_attention_heads % heads:
             raise ValueError(
@@ -65,10 +74,26 @@ class HeterogeneousDecoderConfig(LlamaConfig):
         return {"attention": attention, "ffn": ffn}
 
     @staticmethod
+    def _own(where: str, part: dict[str, Any]) -> dict[str, Any]:
+        """What a layer's attention has of its own; what is as usual is not written down."""
+        window, rope = part.get("window"), part.get("rope", True)
+        if window is not None and (not isinstance(window, int) or window < 1):
+            raise ValueError(f"{where}: window must be a positive integer, not {window!r}")
+        made: dict[str, Any] = {} if window is None else {"window": window}
+        return made if rope else made | {"rope": False}
+
+    def validate_architecture(self) -> None:
+        """Heads may have a size of their own, so they need not divide the hidden size."""
+
+    @staticmethod
     def _part(
-        where: str, part: dict[str, Any], size_key: str, default: int | None
+        where: str,
+        part: dict[str, Any],
+        size_key: str,
+        default: int | None,
+        further: tuple[str, ...] = (),
     ) -> dict[str, Any]:
-        _known(where, part, ("kind", size_key))
+        _known(where, part, ("kind", size_key, *further))
         kind = part.get("kind", "full")
         if kind not in KINDS:
             raise ValueError(f"{where}: kind {kind!r} is unknown: use one of {', '.join(KINDS)}")

@@ -115,12 +115,10 @@ def check_weights(folder: Path, expected: Mapping[str, tuple[int, ...]], dtype: 
 
 
 def stored_dtype(folder: str | Path) -> str:
-    """The dtype that a folder's config.json names, such as "bfloat16"; float32 where it is silent.
+    """The dtype in which a folder's weights are stored, such as "bfloat16".
 
-    Raises CheckpointError where there is no config.json.
+    Raises CheckpointError where there are none, or none that can be read.
     """
-    file = Path(folder) / "config.json"
-    if not file.is_file():
-        raise CheckpointError(f"{folder}: no config.json, so this is no checkpoint folder")
-    values = json.loads(file.read_text())
-    return str(values.get("dtype") or values.get("torch_dtype") or "float32")
+    from resources.models.weights import Weights
+
+    return Weights(folder).dtype

@@ -22,8 +22,8 @@ from resources.models.blocks import (
     rotary_embedding,
 )
 from resources.models.decoder import in_range
-from resources.models.families import EMBEDDING, HEAD, NORM, layer_prefix
 from resources.models.loading import check_weights, read_config
+from resources.models.names import EMBEDDING, HEAD, NORM, layer_prefix
 from resources.models.weights import Weights
 
 

@@ -31,12 +31,12 @@ ARCHITECTURE = "HeterogeneousLlamaForCausalLM"  # the name that saved checkpoint
 
 
 def read_config(path: str | Path) -> HeterogeneousDecoderConfig:
-    """The configuration of a checkpoint folder of one of `families.FAMILIES`, as one of ours.
+    """The configuration of a checkpoint folder of a supported family, as one of ours.
 
     Raises CheckpointError, with the reason, for what is not supported.
     """
     from resources.models.config import HeterogeneousDecoderConfig
-    from resources.models.families import convert
+    from resources.models.families.registry import convert
 
     file = Path(path) / "config.json"
     try:
@@ -52,11 +52,12 @@ def read_config(path: str | Path) -> HeterogeneousDecoderConfig:
 
 
 def load(
-    path: str | Path, *, device: str = "cpu", dtype: str = "float32"
+    path: str | Path, device: str = "cpu", dtype: str | None = None
 ) -> HeterogeneousDecoderForCausalLM:
     """Load a folder of a supported family or one of ours, in evaluation mode.
 
-    Tensors go from the files to the device one by one. Raises CheckpointError when the family is
+    `dtype` is a name such as "float32"; None: as the weights are stored. Tensors go from the files
+    to the device one by one. Raises CheckpointError when the family is
     another, a weight file is missing, truncated or of another format, or a tensor is missing, left
     over or misshapen.
     """
@@ -70,11 +71,12 @@ def load(
     weights = Weights(folder)
     model = check_weights(weights, config)
     names = [name for name in model.state_dict() if name not in aliases(config)]
-    tensors = weights.read(names, device=torch.device(device), dtype=getattr(torch, dtype))
+    kind: torch.dtype = getattr(torch, dtype or weights.dtype)
+    tensors = weights.read(names, device=torch.device(device), dtype=kind)
     model.load_state_dict(tensors, strict=False, assign=True)
     model.tie_weights()
     model.renew_tables()
-    model.config.dtype = getattr(torch, dtype)
+    model.config.dtype = kind
     if (folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
     return model.eval()
@@ -99,7 +101,7 @@ def check_weights(
 
 def aliases(config: HeterogeneousDecoderConfig) -> dict[str, str]:
     """Names of tensors that stand for another: the output head where it is tied."""
-    from resources.models.families import EMBEDDING, HEAD
+    from resources.models.names import EMBEDDING, HEAD
 
     return {HEAD: EMBEDDING} if config.tie_word_embeddings else {}
 
@@ -133,12 +135,22 @@ def save(
         _write(model, aside, tokenizer_folder)
 
 
-def _write(model: HeterogeneousDecoderForCausalLM, folder: Path, tokenizer_folder: Path) -> None:
+def configuration(model: HeterogeneousDecoderForCausalLM) -> dict[str, Any]:
+    """The values of config.json for a model; equal models give equal values everywhere."""
     config = model.config.to_dict()
-    config.pop("transformers_version", None)
-    config.pop("_name_or_path", None)
-    config["architectures"] = [ARCHITECTURE]
-    config["dtype"] = str(model.dtype).removeprefix("torch.")
+    # What came later than the first checkpoints is left out where it says nothing.
+    usual = {"qk_norm": False, "family": None, "transformers_version": ..., "_name_or_path": ...}
+    for key, value in usual.items():
+        if value is ... or config.get(key) == value:
+            config.pop(key, None)
+    return config | {
+        "architectures": [ARCHITECTURE],
+        "dtype": str(model.dtype).removeprefix("torch."),
+    }
+
+
+def _write(model: HeterogeneousDecoderForCausalLM, folder: Path, tokenizer_folder: Path) -> None:
+    config = configuration(model)
     write_json(folder / "config.json", config)
     write_generation_config(folder, config)
     weights = model.state_dict()

@@ -30,8 +30,10 @@ class Packing:
     inverse: torch.Tensor
     positions: torch.Tensor
 
-    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Causal attention within documents.
+    def attend(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int | None = None
+    ) -> torch.Tensor:
+        """Causal attention within documents, to the last `window` positions where one is given.
 
         q is `[B, T, heads, D]`, k and v `[B, T, kv_heads, D]`; returns `[B, T, heads, D]`.
         """
@@ -41,11 +43,14 @@ class Packing:
         begin = 0
         for rectangle in self.rectangles:
             end = begin + rectangle.numel()
+            length = rectangle.shape[1]
+            hides = window is not None and length > window
             out = F.scaled_dot_product_attention(
                 _rectangle(q, begin, rectangle),
                 _rectangle(k, begin, rectangle),
                 _rectangle(v, begin, rectangle),
-                is_causal=True,
+                attn_mask=near(length, length, window, q.device) if hides and window else None,
+                is_causal=not hides,
                 enable_gqa=q.shape[1] != k.shape[1],
             )
             outputs.append(out.transpose(1, 2).flatten(0, 1))
@@ -57,6 +62,14 @@ def _rectangle(x: torch.Tensor, begin: int, rectangle: torch.Tensor) -> torch.Te
     """The part of the gathered tokens `[N, heads, D]` as `[documents, heads, length, D]`."""
     part = x[begin : begin + rectangle.numel()]
     return part.unflatten(0, rectangle.shape).transpose(1, 2)
+
+
+def near(queries: int, keys: int, window: int, device: torch.device) -> torch.Tensor:
+    """Where each of the last `queries` of `keys` positions attends: `[queries, keys]`, true for
+    itself and the `window` - 1 positions before it."""
+    distance = torch.arange(keys - queries, keys, device=device)[:, None]
+    distance = distance - torch.arange(keys, device=device)[None]
+    return (distance >= 0) & (distance < window)
 
 
 def find_documents(document_ids: torch.Tensor) -> Packing:

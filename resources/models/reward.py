@@ -73,7 +73,7 @@ def save(model: RewardModel, directory: Path, tokenizer_dir: Path) -> None:
     save_file(head, Path(directory) / HEAD_FILE)
 
 
-def load(path: Path, *, device: str = "cpu", dtype: str = "float32") -> RewardModel:
+def load(path: Path, *, device: str = "cpu", dtype: str | None = None) -> RewardModel:
     """Read a folder written by `save`; raises CheckpointError when it has no reward head."""
     file = Path(path) / HEAD_FILE
     if not file.is_file():

@@ -8,17 +8,22 @@ the names and the parent's two sizes, nothing of weights.
 from __future__ import annotations
 
 import re
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 _ATTENTION = re.compile(r"^(full|linear|noop|kv_([1-9]\d*))$")
 _FFN = re.compile(r"^(full|linear|noop|ratio_(\d+(?:\.\d+)?))$")
 
 
 class AttentionConfig(TypedDict):
-    """`kind` is "full", "linear" or "noop"; heads are given for "full" only."""
+    """`kind` is "full", "linear" or "noop"; heads are given for "full" only.
+
+    A full one may attend to the last `window` positions only, or go without `rope`.
+    """
 
     kind: str
     num_key_value_heads: int | None
+    window: NotRequired[int]
+    rope: NotRequired[bool]
 
 
 class FfnConfig(TypedDict):

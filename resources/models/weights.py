@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +18,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from resources.models.errors import CheckpointError
-from resources.models.families import HEAD
+from resources.models.names import HEAD
 
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
-_FLOATS = ("F64", "F32", "F16", "BF16")
+FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _AGAIN = "fetch or write the folder again"
 _CORRECT = f"correct config.json, or {_AGAIN}"
 
@@ -55,6 +56,15 @@ class Weights:
                 + (f" ({found[0]} is a pickle, which is never opened: convert it)" if found else "")
             )
 
+    @property
+    def dtype(self) -> str:
+        """How most of the numbers are stored, as torch calls it: "bfloat16"."""
+        held: dict[str, int] = {}
+        for entry in self.entries.values():
+            held[entry.dtype] = held.get(entry.dtype, 0) + prod(entry.shape)
+        most = max(held, key=lambda name: held[name])
+        return FLOATS.get(most, most)
+
     def check(self, expected: Mapping[str, torch.Tensor], aliases: Mapping[str, str]) -> None:
         """Raise CheckpointError unless the tensors are those of `expected`, in name and shape.
 
@@ -85,7 +95,7 @@ class Weights:
                     f"{entry.file}: {name} is {list(entry.shape)}, which does not fit "
                     f"config.json, where it is {list(shape)}: {_CORRECT}"
                 )
-            if entry.dtype not in _FLOATS:
+            if entry.dtype not in FLOATS:
                 raise CheckpointError(
                     f"{entry.file}: {name} is stored as {entry.dtype}; quantized weights are not "
                     "supported: give a bf16 checkpoint"

@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
     tokenizer = given.parent
     if not (tokenizer / "tokenizer.json").is_file():
         tokenizer = given.parent.parent / "tokenizer"
-    save(widen(load(given.parent), given.heads), given.folder, tokenizer)
+    save(widen(load(given.parent, dtype="float32"), given.heads), given.folder, tokenizer)
     return 0
 
 

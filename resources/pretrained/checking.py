@@ -179,7 +179,7 @@ def _family(
     folder: Path, config: Mapping[str, Any], role: Role
 ) -> HeterogeneousDecoderConfig | None:
     """The configuration as one of ours; None for a teacher of another family."""
-    from resources.models.families import FAMILIES
+    from resources.models.families.registry import FAMILIES
     from resources.models.loading import read_config
 
     family = config.get("model_type")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from resources.models.export.limits import NEVER_FIRST
 from resources.recipe.base import (
     Count,
     CountOrZero,
@@ -240,9 +241,9 @@ class Puzzle(Section):
         banned = {
             rule.attention
             for rule in self.search.forbidden
-            if rule.layer in (0, None) and rule.ffn is None
+            if rule.layer in (NEVER_FIRST["layer"], None) and rule.ffn is None
         }
-        if set(self.library.attention) - banned <= {"noop"}:
+        if set(self.library.attention) - banned <= {NEVER_FIRST["attention"]}:
             raise impossible(
                 "search.forbidden leaves layer 0 only noop attention; allow it a real one"
             )

@@ -80,10 +80,12 @@ class Target(Section):
     """What will run the model; variants it cannot run are taken out before the search.
 
     `vllm` is stock vLLM with the exported configuration class (any width), `nemotron_nas` a reader
-    of the published layout alone (widths in steps of 256), `transformers` this package's own model.
+    of the published layout alone (widths in steps of 256), `vllm_plugin` vLLM with this package's
+    model in it (any block, and parents with windows or normalised queries), `transformers` this
+    package's own model.
     """
 
-    engine: Literal["vllm", "nemotron_nas", "transformers"]
+    engine: Literal["vllm", "nemotron_nas", "vllm_plugin", "transformers"]
     tensor_parallel: Count = 1
     dtype: Literal["float32", "bfloat16", "float8"] = "bfloat16"
     hardware: Text | None = None

@@ -72,6 +72,14 @@ class Sizes:
     blocks: Blocks
     parent: Blocks
 
+    def record(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "shape": self.shape.record(),
+            "blocks": list(self.blocks),
+            "parent": list(self.parent),
+        }
+
 
 @dataclass(frozen=True)
 class Stage:

@@ -36,11 +36,16 @@ class SharedPacking(Packing):
 
     group: Any = None
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, window: int | None = None) -> Tensor:
         """As `Packing.attend`, for this rank's tokens `[B, T / ranks, heads, D]`."""
         from deepspeed.sequence.layer import DistributedAttention
 
-        exchanged = DistributedAttention(super().attend, self.group, scatter_idx=2, gather_idx=1)
+        exchanged = DistributedAttention(
+            functools.partial(super().attend, window=window),
+            self.group,
+            scatter_idx=2,
+            gather_idx=1,
+        )
         found: Tensor = exchanged(q, k, v, 0)
         return found
 

@@ -125,7 +125,7 @@ def test_a_teacher_may_be_of_another_family(tmp_path: Path, tokenizer_dir: Path)
     assert weights_complete(artifact, {}).passed
     loaded = AutoModelForCausalLM.from_pretrained(artifact.path(), trust_remote_code=False)
     assert loaded.num_parameters() == artifact.metrics["parameters"] == made.num_parameters()
-    with pytest.raises(CheckpointError, match="model family 'gpt_neox' is not supported"):
+    with pytest.raises(CheckpointError, match="model_type 'gpt_neox' is not supported"):
         published(tmp_path, folder)
 
 

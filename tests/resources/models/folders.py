@@ -30,6 +30,12 @@ LLAMA_3_ROPE = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 16,
 }
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
 # Name: model class prefix of `transformers`, and what its configuration adds to the sizes.
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama_2": ("Llama", {"num_key_value_heads": 4, "tie_word_embeddings": False}),
@@ -39,6 +45,31 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "mistral_wide_window": ("Mistral", {"sliding_window": 128}),
     "qwen2": ("Qwen2", {"tie_word_embeddings": True}),
     "qwen2_untied": ("Qwen2", {"use_sliding_window": True, "sliding_window": 128}),
+    "llama_yarn": ("Llama", {"rope_parameters": YARN, "head_dim": 10}),
+    "llama_linear": (
+        "Llama",
+        {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}},
+    ),
+    "mistral_window": ("Mistral", {"sliding_window": 5}),
+    "qwen2_window": (
+        "Qwen2",
+        {"use_sliding_window": True, "sliding_window": 6, "max_window_layers": 1},
+    ),
+    "qwen3": ("Qwen3", {"head_dim": 6, "tie_word_embeddings": True}),
+    "qwen3_window": (
+        "Qwen3",
+        {
+            "head_dim": 8,
+            "use_sliding_window": True,
+            "sliding_window": 7,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        },
+    ),
+    "smollm3": ("SmolLM3", {"no_rope_layer_interval": 2}),
+    "smollm3_window": (
+        "SmolLM3",
+        {"no_rope_layers": [0, 1, 1], "use_sliding_window": True, "sliding_window": 4},
+    ),
 }
 BLOCKS: list[dict[str, Any]] = [
     {"attention": {"kind": "noop"}},

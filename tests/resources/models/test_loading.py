@@ -93,11 +93,11 @@ def broken(tiny_llama: Path, folder: Path, **changes: Any) -> Path:
 
 def test_what_does_not_fit_is_refused_with_the_reason(tmp_path: Path, tiny_llama: Path) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"model_type": "qwen3"}, "family 'qwen3' is not supported"),
+        ({"model_type": "qwen3"}, "the architecture LlamaForCausalLM"),
         ({"num_hidden_layers": 5}, "9 missing tensors, first model.layers.4"),
         ({"num_hidden_layers": 3}, "unexpected tensor model.layers.3"),
         ({"intermediate_size": 48}, "does not fit"),
-        ({"quantization_config": {}}, "quantized"),
+        ({"quantization_config": {"bits": 4}}, "quantized"),
         ({"num_key_value_heads": 3}, "do not divide"),
     ]
     for index, (changes, message) in enumerate(cases):

@@ -48,6 +48,12 @@ MIXED = [
     {**NOOP_ATTENTION, **NOOP_FFN},
     {},
 ]
+WINDOWED = [
+    {"attention": {"window": 3}},
+    {"attention": {"window": 6, "num_key_value_heads": 1}},
+    {"attention": {"rope": False}},
+    {"attention": {"window": 1}},
+]
 IDS = torch.randint(2, 50, (3, 20), generator=torch.Generator().manual_seed(0))
 
 
@@ -112,8 +118,9 @@ def test_linear_parts_are_one_matrix() -> None:
     torch.testing.assert_close(layer(x, model.context(IDS[:1, :3])), expected)
 
 
-def test_packed_documents_equal_documents_alone() -> None:
-    model = build(MIXED)
+@pytest.mark.parametrize("blocks", [MIXED, WINDOWED])
+def test_packed_documents_equal_documents_alone(blocks: list[dict[str, Any]]) -> None:
+    model = build(blocks, qk_norm=blocks is WINDOWED)
     documents = torch.tensor([[0] * 7 + [1] * 13, [5] * 20, [3] * 5 + [2] + [4] * 4 + [-1] * 10])
     packed = model(IDS, document_ids=documents).logits
     for row, begin, end in ((0, 0, 7), (0, 7, 20), (1, 0, 20), (2, 0, 5), (2, 5, 6), (2, 6, 10)):
@@ -134,13 +141,24 @@ def test_a_document_gets_no_gradient_from_another() -> None:
     assert torch.count_nonzero(hidden.grad[0, 9:]) > 0
 
 
+def test_a_window_hides_what_lies_before_it() -> None:
+    """One layer with a window of 3: the last token depends on itself and the two before it."""
+    model = build([{"attention": {"window": 3}}])
+    for packing in ({}, {"document_ids": torch.zeros(1, 20, dtype=torch.long)}):
+        state = model.embed(IDS[:1]).detach().requires_grad_()
+        model.run(state, model.context(IDS[:1], **packing))[0, 12].square().sum().backward()
+        assert state.grad is not None
+        assert state.grad[0].abs().sum(-1).nonzero().flatten().tolist() == [10, 11, 12]
+
+
 def test_positions_restart_in_every_document() -> None:
     packing = find_documents(torch.tensor([[4, 4, 4, 7, 7], [0, 0, -1, -1, -1]]))
     assert packing.positions.tolist() == [[0, 1, 2, 0, 1], [0, 1, 0, 0, 0]]
 
 
-def test_padded_rows_equal_rows_alone() -> None:
-    model = build(MIXED)
+@pytest.mark.parametrize("blocks", [MIXED, WINDOWED])
+def test_padded_rows_equal_rows_alone(blocks: list[dict[str, Any]]) -> None:
+    model = build(blocks)
     mask = torch.ones(3, 20, dtype=torch.long)
     mask[0, :6] = 0
     mask[2, :15] = 0
@@ -150,7 +168,7 @@ def test_padded_rows_equal_rows_alone() -> None:
         torch.testing.assert_close(logits[row, begin:], alone, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("blocks", [None, MIXED, [NOOP_ATTENTION, NOOP_ATTENTION]])
+@pytest.mark.parametrize("blocks", [None, MIXED, WINDOWED, [NOOP_ATTENTION] * 2])
 def test_cached_steps_equal_one_pass(blocks: list[dict[str, Any]] | None) -> None:
     model = build(blocks)
     with torch.inference_mode():
@@ -166,8 +184,9 @@ def test_cached_steps_equal_one_pass(blocks: list[dict[str, Any]] | None) -> Non
     torch.testing.assert_close(torch.cat(logits, 1), whole, rtol=1e-5, atol=1e-5)
 
 
-def test_generate_with_padding_equals_generate_alone() -> None:
-    model = build(MIXED)
+@pytest.mark.parametrize("blocks", [MIXED, WINDOWED])
+def test_generate_with_padding_equals_generate_alone(blocks: list[dict[str, Any]]) -> None:
+    model = build(blocks)
     mask = torch.ones(2, 10, dtype=torch.long)
     mask[0, :4] = 0
     settings = {"max_new_tokens": 12, "do_sample": False, "pad_token_id": 1}
@@ -195,6 +214,7 @@ def test_a_run_from_any_layer_gives_the_logits() -> None:
         ([{"attention": {"num_key_value_heads": 3}}], "3 key-value heads do not divide 4"),
         ([{"ffn": {"intermediate_size": 0}}], "must be a positive integer"),
         ([{"ffn": {"width": 3}}], "unknown key 'width'"),
+        ([{"attention": {"window": 0}}], "window must be a positive integer"),
     ],
 )
 def test_wrong_blocks_are_refused(blocks: list[dict[str, Any]], message: str) -> None:

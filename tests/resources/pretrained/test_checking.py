@@ -86,7 +86,7 @@ SPOILED: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     ),
     "unknown family": (
         lambda f: set_json(f / "config.json", model_type="mamba"),
-        ("config.json: model family 'mamba' is not supported because",),
+        ("config.json: model_type 'mamba' is not supported: state-space",),
     ),
     "remote code": (
         lambda f: set_json(f / "config.json", auto_map={"AutoConfig": "evil.Config"}),

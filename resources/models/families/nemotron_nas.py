@@ -1,16 +1,17 @@
-"""The nemotron-nas (DeciLM) layout in numbers and names: what its `config.json` means.
+"""nemotron-nas (DeciLM): Llama whose layers differ, as NVIDIA publishes its searched models.
 
-Translates between its entries a layer and ours, and lists the tensors that a server expects. It
-does not know files or modules. Sources: the configurations of Llama-3.3-Nemotron-Super-49B and
-Llama-3.1-Nemotron-Ultra-253B; vLLM 0.32, `models/nemotron_nas.py`.
+Its `block_configs` say what a layer holds in other words than ours. Sources: the configurations of
+Llama-3.3-Nemotron-Super-49B and Llama-3.1-Nemotron-Ultra-253B; vLLM 0.32, `models/nemotron_nas.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-FAMILY = "nemotron-nas"
+from resources.models.families.family import Family
+
+MODEL_TYPE = "nemotron-nas"
 ARCHITECTURE = "DeciLMForCausalLM"
 WIDTH_STEP = 256
 _OF_THE_FILE = ("architectures", "auto_map", "model_type", "transformers_version", "block_configs")
@@ -35,34 +36,6 @@ def multiplier(intermediate_size: int, hidden_size: int) -> float | None:
     """
     value = 3 * intermediate_size / (2 * hidden_size)
     return value if width(value, hidden_size) == intermediate_size else None
-
-
-def entries(
-    blocks: Sequence[Mapping[str, Any]], num_attention_heads: int, hidden_size: int
-) -> list[dict[str, dict[str, Any]]]:
-    """`block_configs` of the layout for those of a heterogeneous decoder without linear blocks.
-
-    A width that `ffn_mult` cannot say stands as `intermediate_size`, without `ffn_mult`.
-    """
-    made = []
-    for block in blocks:
-        heads, size = block["attention"]["num_key_value_heads"], block["ffn"]["intermediate_size"]
-        group = None if heads is None else num_attention_heads // heads
-        ffn: dict[str, Any] = {"ffn_mult": None}
-        if size is not None:
-            factor = multiplier(size, hidden_size)
-            ffn = {"intermediate_size": size} if factor is None else {"ffn_mult": factor}
-        made.append(
-            {
-                "attention": {
-                    "n_heads_in_group": group,
-                    "no_op": heads is None,
-                    "replace_with_linear": False,
-                },
-                "ffn": {**ffn, "no_op": size is None, "replace_with_linear": False},
-            }
-        )
-    return made
 
 
 def convert(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,42 +123,4 @@ def _refuse_others(where: str, part: Mapping[str, Any], known: tuple[str, ...]) 
             raise ValueError(f"{where}: {name} = {value!r} is not supported")
 
 
-def tensors(values: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor that vLLM expects for a `config.json` of this layout.
-
-    Written from vLLM's rules and from the file's own values, not from our modules, so that the
-    two can be compared.
-    """
-    hidden, heads = values["hidden_size"], values["num_attention_heads"]
-    head_dim = values.get("head_dim") or hidden // heads
-    output_bias = bool(values.get("attention_bias"))
-    input_bias = bool(values.get("qkv_bias", output_bias))
-    mlp_bias = bool(values.get("mlp_bias"))
-    made: dict[str, tuple[int, ...]] = {
-        "model.embed_tokens.weight": (values["vocab_size"], hidden),
-        "model.norm.weight": (hidden,),
-    }
-    if not values.get("tie_word_embeddings"):
-        made["lm_head.weight"] = (values["vocab_size"], hidden)
-
-    def linear(name: str, rows: int, columns: int, bias: bool) -> None:
-        made[f"{name}.weight"] = (rows, columns)
-        if bias:
-            made[f"{name}.bias"] = (rows,)
-
-    for layer, block in enumerate(values["block_configs"]):
-        prefix, attention, ffn = f"model.layers.{layer}", block["attention"], block["ffn"]
-        if not attention["no_op"]:
-            keys = heads // attention["n_heads_in_group"] * head_dim
-            made[f"{prefix}.input_layernorm.weight"] = (hidden,)
-            linear(f"{prefix}.self_attn.q_proj", heads * head_dim, hidden, input_bias)
-            linear(f"{prefix}.self_attn.k_proj", keys, hidden, input_bias)
-            linear(f"{prefix}.self_attn.v_proj", keys, hidden, input_bias)
-            linear(f"{prefix}.self_attn.o_proj", hidden, heads * head_dim, output_bias)
-        if not ffn["no_op"]:
-            size = width(ffn["ffn_mult"], hidden) if "ffn_mult" in ffn else ffn["intermediate_size"]
-            made[f"{prefix}.post_attention_layernorm.weight"] = (hidden,)
-            linear(f"{prefix}.mlp.gate_proj", size, hidden, mlp_bias)
-            linear(f"{prefix}.mlp.up_proj", size, hidden, mlp_bias)
-            linear(f"{prefix}.mlp.down_proj", hidden, size, mlp_bias)
-    return made
+FAMILY = Family(MODEL_TYPE, ARCHITECTURE, known=frozenset({"block_configs"}), translate=convert)

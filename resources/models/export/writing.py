@@ -1,0 +1,85 @@
+"""What all exports do alike: refuse with every reason, fit the heads, write a folder whole.
+
+Knows folders and tensors; a form's configuration and names are its own module's matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resources.models.errors import ExportError
+from resources.models.export.limits import HEAD_SIZES
+from resources.models.folders import (
+    NOTE,
+    STORED,
+    write_generation_config,
+    write_json,
+    write_tokenizer,
+    write_weights,
+)
+from warehouse.filesystem import replacing_folder
+
+if TYPE_CHECKING:
+    import torch
+
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """How configurations call it: "bfloat16"."""
+    return str(dtype).removeprefix("torch.")
+
+
+def dtype_reasons(dtype: str) -> list[str]:
+    """Why weights of this type cannot be written, if so."""
+    if dtype in STORED:
+        return []
+    return [f"{dtype} weights: convert them to one of {', '.join(STORED)}"]
+
+
+def refuse(form: str, reasons: Sequence[str]) -> None:
+    """Raise ExportError with every reason, if there is any."""
+    if reasons:
+        raise ExportError(f"this model cannot be exported {form}: {'; '.join(reasons)}")
+
+
+def with_known_heads(
+    model: HeterogeneousDecoderForCausalLM,
+) -> tuple[HeterogeneousDecoderForCausalLM, list[str]]:
+    """The model with heads of the next size in `HEAD_SIZES`, and a remark where it had another.
+
+    Widened weights come in float32 at least (see `widen_heads`). Larger heads stay as they are.
+    """
+    from resources.models.heads import widen_heads
+
+    size = model.config.head_dim or 0
+    if size in HEAD_SIZES or size > HEAD_SIZES[-1]:
+        return model, []
+    wider = next(known for known in HEAD_SIZES if known > size)
+    remark = f"heads of {size} are widened to {wider} with zeros, for which engines have kernels"
+    return widen_heads(model, wider), [remark]
+
+
+def write(
+    folder: str | Path,
+    values: Mapping[str, Any],
+    weights: Iterable[tuple[str, torch.Tensor]],
+    tokenizer_dir: str | Path,
+    note: Mapping[str, Any] | None,
+    finish: Callable[[Path], object],
+) -> None:
+    """Write config.json, safetensors, generation_config.json, tokenizer and template, and `note`
+    as heirloom.json; replaces `folder`.
+
+    Written beside, then `finish` adds what else is needed and checks all of it, then renamed.
+    """
+    with replacing_folder(Path(folder)) as aside:
+        write_json(aside / "config.json", dict(values))
+        write_weights(aside, weights)
+        write_generation_config(aside, dict(values))
+        write_tokenizer(aside, Path(tokenizer_dir))
+        if note is not None:
+            write_json(aside / NOTE, dict(note))
+        finish(aside)
