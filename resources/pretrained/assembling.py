@@ -47,7 +47,7 @@ class Assembled:
     def said(self, text: str) -> str:
         """A message about this folder as one about what the recipe names."""
         for name in self.replaced:
-            text = text.replace(str(self.folder / name), str((self.folder / name).resolve()))
+            text = text.replace(str(self.folder / name), os.readlink(self.folder / name))
         return text.replace(str(self.folder), self.origin)
 
 
@@ -86,7 +86,8 @@ def assemble(source: ParentSource, workdir: Path, *, tokenizer_only: bool = Fals
         write_json(folder / files.CHAT, {"thinking": source.thinking})
     if source.tokenizer is not None or source.template is not None:
         digests = {name: digest for name, digest in digests.items() if _is_weights(name)}
-    replaced = [item.name for item in folder.iterdir() if item.resolve().parent != origin.resolve()]
+    links = [item for item in folder.iterdir() if item.is_symlink()]
+    replaced = [item.name for item in links if Path(os.readlink(item)).parent != origin.absolute()]
     shown = str(source) if source.kind != "folder" else source.location
     return Assembled(folder, shown, digests, facts, tuple(replaced))
 
@@ -96,7 +97,7 @@ def _is_weights(name: str) -> bool:
 
 
 def _link(file: Path, folder: Path) -> None:
-    os.symlink(file.resolve(), folder / file.name)
+    os.symlink(file.absolute(), folder / file.name)
 
 
 def _replace_tokenizer(folder: Path, origin: Path) -> None:

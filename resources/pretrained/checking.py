@@ -271,5 +271,5 @@ def _digest_is(file: Path, digest: str) -> None:
     if found != digest:
         raise CheckpointError(
             f"{file}: its SHA-256 is {found[:12]}… and the hub gives {digest[:12]}…, so a bit is "
-            "wrong: delete it and fetch it again"
+            f"wrong: delete {file.resolve()} and run again"
         )

@@ -115,7 +115,8 @@ def scan(file: Path, sha256: str | None = None, tied: tuple[str, ...] = ()) -> d
     if sha256 is not None and whole.hexdigest() != sha256:
         raise CheckpointError(
             f"{file}: its SHA-256 is {whole.hexdigest()[:12]}… and the hub gives {sha256[:12]}…, "
-            "so a bit is wrong: delete it and fetch it again"
+            "so a bit is wrong: delete "
+            f"{file.resolve()} and run again"
         )
     return found
 

@@ -89,7 +89,7 @@ class Commits:
 
 
 def resolve(source: ParentSource) -> str:
-    """The commit that a hub id's revision is; from the hub's cache where the network is off."""
+    """The commit that a hub id's revision is; from the cache where it cannot be reached."""
     found = _asked(source, lambda: _api().model_info(
         source.location, revision=source.revision, timeout=TIMEOUT
     ))  # fmt: skip
@@ -113,7 +113,7 @@ def moved(source: ParentSource) -> str | None:
 
 
 def listing(source: ParentSource) -> Listing | None:
-    """The files of a source's commit as the hub lists them; None where the network is off."""
+    """The files of a source's commit as the hub lists them; None where it cannot be reached."""
     found = _asked(source, lambda: _api().model_info(
         source.location, revision=source.commit, files_metadata=True, timeout=TIMEOUT
     ))  # fmt: skip
@@ -228,7 +228,7 @@ def _api() -> HfApi:
 
 
 def _asked(source: ParentSource, question: Callable[[], Any]) -> Any:
-    """The hub's answer; None where the network is switched off. What is refused is said."""
+    """The hub's answer; None where it cannot be reached. What it refuses is said."""
     from huggingface_hub import errors
 
     try:
@@ -252,9 +252,7 @@ def _asked(source: ParentSource, question: Callable[[], Any]) -> Any:
         ) from error
     except errors.EntryNotFoundError as error:
         if isinstance(error, errors.LocalEntryNotFoundError):
-            if _is_off():
-                return None
-            raise _unreachable(source) from error
+            return None  # a file that is neither here nor reached
         raise CheckpointError(
             f"{source}: the hub lists a file that it does not give: name another revision"
         ) from error
@@ -262,13 +260,10 @@ def _asked(source: ParentSource, question: Callable[[], Any]) -> Any:
         status = getattr(error.response, "status_code", "?")
         said = "its token is refused" if status in (401, 403) else "try again later"
         raise CheckpointError(f"{source}: the hub answered {status}: {said}") from error
-    except OSError as error:
-        if error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
-            raise
-        raise _unreachable(source) from error
-    except Exception as error:
-        # The hub's HTTP library has its own errors for a name, a route and a time that fail.
-        raise _unreachable(source, type(error).__name__) from error
+    except errors.HTTPError:
+        return None  # no answer at all: no such host, no route, no time
+    except ConnectionError:
+        return None
 
 
 def _is_off() -> bool:
@@ -277,10 +272,8 @@ def _is_off() -> bool:
     return is_offline_mode()
 
 
-def _unreachable(source: ParentSource, why: str = "") -> CheckpointError:
+def _unreachable(source: ParentSource) -> CheckpointError:
     return CheckpointError(
-        f"{source}: the hub cannot be reached"
-        + (" (HF_HUB_OFFLINE is set)" if _is_off() else f" ({why})" if why else "")
-        + " and its cache here has no copy: check the network, or give the path of a downloaded "
-        "copy"
+        f"{source}: the hub cannot be reached{' (HF_HUB_OFFLINE is set)' if _is_off() else ''} and "
+        "its cache here has no copy: check the network, or give the path of a downloaded copy"
     )

@@ -1,0 +1,261 @@
+"""Models of the hub, against a loopback server of its shape: pinned, verified, and used offline."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from assets.parents.adopt import adopt
+from resources.models.errors import CheckpointError
+from resources.pretrained import hub
+from resources.pretrained.checking import source_faults
+from resources.pretrained.source import ParentSource, parse
+from resources.store.building import Code, materialise, states_of
+from resources.store.digests import Digests
+from resources.store.spec import Spec
+from tests.resources.pretrained.folders import instruct, sharded
+from warehouse.errors import WarehouseError
+from warehouse.store import Store
+
+FIRST, SECOND = "1" * 40, "2" * 40
+NOBODY = "http://127.0.0.1:9"  # the discard port, where nobody listens
+NAME, TOKEN = "org/model", "hf_secretsecret"
+Files = dict[str, bytes]
+
+
+class Hub(ThreadingHTTPServer):
+    """What the hub's library asks for: model info, and files of a revision."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.commits = {"main": FIRST}
+        self.repos: dict[str, Files] = {}
+        self.asked: list[str] = []
+        self.tokens: set[str | None] = set()
+        self.gated = self.damaged = False
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Hub
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+    def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        here = self.server
+        path = unquote(self.path.partition("?")[0])
+        here.asked.append(path)
+        here.tokens.add(self.headers.get("Authorization"))
+        parts = path.strip("/").split("/")
+        api = parts[:2] == ["api", "models"]
+        name = "/".join(parts[2:4] if api else parts[:2])
+        revision = "/".join(parts[5:]) if api else parts[3]
+        commit = here.commits.get(revision or "main", revision)
+        if name != NAME:
+            return self._answer(401, X_Error_Code="RepoNotFound")
+        if here.gated and TOKEN not in str(self.headers.get("Authorization")):
+            return self._answer(403, X_Error_Code="GatedRepo")
+        if commit not in here.repos:
+            return self._answer(404, X_Error_Code="RevisionNotFound")
+        files = here.repos[commit]
+        if api:
+            siblings = [_sibling(name, body) for name, body in files.items()]
+            body = json.dumps({"id": NAME, "sha": commit, "siblings": siblings}).encode()
+            return self._answer(200, body, Content_Type="application/json")
+        body = files.get("/".join(parts[4:]), b"")
+        etag = hashlib.sha256(body).hexdigest()
+        if here.damaged and parts[-1].endswith(".safetensors"):
+            body = body[:-2] + bytes([body[-2] ^ 1]) + body[-1:]
+        return self._answer(200, body, ETag=f'"{etag}"', X_Repo_Commit=commit)
+
+
+def _sibling(name: str, body: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = {"rfilename": name, "size": len(body)}
+    if name.endswith(".safetensors"):
+        digest = hashlib.sha256(body).hexdigest()
+        found["lfs"] = {"sha256": digest, "size": len(body), "pointerSize": 130}
+    return found
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_llama: Path) -> Iterator[Hub]:
+    from huggingface_hub import constants
+
+    folder = sharded(instruct(tiny_llama, tmp_path / "published"))
+    for name in ("pytorch_model.bin", "README.md", "modeling_x.py"):
+        (folder / name).write_bytes(b"never fetched")
+    with Hub() as running:
+        running.repos[FIRST] = {file.name: file.read_bytes() for file in folder.iterdir()}
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{running.server_port}")
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def switch_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+
+def source(revision: str = "@main") -> ParentSource:
+    return parse(NAME + revision, Path("/"))
+
+
+def spec(revision: str = "@main") -> Spec:
+    fn = "assets.parents.adopt:adopt"
+    return Spec(key="x/parent", stage="parents", fn=fn, source=source(revision))
+
+
+def refused(source: ParentSource, tmp_path: Path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        adopt(tmp_path / "work", {}, {}, {"source": source.record()})
+    message = str(caught.value)
+    print(message)
+    assert "\n" not in message and TOKEN not in message
+    return message
+
+
+def test_a_revision_is_adopted_at_its_commit_and_stays_without_network(
+    server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    store = Store(tmp_path / "home")
+    (tmp_path / "home").mkdir()
+    [(_, state)] = states_of(store, [spec("")])
+    assert state.state == "missing"
+    assert f"no revision is written: {NAME}@{FIRST} holds it everywhere" in caplog.text
+    artifact = materialise(store, spec(""), Code("1"))
+    assert artifact.manifest["observed"] == {"source": f"hub:{NAME}@{FIRST}"}
+    assert artifact.manifest["execution"]["source"]["commit"] == FIRST
+    assert artifact.observations["commit"] == FIRST
+    names = set(artifact.manifest["files"])
+    assert {"config.json", "tokenizer.json", "chat_template.jinja"} < names
+    assert not names & {"pytorch_model.bin", "README.md", "modeling_x.py"}
+    assert not any("pytorch_model" in path or "modeling" in path for path in server.asked)
+    assert server.tokens == {f"Bearer {TOKEN}"} and TOKEN not in caplog.text
+    server.commits["main"] = SECOND
+    switch_off(monkeypatch)
+    asked = len(server.asked)
+    again = Digests(tmp_path / "home" / "digests.json")
+    assert again.observed(spec("")) == {"source": f"hub:{NAME}@{FIRST}"}
+    assert materialise(store, spec(""), Code("1")).memo_key == artifact.memo_key
+    assert len(server.asked) == asked
+
+
+def test_a_branch_that_moved_is_told(server: Hub, tmp_path: Path) -> None:
+    settled = hub.Commits(tmp_path / "hub.json").settled(source())
+    assert settled.commit == FIRST and hub.moved(settled) is None
+    server.repos[SECOND], server.commits["main"] = server.repos[FIRST], SECOND
+    assert hub.Commits(tmp_path / "hub.json").settled(source()).commit == FIRST
+    assert hub.moved(settled) == SECOND
+    asked = len(server.asked)
+    assert hub.Commits(None).settled(source(f"@{SECOND}")).commit == SECOND
+    assert len(server.asked) == asked  # a commit is what it is
+
+
+@pytest.mark.parametrize("unreachable", [False, True])
+def test_what_is_cached_is_adopted_without_network(
+    unreachable: bool, server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import hf_hub_download
+
+    online = adopt(tmp_path / "a", {}, {}, {"source": source().at(FIRST).record()})
+    hf_hub_download(NAME, "config.json", revision="main", endpoint=os.environ["HF_ENDPOINT"])
+    if unreachable:
+        monkeypatch.setenv("HF_ENDPOINT", NOBODY)
+    else:
+        switch_off(monkeypatch)
+    settled = hub.Commits(None).settled(source())
+    offline = adopt(tmp_path / "b", {}, {}, {"source": settled.record()})
+    assert settled.commit == FIRST and offline.files == online.files
+
+
+def test_the_hub_says_no_in_one_line(
+    server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = source().at(FIRST)
+    other = ParentSource("hub", "org/other", commit=FIRST)
+    assert "the hub has no such model, or it is private" in refused(other, tmp_path)
+    assert f"no revision '{SECOND}'" in refused(source().at(SECOND), tmp_path)
+    with pytest.raises(CheckpointError, match="has no revision 'v9'"):
+        hub.Commits(None).settled(source("@v9"))
+    server.gated = True
+    monkeypatch.setenv("HF_TOKEN", "hf_other")
+    assert "the model is gated: accept its terms on its page and set HF_TOKEN" in refused(
+        here, tmp_path
+    )
+    server.gated = False
+    files = server.repos[FIRST]
+    server.repos[FIRST] = {"config.json": b"{}", "pytorch_model.bin": b"x"}
+    assert "pytorch_model.bin is a pickle, which is never opened" in refused(here, tmp_path)
+    server.repos[FIRST] = {"config.json": b"{}", "model-Q4.gguf": b"x"}
+    assert "name the GGUF file itself, model-Q4.gguf" in refused(here, tmp_path)
+    server.repos[FIRST] = files
+    monkeypatch.setenv("HF_ENDPOINT", NOBODY)
+    assert "the hub cannot be reached and its cache here has no copy" in refused(
+        ParentSource("hub", "org/never", commit=FIRST), tmp_path
+    )
+    switch_off(monkeypatch)
+    assert "the hub cannot be reached (HF_HUB_OFFLINE is set)" in refused(
+        ParentSource("hub", "org/never", commit=FIRST), tmp_path
+    )
+
+
+def test_a_bit_that_flips_on_the_way_is_found(server: Hub, tmp_path: Path) -> None:
+    server.damaged = True
+    message = refused(source().at(FIRST), tmp_path)
+    assert ".safetensors: its SHA-256 is " in message and "so a bit is wrong" in message
+    assert message.startswith(f"{NAME}@main/model-0000") and "delete /" in message
+
+
+def test_planning_what_cannot_be_reached_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switch_off(monkeypatch)
+    store = Store(tmp_path / "home")
+    (tmp_path / "home").mkdir()
+    [(_, state)] = states_of(store, [spec()])
+    assert state.state == "missing" and not (tmp_path / "home" / "hub.json").exists()
+    (tmp_path / "home" / "hub.json").write_text("{")
+    with pytest.raises(WarehouseError, match=r"hub\.json: cannot be read .* delete it to ask"):
+        states_of(store, [spec()])
+
+
+def test_checking_fetches_no_weights(server: Hub, tmp_path: Path) -> None:
+    assert source_faults(source().at(FIRST), tmp_path) == []
+    assert not any(path.endswith(".safetensors") for path in server.asked)
+    del server.repos[FIRST]["chat_template.jinja"]
+    server.repos[SECOND] = server.repos[FIRST]
+    [line] = source_faults(source().at(SECOND), tmp_path)
+    assert "no chat_template.jinja" in line
