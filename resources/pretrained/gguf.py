@@ -110,7 +110,7 @@ def configuration(
             )
         config[ours] = value
     width = config["hidden_size"] // config["num_attention_heads"]
-    config["head_dim"] = own.pop("attention.key_length", own.get("rope.dimension_count", width))
+    config["head_dim"] = own.pop("attention.key_length", width)
     for name in ("attention.value_length", "rope.dimension_count"):
         if own.pop(name, config["head_dim"]) != config["head_dim"]:
             raise CheckpointError(

@@ -50,7 +50,8 @@ def write_tokenizer(file: Path, values: Mapping[str, Any], folder: Path) -> None
         )
     family, described, special = get_gguf_tokenizer(str(file))
     made, _ = convert_gguf_tokenizer(family, described)
-    tokenizer = _as_trained(json.loads(made.to_str()), str(split) if kind == "gpt2" else "")
+    size = len(described["tokens"])
+    tokenizer = _as_trained(json.loads(made.to_str()), str(split) if kind == "gpt2" else "", size)
     if values.get("tokenizer.ggml.add_bos_token", kind == "llama") and special.get("bos_token"):
         _begin_with(tokenizer, special["bos_token"], int(values["tokenizer.ggml.bos_token_id"]))
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False))
@@ -67,8 +68,13 @@ def write_tokenizer(file: Path, values: Mapping[str, Any], folder: Path) -> None
         (folder / "chat_template.jinja").write_text(str(template))
 
 
-def _as_trained(tokenizer: dict[str, Any], split: str) -> dict[str, Any]:
-    """The tokenizer with what its kind of vocabulary was trained with and GGUF does not carry."""
+def _as_trained(tokenizer: dict[str, Any], split: str, size: int) -> dict[str, Any]:
+    """The tokenizer with what its kind of vocabulary was trained with and GGUF does not carry.
+
+    Tokens beyond the `size` of the vocabulary go: transformers adds GPT-2's where they are missing.
+    """
+    added = tokenizer["added_tokens"]
+    tokenizer["added_tokens"] = [token for token in added if token["id"] < size]
     for need in _SPLITS.get(split, ()):
         if need == "digits":
             splits = tokenizer["pre_tokenizer"]

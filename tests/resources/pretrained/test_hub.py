@@ -149,7 +149,8 @@ def refused(source: ParentSource, tmp_path: Path) -> str:
 def test_a_revision_is_adopted_at_its_commit_and_stays_without_network(
     server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(hub.log, "disabled", False)  # migrations of a database disable loggers
+    caplog.set_level(logging.INFO, "heirloom")
     store = Store(tmp_path / "home")
     (tmp_path / "home").mkdir()
     [(_, state)] = states_of(store, [spec("")])

@@ -1,0 +1,290 @@
+"""GGUF files: we write what transformers reads of them, and drop nothing in silence."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from assets.parents.adopt import adopt
+from resources.models.errors import CheckpointError
+from resources.pretrained.gguf import convert, llama3_factor
+from resources.pretrained.source import parse
+
+# A real file and, where there is one, the folder that transformers made of it.
+REAL = os.environ.get("HEIRLOOM_SMOLLM2_GGUF")
+FOLDER = os.environ.get("HEIRLOOM_SMOLLM2")
+HIDDEN, WIDTH, LAYERS, HEADS, KV = 64, 96, 2, 4, 2
+
+
+def write(
+    file: Path,
+    tokenizer: Path,
+    *,
+    architecture: str = "llama",
+    quantized: bool = False,
+    without: tuple[str, ...] = (),
+    tensors: dict[str, np.ndarray[Any, Any]] | None = None,
+    **keys: Any,
+) -> Path:
+    """A small GGUF file with the tests' tokenizer; `keys` with dots as double underscores."""
+    from gguf import GGMLQuantizationType, GGUFWriter
+    from gguf.quants import quantize
+
+    vocabulary = json.loads((tokenizer / "tokenizer.json").read_text())
+    tokens = dict(vocabulary["model"]["vocab"])
+    special = {one["id"]: one["special"] for one in vocabulary["added_tokens"]}
+    tokens |= {one["content"]: one["id"] for one in vocabulary["added_tokens"]}
+    ordered = sorted(tokens, key=lambda token: tokens[token])
+    writer = GGUFWriter(file, architecture)
+    writer.add_block_count(LAYERS)
+    writer.add_context_length(256)
+    writer.add_embedding_length(HIDDEN)
+    writer.add_feed_forward_length(WIDTH)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KV)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(keys.pop("pre", "gpt-2"))
+    writer.add_token_list(ordered)
+    writer.add_token_types([3 if special.get(i) else 4 if i in special else 1 for i in range(300)])
+    writer.add_token_merges([" ".join(pair) for pair in vocabulary["model"]["merges"]])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(3)
+    writer.add_chat_template("{{ messages[0].content }}")
+    for name, value in keys.items():
+        add = {str: writer.add_string, float: writer.add_float32, int: writer.add_uint32}
+        add[type(value)](f"{architecture}.{name.replace('__', '.')}", value)
+    generator = np.random.default_rng(0)
+    size, kv = HIDDEN // HEADS, KV
+    shapes: dict[str, tuple[int, ...]] = {
+        "token_embd.weight": (300, HIDDEN),
+        "output_norm.weight": (HIDDEN,),
+        "output.weight": (300, HIDDEN),
+    }
+    for layer in range(LAYERS):
+        shapes |= {
+            f"blk.{layer}.attn_norm.weight": (HIDDEN,),
+            f"blk.{layer}.attn_q.weight": (HEADS * size, HIDDEN),
+            f"blk.{layer}.attn_k.weight": (kv * size, HIDDEN),
+            f"blk.{layer}.attn_v.weight": (kv * size, HIDDEN),
+            f"blk.{layer}.attn_output.weight": (HIDDEN, HEADS * size),
+            f"blk.{layer}.ffn_norm.weight": (HIDDEN,),
+            f"blk.{layer}.ffn_gate.weight": (WIDTH, HIDDEN),
+            f"blk.{layer}.ffn_up.weight": (WIDTH, HIDDEN),
+            f"blk.{layer}.ffn_down.weight": (HIDDEN, WIDTH),
+        }
+        if architecture == "qwen2":
+            rows = {"q": HEADS * size, "k": kv * size, "v": kv * size}
+            shapes |= {f"blk.{layer}.attn_{part}.bias": (n,) for part, n in rows.items()}
+    for name, shape in shapes.items():
+        if name not in without:
+            numbers = generator.standard_normal(shape).astype(np.float32) / 8
+            if quantized and len(shape) == 2:
+                kind = GGMLQuantizationType.Q8_0
+                writer.add_tensor(name, quantize(numbers, kind), raw_dtype=kind)
+            else:
+                writer.add_tensor(name, numbers)
+    for name, numbers in (tensors or {}).items():
+        writer.add_tensor(name, numbers)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2"])
+@pytest.mark.parametrize("quantized", [False, True])
+def test_a_file_is_what_transformers_reads_of_it(
+    architecture: str, quantized: bool, tmp_path: Path, tokenizer_dir: Path
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    file = write(
+        tmp_path / "m.gguf",
+        tokenizer_dir,
+        architecture=architecture,
+        quantized=quantized,
+        pre={"llama": "gpt-2", "qwen2": "qwen2"}[architecture],
+    )
+    output = adopt(tmp_path, {}, {}, {"source": parse(str(file), tmp_path).record()})
+    folder = tmp_path / "converted"
+    assert set(output.files) == {
+        *("config.json", "generation_config.json", "model.safetensors"),
+        *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
+    }
+    assert output.observations["written_as"] == "bfloat16"
+    ours = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.bfloat16, trust_remote_code=False
+    )
+    theirs = AutoModelForCausalLM.from_pretrained(
+        tmp_path, gguf_file="m.gguf", dtype=torch.bfloat16, trust_remote_code=False
+    )
+    expected = theirs.state_dict()
+    assert {name for name in ours.state_dict()} == set(expected)
+    for name, tensor in ours.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+    ids = torch.arange(4, 24)[None]
+    with torch.inference_mode():
+        assert torch.equal(ours(ids).logits, theirs(ids).logits)
+    mine = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    other = AutoTokenizer.from_pretrained(tmp_path, gguf_file="m.gguf", trust_remote_code=False)
+    for text in ("What is 1 + 2 mod 7?", "  <think>\n\n x</think><|eot_id|>", "größer: 12 345\t!"):
+        assert mine(text).input_ids == other(text).input_ids
+    assert mine.chat_template == "{{ messages[0].content }}"
+
+
+@pytest.mark.parametrize("split", ["llama-bpe", "qwen2", "smollm"])
+def test_text_is_split_as_the_vocabulary_was_trained(
+    split: str, tmp_path: Path, tokenizer_dir: Path
+) -> None:
+    convert(write(tmp_path / "m.gguf", tokenizer_dir, pre=split), tmp_path / "out")
+    made = json.loads((tmp_path / "out" / "tokenizer.json").read_text())
+    first = made["pre_tokenizer"]["pretokenizers"][0]
+    if split == "smollm":
+        assert first == {"type": "Digits", "individual_digits": True}
+    else:
+        assert ("{1,3}" in first["pattern"]["Regex"]) == (split == "llama-bpe")
+    assert made["model"]["ignore_merges"] == (split == "llama-bpe")
+    assert (made["normalizer"] == {"type": "NFC"}) == (split == "qwen2")
+
+
+def llama3(factor: float, head_dim: int, theta: float) -> np.ndarray[Any, Any]:
+    """The factors that llama.cpp writes for Llama 3.1's rope, by its own loop."""
+    found = []
+    for index in range(0, head_dim, 2):
+        wavelength = 2 * np.pi * theta ** (index / head_dim)
+        if wavelength < 8192 / 4:
+            found.append(1.0)
+        elif wavelength > 8192:
+            found.append(factor)
+        else:
+            smooth = (8192 / wavelength - 1) / 3
+            found.append(1 / ((1 - smooth) / factor + smooth))
+    return np.array(found, dtype=np.float32)
+
+
+@pytest.mark.parametrize("factor", [8.0, 32.0])
+def test_llama_3s_factors_are_read(factor: float, tmp_path: Path, tokenizer_dir: Path) -> None:
+    assert llama3_factor(llama3(factor, 128, 500000.0), 500000.0, 128) == factor
+    # At this head size and base the last wavelengths are long enough to be stretched.
+    file = write(
+        tmp_path / "m.gguf",
+        tokenizer_dir,
+        tensors={"rope_freqs.weight": llama3(factor, HIDDEN // HEADS, 10000.0)},
+    )
+    convert(file, tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["rope_parameters"] == {
+        "rope_type": "llama3",
+        "rope_theta": 10000.0,
+        "factor": factor,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    }
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "yarn": ({"rope__scaling__type": "yarn"}, "llama.rope.scaling.type = 'yarn' is not read"),
+    "odd factors": (
+        {"tensors": {"rope_freqs.weight": np.full(8, 2, dtype=np.float32)}},
+        "rope_freqs.weight are no factors of Llama 3's",
+    ),
+    "experts": ({"expert_count": 8}, "llama.expert_count = 8 is not read, and dropping it could"),
+    "window": ({"attention__sliding_window": 128}, "llama.attention.sliding_window = 128 is not"),
+    "partial rotary": ({"rope__dimension_count": 8}, "llama.rope.dimension_count differs"),
+    "family": ({"architecture": "mamba"}, "general.architecture is 'mamba': GGUF is read for"),
+    "split": ({"pre": "chatglm-bpe"}, "tokenizer.ggml.pre = 'chatglm-bpe' is not read"),
+    "tensor": (
+        {"tensors": {"blk.0.attn_sinks.weight": np.zeros(4, dtype=np.float32)}},
+        "tensor blk.0.attn_sinks.weight has no place in the model",
+    ),
+    "missing": ({"without": ("blk.1.ffn_up.weight",)}, "1 missing tensors, first model.layers.1."),
+    "NaN": (
+        {"without": ("output_norm.weight",), "tensors": {
+            "output_norm.weight": np.full(HIDDEN, np.nan, dtype=np.float32)
+        }},
+        "model.norm.weight has a NaN or infinity at [0]",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_change_the_model_is_refused(
+    name: str, tmp_path: Path, tokenizer_dir: Path
+) -> None:
+    options, said = REFUSED[name]
+    file = write(tmp_path / "m.gguf", tokenizer_dir, **options)
+    with pytest.raises(CheckpointError) as caught:
+        adopt(tmp_path, {}, {}, {"source": parse(str(file), tmp_path).record()})
+    message = str(caught.value)
+    print(f"{name:>15}: {message.replace(str(tmp_path), '…')}")
+    assert "\n" not in message and said in message and message.startswith(str(file))
+
+
+def test_a_damaged_or_too_large_file_is_refused(
+    tmp_path: Path, tokenizer_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psutil
+
+    file = write(tmp_path / "m.gguf", tokenizer_dir)
+    (tmp_path / "cut.gguf").write_bytes(file.read_bytes()[:-5000])
+    with pytest.raises(CheckpointError, match=r"cut\.gguf: cannot be read as GGUF, so it is trunc"):
+        convert(tmp_path / "cut.gguf", tmp_path / "out")
+    (tmp_path / "none.gguf").write_bytes(b"none")
+    with pytest.raises(CheckpointError, match=r"none\.gguf: cannot be read as GGUF"):
+        convert(tmp_path / "none.gguf", tmp_path / "out")
+
+    class Memory:
+        available = 1000
+
+    monkeypatch.setattr(psutil, "virtual_memory", Memory)
+    with pytest.raises(CheckpointError, match=r"converting it takes 0\.0 GB of memory and 0\.0 GB"):
+        convert(file, tmp_path / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(REAL is None, reason="HEIRLOOM_SMOLLM2_GGUF names no file")
+def test_smollm2_is_the_same_from_its_gguf_and_from_a_folder(tmp_path: Path) -> None:
+    """Equal logits and ids. (Before digits, only ours splits white space as it was trained.)"""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = parse(str(REAL), tmp_path)
+    adopt(tmp_path, {}, {}, {"source": source.record()})
+    folder = tmp_path / "converted"
+    assert FOLDER is not None, "HEIRLOOM_SMOLLM2 names no folder"
+    adopt(tmp_path / "b", {}, {}, {"source": parse(FOLDER, tmp_path).record()})
+    texts = [
+        "What is the capital of France? Answer in one word.",
+        "Tom has 3 apples and buys 14 more in 2024.\n\ndef f(x):\n    return x",
+        "größer, naïve, 東京, 🙂 <|im_end|> <|im_start|>user",
+    ]
+    mine, other = (
+        AutoTokenizer.from_pretrained(path, trust_remote_code=False) for path in (folder, FOLDER)
+    )
+    conversation = [{"role": "user", "content": texts[0]}]
+    assert mine.apply_chat_template(conversation, tokenize=False) == other.apply_chat_template(
+        conversation, tokenize=False
+    )
+    logits = []
+    for path in (folder, FOLDER):
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=torch.float32, trust_remote_code=False
+        )
+        with torch.inference_mode():
+            logits.append(
+                [model(mine(text, return_tensors="pt").input_ids).logits for text in texts]
+            )
+    for text, ours, theirs in zip(texts, *logits, strict=True):
+        assert mine(text).input_ids == other(text).input_ids
+        assert torch.equal(ours, theirs)
+    shutil.rmtree(folder)
