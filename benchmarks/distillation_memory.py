@@ -15,10 +15,10 @@ import platform
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import torch
 
+from resources.machine import PeakMemory, resident_bytes
 from resources.training.distilling import (
     in_chunks,
     top_k,
@@ -34,14 +34,6 @@ CASES = (
     ("chunked", 8192, "chunked"),
     ("chunked, cached teacher", 8192, "cached"),
 )
-
-
-def resident(key: str) -> int:
-    """This process's memory in bytes: `VmRSS` now, `VmHWM` at its peak."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"/proc/self/status has no {key}: this measurement needs Linux")
 
 
 def measure(tokens: int, how: str, chunk: int, k: int) -> dict[str, float]:
@@ -69,8 +61,8 @@ def measure(tokens: int, how: str, chunk: int, k: int) -> dict[str, float]:
         return top_k_distillation(heads[0](state), ids, logs, weight, total)
 
     heads[0].weight.grad = torch.zeros_like(heads[0].weight)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-    before, began = resident("VmRSS"), time.monotonic()
+    peak = PeakMemory("cpu")
+    before, began = resident_bytes(), time.monotonic()
     if how == "whole":
         with torch.no_grad():
             target = heads[1](teacher)
@@ -81,7 +73,7 @@ def measure(tokens: int, how: str, chunk: int, k: int) -> dict[str, float]:
         loss = in_chunks(of_cached, weights, chunk, student, *cached)
     loss.loss.backward()
     return {
-        "bytes": resident("VmHWM") - before,
+        "bytes": peak.bytes() - before,
         "seconds": time.monotonic() - began,
         "loss": loss.loss.item(),
     }

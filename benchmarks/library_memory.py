@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from resources.machine import PeakMemory, resident_bytes
+
 CONFIG: dict[str, Any] = {
     "model_type": "llama",
     "vocab_size": 128256,
@@ -116,14 +118,6 @@ def write_parent(folder: Path) -> int:
     return total
 
 
-def resident(key: str) -> int:
-    """This process's memory in bytes: `VmRSS` now, `VmHWM` at its peak."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"/proc/self/status has no {key}: this measurement needs Linux")
-
-
 def measure(case: str, folder: Path, tokens: int) -> None:
     """Runs one case in this process and prints its peak memory above its imports, and seconds."""
     import transformers.models.llama.modeling_llama  # noqa: F401
@@ -139,8 +133,8 @@ def measure(case: str, folder: Path, tokens: int) -> None:
     }
     work = folder / case.replace(" ", "_")
     work.mkdir()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-    before, began = resident("VmRSS"), time.monotonic()
+    peak = PeakMemory("cpu")
+    before, began = resident_bytes(), time.monotonic()
     recipe: dict[str, Any]
     if case == "importance":
         recipe = {"tokens": tokens, "sequence_length": LENGTH, "seed": 0}
@@ -159,7 +153,7 @@ def measure(case: str, folder: Path, tokens: int) -> None:
         recipe = TRAINING | VARIANTS | {"tokens": tokens, "layers": [layer, layer]}
         execution = {"activations": {"source": source, "bytes": 10**9}}
         library.build_library(work, inputs, recipe, execution)
-    figures = {"bytes": resident("VmHWM") - before, "seconds": time.monotonic() - began}
+    figures = {"bytes": peak.bytes() - before, "seconds": time.monotonic() - began}
     print(json.dumps(figures))
 
 

@@ -13,8 +13,8 @@ import json
 import sys
 
 from assets.catalog import all_specs
+from resources.checkout import CHECKOUT
 from resources.recipe.loading import load
-from resources.store.home import CHECKOUT
 from warehouse.code_version import code_version
 
 FILE = CHECKOUT / "assets" / "code_versions.json"

@@ -22,9 +22,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from assets.catalog import all_specs
+from resources.checkout import CHECKOUT
 from resources.recipe.loading import load
 from resources.store.building import EQUIVALENCE
-from resources.store.home import CHECKOUT
 from warehouse.code_version import code_version
 from warehouse.equivalence import Equivalence, Former
 from warehouse.errors import WarehouseError

@@ -20,7 +20,7 @@ from resources.store import home as homes
 from resources.store.building import states_of
 from resources.store.spec import Spec
 from warehouse.manifest import whole_version
-from warehouse.planner import Node, State, few
+from warehouse.planner import Node, State, few, inputs_first
 from warehouse.store import Artifact, Store
 
 LEAST_SECONDS = 1.0  # of any build: its checks, its publication, its Dagster run
@@ -173,17 +173,7 @@ def plan_of(home: homes.Home, recipe: Recipe, specs: Sequence[Spec]) -> Plan:
     by_key = {spec.key: spec for spec in specs}
     for node, state in states_of(store, specs):
         steps[node.key].append(Step(by_key[node.key], node, state))
-    assets = [Asset(spec, steps[spec.key], store.parts(spec.key)) for spec in in_order(specs)]
+    order = inputs_first({spec.key: list(spec.inputs.values()) for spec in specs})
+    assets = [Asset(by_key[key], steps[key], store.parts(key)) for key in order]
     pointers = {entry.path: entry.token for entry in store.files.entries("current", ".json")}
     return Plan(recipe, assets, pointers)
-
-
-def in_order(specs: Sequence[Spec]) -> list[Spec]:
-    """Specs with inputs before what is made from them, otherwise in pipeline order."""
-    waiting = list(specs)
-    placed: dict[str, Spec] = {}
-    while waiting:
-        ready = [s for s in waiting if all(key in placed for key in s.inputs.values())]
-        placed.update((spec.key, spec) for spec in ready[:1])
-        waiting.remove(ready[0])
-    return list(placed.values())

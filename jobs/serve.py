@@ -21,9 +21,10 @@ def main(arguments: argparse.Namespace) -> int:
     from jobs.export import checkpoint
     from jobs.keys import named, open_artifact
     from resources.engines.vllm import missing
-    from resources.engines.vllm_server import claim, serving
+    from resources.engines.vllm_server import serving
     from resources.models.folders import stored_dtype
     from resources.recipe.loading import load
+    from resources.servers import claim
 
     reason = missing()
     if reason is not None:

@@ -8,6 +8,7 @@ import sys
 
 from jobs.errors import CommandError
 from jobs.keys import named
+from resources.checkout import CHECKOUT
 from resources.store import home as homes
 from resources.store import last_run
 
@@ -20,7 +21,7 @@ def main(arguments: argparse.Namespace) -> int:
     last_run.hand_on(named(home, arguments))
     verb = "start" if arguments.switch == "on" else "stop"
     command = [sys.executable, "-m", "dagster", "sensor", verb, SENSOR]
-    command += ["-m", "definitions", "-d", str(homes.CHECKOUT)]
+    command += ["-m", "definitions", "-d", str(CHECKOUT)]
     answer = subprocess.run(command, capture_output=True, text=True)
     if answer.returncode:
         lines = (answer.stderr or answer.stdout).strip().splitlines() or ["no reason given"]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.worker import Task
-from resources.store.home import CHECKOUT
+from resources.checkout import CHECKOUT
 from warehouse.store import CheckFailed, CheckResult
 
 

@@ -15,8 +15,9 @@ from typing import Any
 import dagster as dg
 
 from jobs.runs import under_way
+from resources.checkout import CHECKOUT
 from resources.recipe.reference import Reference
-from resources.store.home import CHECKOUT, Home
+from resources.store.home import Home
 from warehouse.errors import WarehouseError
 from warehouse.locks import alone_or_refused
 

@@ -6,9 +6,11 @@ through the whole graph, hashes no files and builds nothing.
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
 from warehouse.equivalence import Former, former_memos, stands_for
@@ -71,25 +73,29 @@ def ordered(nodes: Sequence[Node]) -> list[Node]:
     if len(by_key) != len(nodes):
         twice = next(n.label for n in nodes if sum(m.label == n.label for m in nodes) > 1)
         raise WarehouseError(f"asset {twice} is defined twice")
-    done: dict[str, Node] = {}
     for node in nodes:
-        path: dict[str, Iterator[str]] = {}
-        if node.label not in done:
-            path[node.label] = iter(node.inputs.values())
-        while path:
-            key = next(reversed(path))
-            parent = next(path[key], None)
-            if parent is None:
-                done[key] = by_key[key]
-                del path[key]
-            elif parent in path:
-                cycle = [*list(path)[list(path).index(parent) :], parent]
-                raise WarehouseError("assets depend on themselves: " + " → ".join(reversed(cycle)))
-            elif parent not in by_key:
-                raise WarehouseError(f"asset {key} needs {parent}, which is not defined")
-            elif parent not in done:
-                path[parent] = iter(by_key[parent].inputs.values())
-    return list(done.values())
+        for key in node.inputs.values():
+            if key not in by_key:
+                raise WarehouseError(f"asset {node.label} needs {key}, which is not defined")
+    inputs = {node.label: list(node.inputs.values()) for node in nodes}
+    return [by_key[key] for key in inputs_first(inputs)]
+
+
+def inputs_first(inputs: Mapping[str, Collection[str]]) -> list[str]:
+    """The keys, each after its inputs, otherwise as given. WarehouseError, with it, on a cycle."""
+    sorter = TopologicalSorter(inputs)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise WarehouseError(f"assets depend on themselves: {' → '.join(error.args[1])}") from error
+    places = {key: place for place, key in enumerate(inputs)}
+    keys, ready, found = list(inputs), list[int](), list[str]()
+    while sorter.is_active():
+        for key in sorter.get_ready():
+            heapq.heappush(ready, places[key])
+        found.append(keys[heapq.heappop(ready)])
+        sorter.done(found[-1])
+    return found
 
 
 def plan(

@@ -6,8 +6,6 @@ precision that training uses here. Knows layers and clocks; knows no stages and 
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +14,7 @@ from typing import Any
 
 import torch
 
+from resources.machine import free_bytes
 from resources.models import accounting
 from resources.models.accounting import Shape
 from resources.models.blocks import (
@@ -65,7 +64,7 @@ def measure(
         raise PaceError("no GPU that torch can use is here")
     shape, where = Shape.of(config.to_dict()), torch.device(device)
     parameters = accounting.block_parameters(shape, block["attention"], block["ffn"])
-    room = ROOM * _free_bytes(where)
+    room = ROOM * free_bytes(where)
     if STATE * parameters > room:
         raise PaceError(
             f"a layer's states take {STATE * parameters / 1e9:,.1f} GB, {ROOM:.0%} of what "
@@ -111,13 +110,6 @@ def scaled(
     return sequences, length
 
 
-def machine(device: str) -> str:
-    """What was timed: the GPU's name, or the kind of processor and the threads it computed with."""
-    if device == "cuda":
-        return str(torch.cuda.get_device_name())
-    return f"{platform.processor() or platform.machine()} x {torch.get_num_threads()}"
-
-
 def _layer(
     config: HeterogeneousDecoderConfig,
     block: Mapping[str, Any],
@@ -150,9 +142,3 @@ def _seconds(step: Callable[[], None], where: torch.device) -> float:
     if where.type == "cuda":
         torch.cuda.synchronize(where)
     return time.perf_counter() - began
-
-
-def _free_bytes(where: torch.device) -> float:
-    if where.type == "cuda":
-        return float(torch.cuda.mem_get_info(where)[0])
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -134,6 +134,7 @@ def _observed(
     import torch
 
     from assets.planning import pace
+    from resources.machine import hardware
 
     before = torch.get_num_threads()
     torch.set_num_threads(int(execution.get("threads") or before))
@@ -146,7 +147,7 @@ def _observed(
             if at not in known:
                 known[at] = pace.measure(config, block, *at, settings.device)
             paces[work.stage] = known[at]
-        named = pace.machine(settings.device)
+        named = hardware(settings.device)
     except (pace.PaceError, torch.OutOfMemoryError) as error:
         return {"not_measured": str(error)}
     finally:

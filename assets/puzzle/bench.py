@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from assets.puzzle.machine import free_bytes
 from assets.puzzle.timing import Marginal, Run, TimingError, interleaved, settled
 from resources.engines.decoding import StaticCache
+from resources.machine import free_bytes
 from resources.models import accounting
 from resources.models.blocks import Context, HeterogeneousDecoderBlock
 from resources.models.config import HeterogeneousDecoderConfig

@@ -15,8 +15,8 @@ import pyarrow as pa
 from assets.puzzle.bench import Setting, model_seconds
 from assets.puzzle.calibration import Sequences
 from assets.puzzle.fusion import fuse, reversed_order
-from assets.puzzle.machine import hardware, using_threads
 from assets.puzzle.scores import intervals, model_kl
+from resources.machine import hardware, using_threads
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 ROUNDS = 7  # of latency, each timing every model once

@@ -219,7 +219,7 @@ def _sizes(block: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def reasons(machine: Mapping[str, Any], dtype: str, device: str) -> dict[str, str]:
     """What cannot be measured here, and why: `seconds`, `activation_bytes`, `bytes`."""
-    from assets.puzzle.machine import ENGINE, hardware
+    from resources.machine import ENGINE, hardware
 
     found: dict[str, str] = {}
     here = hardware(device)
@@ -248,7 +248,7 @@ def measure(
     Activations are those of a prefill of one sequence of `context` tokens.
     """
     from assets.puzzle.bench import model_seconds
-    from assets.puzzle.machine import using_threads
+    from resources.machine import using_threads
 
     found: dict[tuple[str, int | None], float] = {
         ("parameters", None): float(model.num_parameters())

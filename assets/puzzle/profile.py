@@ -127,7 +127,7 @@ def measure(
     import torch
 
     from assets.puzzle.bench import Bench
-    from assets.puzzle.machine import ENGINE, hardware, using_threads
+    from resources.machine import ENGINE, hardware, using_threads
     from resources.models.accounting import blocks_of
 
     steps = [

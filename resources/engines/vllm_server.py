@@ -7,28 +7,18 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from resources.engines.vllm import environment, missing, on_cpu
+from resources.servers import HOST, ServerError, answers, claim, stop
 
-HOST = "127.0.0.1"
 READY_SECONDS = 600.0  # large weights are read from disk
 CPU_CACHE_BYTES = 256 << 20
-_POLL = 0.3
-
-
-class ServerError(RuntimeError):
-    """The server cannot be started or stopped by itself; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +28,6 @@ class Server:
     url: str
     process: subprocess.Popen[bytes]
     command: str
-
-
-def claim(port: int) -> None:
-    """Raise ServerError where the port is taken on loopback."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise ServerError(
-                f"port {port} on {HOST} is taken ({error.strerror}); choose one with --port"
-            ) from error
 
 
 def arguments(folder: Path, name: str, port: int, dtype: str) -> list[str]:
@@ -95,37 +73,12 @@ def serving(
         )
     settings = " ".join(f"{key}={value}" for key, value in own.items())
     try:
-        _wait(process, port, log, patience)
+        if not answers(process, f"http://{HOST}:{port}/health", patience):
+            code = process.poll()
+            why = f"did not answer on port {port} within {patience:g} s"
+            raise ServerError(
+                f"vLLM {why if code is None else f'stopped with exit code {code}'}: see {log}"
+            )
         yield Server(f"http://{HOST}:{port}", process, f"{settings} vllm {shlex.join(given)}")
     finally:
         stop(process)
-
-
-def stop(process: subprocess.Popen[bytes], patience: float = 20.0) -> None:
-    """Interrupt the server and its engine; kill what is left after `patience` seconds."""
-    process.send_signal(signal.SIGINT)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(patience)
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + patience / 4
-        try:
-            os.killpg(process.pid, sign)  # its children share its group
-            while time.monotonic() < deadline:
-                process.poll()
-                os.killpg(process.pid, 0)
-                time.sleep(0.1)
-        except ProcessLookupError:
-            return
-
-
-def _wait(process: subprocess.Popen[bytes], port: int, log: Path, patience: float) -> None:
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise ServerError(f"vLLM stopped with exit code {process.returncode}: see {log}")
-        try:
-            urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=2).close()
-            return
-        except (urllib.error.URLError, OSError):
-            time.sleep(_POLL)
-    raise ServerError(f"vLLM did not answer on port {port} within {patience:g} s: see {log}")

@@ -18,13 +18,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resources.checkout import CHECKOUT
 from resources.engines.vllm import KV_CACHE_BYTES, environment, missing, version
 
 if TYPE_CHECKING:
     from resources.models.config import HeterogeneousDecoderConfig
     from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-3  # nats; float32 sums in another order differ by about 1e-5
 PATIENCE = 600.0  # seconds
 _PAGE = 128  # the largest number of tokens that vLLM keeps together in its cache
@@ -144,11 +144,11 @@ def verify(
 
 def _no_room(config: HeterogeneousDecoderConfig) -> str | None:
     """Why two float32 copies, ours and vLLM's, do not fit in this machine's memory, if so."""
+    from resources.machine import free_bytes
     from resources.models.accounting import Shape, total_parameters
 
     parameters = total_parameters(Shape.of(config.to_dict()), config.block_configs or [])
-    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    free = int(lines["MemAvailable"].split()[0]) * 1024
+    free = free_bytes("cpu")
     needed = 2 * 4 * parameters
     if needed <= free:
         return None

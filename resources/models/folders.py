@@ -92,7 +92,7 @@ def write_generation_config(folder: Path, values: dict[str, Any]) -> None:
     write_json(folder / "generation_config.json", {key: values.get(key) for key in ids})
 
 
-def check_weights(folder: Path, expected: Mapping[str, tuple[int, ...]], dtype: str) -> None:
+def check_stored(folder: Path, expected: Mapping[str, tuple[int, ...]], dtype: str) -> None:
     """Compare names, shapes and types in the folder's safetensors headers with `expected`.
 
     Needed because a server may leave a part that is missing as it is and say nothing.

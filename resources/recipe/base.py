@@ -58,7 +58,7 @@ def impossible(message: str) -> PydanticCustomError:
     return PydanticCustomError("impossible", "{message}", {"message": message})
 
 
-def check_weights(weights: dict[Any, float], what: str, empty_allowed: bool = False) -> None:
+def check_proportions(weights: dict[Any, float], what: str, empty_allowed: bool = False) -> None:
     """Refuse weights that cannot be normalised (an empty mapping may mean "all equally")."""
     if not weights and empty_allowed:
         return

@@ -23,7 +23,7 @@ from resources.recipe.base import (
     Section,
     Text,
     Training,
-    check_weights,
+    check_proportions,
     impossible,
 )
 from resources.recipe.data import CorpusMix, Source, unmixable
@@ -68,9 +68,9 @@ class Problems(Section):
 
     @model_validator(mode="after")
     def _something_to_draw(self) -> Self:
-        check_weights(self.kinds, "kinds", empty_allowed=True)
+        check_proportions(self.kinds, "kinds", empty_allowed=True)
         if self.train:
-            check_weights(self.depths, "depths")
+            check_proportions(self.depths, "depths")
             deepest = max(self.depths)
             if deepest > DEEPEST_TRAINED:
                 raise impossible(

@@ -22,7 +22,7 @@ from resources.recipe.base import (
     Section,
     Text,
     Training,
-    check_weights,
+    check_proportions,
     impossible,
 )
 from resources.recipe.errors import nearest
@@ -99,7 +99,7 @@ class Sft(Training):
     @field_validator("domains", "mix")
     @classmethod
     def _weights(cls, value: dict[str, float], info: ValidationInfo) -> dict[str, float]:
-        check_weights(value, str(info.field_name), empty_allowed=True)
+        check_proportions(value, str(info.field_name), empty_allowed=True)
         return value
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from resources.recipe.base import (
     PositiveShare,
     Reasoning,
     Section,
-    check_weights,
+    check_proportions,
     impossible,
 )
 
@@ -29,7 +29,7 @@ class Reward(Section):
 
     @model_validator(mode="after")
     def _weights(self) -> Self:
-        check_weights({"accuracy": self.accuracy, "format": self.format}, "reward")
+        check_proportions({"accuracy": self.accuracy, "format": self.format}, "reward")
         return self
 
 
@@ -96,7 +96,7 @@ class Round(Section):
     @field_validator("domains")
     @classmethod
     def _weights(cls, value: dict[Domain, float]) -> dict[Domain, float]:
-        check_weights(value, "domains")
+        check_proportions(value, "domains")
         return value
 
 

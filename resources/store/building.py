@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from resources.checkout import CHECKOUT
 from resources.store.digests import Digests
-from resources.store.home import CHECKOUT
 from resources.store.spec import Spec
 from resources.verifiers import sandbox
 from warehouse.accept import record_equal

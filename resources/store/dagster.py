@@ -14,8 +14,9 @@ from typing import Any
 
 import dagster as dg
 
+from resources.checkout import CHECKOUT
 from resources.store.building import Code, check_name, checked, find_source, materialise
-from resources.store.home import CHECKOUT, Home
+from resources.store.home import Home
 from resources.store.preview import preview
 from resources.store.processes import TAG, claim
 from resources.store.spec import Spec

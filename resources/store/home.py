@@ -10,9 +10,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from resources.checkout import CHECKOUT
 from warehouse.filesystem import replacing
-
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class HomeError(RuntimeError):

@@ -6,20 +6,18 @@ shapes, devices and clocks; where the figures are shown is in `trackers`.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import resource
 import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from resources.machine import PeakMemory
 from resources.models import accounting
 from resources.models.accounting import Shape
 from resources.training.data import Batches
@@ -102,29 +100,6 @@ def peak_rate(execution: Mapping[str, Any]) -> float:
     device = str(execution.get("device") or "cpu")
     default = "bfloat16" if device.startswith("cuda") else "float32"
     return matrix_rate(device, str(execution.get("dtype") or default), torch.get_num_threads())
-
-
-class PeakMemory:
-    """The most memory in bytes since it was made: of the device, or of this process on a CPU."""
-
-    def __init__(self, device: str) -> None:
-        self.device = torch.device(device)
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-        else:
-            # Where the system forbids it, the mark is that of the whole process so far.
-            with contextlib.suppress(OSError):
-                Path("/proc/self/clear_refs").write_text("5")
-
-    def bytes(self) -> int:
-        """The mark now."""
-        if self.device.type == "cuda":
-            return int(torch.cuda.max_memory_allocated(self.device))
-        with contextlib.suppress(OSError):
-            for line in Path("/proc/self/status").read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 @dataclass

@@ -16,8 +16,9 @@ import pytest
 from jobs import cli
 from jobs.errors import CommandError
 from jobs.selection import select
+from resources.checkout import CHECKOUT
 from resources.recipe.schema import Recipe
-from resources.store.home import CHECKOUT, Home, HomeError, find
+from resources.store.home import Home, HomeError, find
 from resources.store.spec import Spec
 from tests.jobs import toy
 from tests.jobs.test_driver import run

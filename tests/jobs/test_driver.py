@@ -20,7 +20,8 @@ from jobs.driver import Changed, alone, drive
 from jobs.errors import CommandError
 from jobs.plan import Plan
 from jobs.runs import fail_orphans
-from resources.store.home import CHECKOUT, Home
+from resources.checkout import CHECKOUT
+from resources.store.home import Home
 from resources.store.processes import TAG
 from tests.jobs import toy
 from warehouse.store import Store

@@ -17,11 +17,12 @@ import pytest
 import torch
 
 from jobs import cli
+from resources.checkout import CHECKOUT
 from resources.engines import vllm, vllm_verify
 from resources.engines.vllm_verify import Comparison
 from resources.models.loading import load, load_tokenizer, save
 from resources.models.template import encode_prompt, prompt_messages
-from resources.store.home import CHECKOUT, Home
+from resources.store.home import Home
 from tests.resources.models.served import random
 from warehouse.store import Artifact, Output, Request, Store
 

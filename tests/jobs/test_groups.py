@@ -22,8 +22,9 @@ from jobs.errors import CommandError
 from jobs.plan import Plan
 from jobs.worker import Task, build
 from jobs.workers import device
+from resources.checkout import CHECKOUT
 from resources.store.building import Code
-from resources.store.home import CHECKOUT, Home
+from resources.store.home import Home
 from tests.jobs import toy_groups as toy
 from warehouse import catalog, gc
 from warehouse.store import Store

@@ -17,11 +17,12 @@ from jobs.training_costs import (
     show_training_costs,
     training_costs,
 )
+from resources.checkout import CHECKOUT
 from resources.models.accounting import Shape, blocks_of, total_parameters
 from resources.recipe.loading import load
 from resources.recipe.reference import Reference
 from resources.recipe.schema import Recipe
-from resources.store.home import CHECKOUT, Home
+from resources.store.home import Home
 from resources.training.placement import DoesNotFitError
 from resources.training.planning import Sizes, narrowed
 

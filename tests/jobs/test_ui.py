@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from assets.catalog import STAGES
-from jobs.errors import CommandError
-from jobs.ui import HOST, _claim
-from resources.store.home import CHECKOUT, Home
+from resources.checkout import CHECKOUT
+from resources.servers import HOST, ServerError, claim
+from resources.store.home import Home
 
 PATIENCE = 240.0  # seconds; about 10 on a quiet machine
 
@@ -32,8 +32,8 @@ def test_a_taken_port_is_refused() -> None:
     with socket.socket() as holder:
         holder.bind((HOST, 0))
         holder.listen()
-        with pytest.raises(CommandError, match="choose one with --port"):
-            _claim(holder.getsockname()[1])
+        with pytest.raises(ServerError, match="choose one with --port"):
+            claim(holder.getsockname()[1])
 
 
 @pytest.mark.slow

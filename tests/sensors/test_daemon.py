@@ -13,7 +13,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from resources.store.home import CHECKOUT, Home
+from resources.checkout import CHECKOUT
+from resources.store.home import Home
 from resources.store.processes import TAG
 from warehouse.store import Store
 

@@ -13,8 +13,9 @@ from typing import Any
 import dagster as dg
 
 from definitions import build_defs
+from resources.checkout import CHECKOUT
 from resources.recipe.reference import Reference
-from resources.store.home import CHECKOUT, Home
+from resources.store.home import Home
 from tests.jobs import toy
 
 PLAN = """

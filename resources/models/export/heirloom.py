@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from resources.models.export.limits import refusals
 from resources.models.export.writing import dtype_reasons, name_of, refuse, with_known_heads, write
-from resources.models.folders import check_weights
+from resources.models.folders import check_stored
 from resources.models.loading import aliases, configuration
 
 if TYPE_CHECKING:
@@ -51,6 +51,6 @@ def export(
         weights.items(),
         tokenizer_dir,
         note,
-        lambda aside: check_weights(aside, expected, values["dtype"]),
+        lambda aside: check_stored(aside, expected, values["dtype"]),
     )
     return [PLUGIN, *remarks]

@@ -18,7 +18,7 @@ from resources.models.export.limits import refusals
 from resources.models.export.nemotron_nas_layout import entries, tensors
 from resources.models.export.writing import dtype_reasons, name_of, refuse, with_known_heads, write
 from resources.models.families.nemotron_nas import ARCHITECTURE, MODEL_TYPE
-from resources.models.folders import check_weights
+from resources.models.folders import check_stored
 
 if TYPE_CHECKING:
     from resources.models.config import HeterogeneousDecoderConfig
@@ -104,7 +104,7 @@ def check_layout(folder: str | Path) -> dict[str, int]:
     if not module or not (path / f"{module}.py").is_file():
         raise CheckpointError(f"{path}: the configuration class that auto_map names is not there")
     expected = tensors(values)
-    check_weights(path, expected, values["torch_dtype"])
+    check_stored(path, expected, values["torch_dtype"])
     return {"tensors": len(expected), "parameters": sum(map(prod, expected.values()))}
 
 

@@ -18,7 +18,7 @@ from resources.models.config import OWN
 from resources.models.export.limits import HEAD_SIZES, head_reasons
 from resources.models.export.writing import dtype_reasons, name_of, refuse, with_known_heads, write
 from resources.models.families.registry import family_of
-from resources.models.folders import check_weights
+from resources.models.folders import check_stored
 
 if TYPE_CHECKING:
     from resources.models.config import HeterogeneousDecoderConfig
@@ -120,7 +120,7 @@ def export(
         _padded(model, expected),
         tokenizer_dir,
         note,
-        lambda aside: check_weights(aside, expected, dtype),
+        lambda aside: check_stored(aside, expected, dtype),
     )
     return remarks
 

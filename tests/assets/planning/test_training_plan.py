@@ -200,6 +200,6 @@ def test_a_step_is_timed_on_as_many_tokens_as_are_quick() -> None:
 def test_a_layer_too_large_to_time_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     [block] = blocks_of(SHAPE, [("full", "full")])
     config = HeterogeneousDecoderConfig(**CONFIG | {"model_type": "heterogeneous_llama"})
-    monkeypatch.setattr(pace, "_free_bytes", lambda where: 1.0)
+    monkeypatch.setattr(pace, "free_bytes", lambda where: 1.0)
     with pytest.raises(pace.PaceError, match="a layer's states take"):
         pace.measure(config, block, 64, 64, "cpu")

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from assets.puzzle import bench, machine, predicted, profile, timing
+from assets.puzzle import bench, predicted, profile, timing
 from assets.puzzle.bench import Bench, Setting
 from assets.puzzle.costs import block_costs
 from assets.puzzle.profile import measure, measure_profile, read_profile, rest, seconds, tables
@@ -22,6 +22,7 @@ from assets.puzzle.profile_file import Profile, ProfileError
 from assets.puzzle.timing import TimingError, marginal, paired, settled
 from jobs import cli
 from jobs.profile import attention_variants
+from resources import machine
 from resources.models import blocks as parts
 from resources.models.accounting import Shape, blocks_of
 from resources.models.loading import save

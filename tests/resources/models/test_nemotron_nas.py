@@ -16,7 +16,7 @@ from resources.models.export.nemotron_nas import check_layout, export
 from resources.models.export.nemotron_nas_config import DeciLMConfig
 from resources.models.export.nemotron_nas_layout import entries, tensors
 from resources.models.families.nemotron_nas import convert, multiplier, width
-from resources.models.folders import check_weights, write_weights
+from resources.models.folders import check_stored, write_weights
 from resources.models.heads import widen_heads
 from resources.models.loading import load, load_tokenizer
 from resources.models.template import encode_prompt, prompt_messages
@@ -187,7 +187,7 @@ def test_weights_are_written_in_shards(tmp_path: Path) -> None:
     write_weights(tmp_path, iter(given.items()), shard_bytes=64)  # two tensors of 32 bytes
     files = sorted(file.name for file in tmp_path.glob("*.safetensors"))
     assert files == [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
-    check_weights(tmp_path, {name: (8,) for name in given}, "float32")
+    check_stored(tmp_path, {name: (8,) for name in given}, "float32")
     names = list(given)
     found = Weights(tmp_path).read(names, device=torch.device("cpu"), dtype=torch.float32)
     assert all(torch.equal(found[name], given[name]) for name in names)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from resources.machine import PeakMemory
 from resources.models import accounting
 from resources.models.accounting import Shape
 from resources.models.config import HeterogeneousDecoderConfig
@@ -18,7 +19,6 @@ from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.training import trackers
 from resources.training.data import Batches, Examples, plan_steps, singles
 from resources.training.telemetry import (
-    PeakMemory,
     Telemetry,
     duration,
     forward_operations,
