@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from assets.sft import ready
+from resources.chat.chat import Chat
 from resources.models.loading import load_tokenizer
 from resources.models.template import encode_examples
 from resources.training import mapped
 from resources.training.data import Examples, split_held_out
-from resources.training.fit import held_out_count
+from resources.training.fit import HELD_OUT_MOST, held_out_count
+from warehouse.filesystem import replacing
 from warehouse.store import Artifact
 
 BATCH = 4096  # samples read and encoded at once
@@ -28,11 +31,16 @@ ID = "S16"  # a row id, or a question's hash, as numpy sorts and finds it
 
 @dataclass(frozen=True)
 class Split:
-    """The samples of a blend in its order: trained on, held out, and how many were too long."""
+    """The samples of a blend in its order: trained on, held out, and how many were left out.
+
+    `apart` is what each source held out itself; `held_out` has it too.
+    """
 
     training: Examples
     held_out: Examples
     too_long: int
+    refused: int
+    apart: dict[str, Examples]
 
 
 def read(
@@ -43,18 +51,19 @@ def read(
     workdir: Path,
     execution: Mapping[str, Any],
 ) -> Split:
-    """The blend's rows as examples with loss on the output tokens alone.
+    """The blend's rows as examples with loss on what the assistant says alone.
 
     Questions, not samples, are held out, so that no other answer to a held-out question is trained
-    on. Samples of more than `sequence_length` tokens are left out and counted: cut short, they
-    would teach the model not to finish. Tokens are kept in files of the work folder where they
+    on; of a source, those that it keeps apart itself. Samples of more than `sequence_length` tokens
+    are left out and counted: cut short, they would teach the model not to finish. So are
+    conversations that the template refuses. Tokens are kept in files of the work folder where they
     exceed the `examples_bytes` of the execution settings.
 
     Raises ValueError when a sample is in none of the datasets, or nothing is left to train on.
     """
     wanted = references(blend)
     distinct = np.unique(wanted)
-    ids, questions = index(datasets, distinct)
+    ids, questions, apart_already = index(datasets, distinct)
     place = np.searchsorted(ids, wanted, sorter=(order := np.argsort(ids)))
     found = order[np.minimum(place, len(ids) - 1)] if len(ids) else np.zeros(len(wanted), np.int64)
     missing = len(wanted) if not len(ids) else int((ids[found] != wanted).sum())
@@ -63,23 +72,55 @@ def read(
             f"{blend.key}: {missing} of {len(wanted)} samples are in none of "
             f"{', '.join(data.key for data in datasets.values())}; rebuild the blend"
         )
+    length, counted = int(recipe["sequence_length"]), workdir / "examples_of_rows.npy"
     examples = mapped.gather(
-        encoded(load_tokenizer(model.path()), datasets, distinct),
+        encoded(model.path(), datasets, distinct, length, counted),
         workdir / "examples",
         int(execution.get("examples_bytes") or mapped.BYTES),
     )
-    length = int(recipe["sequence_length"])
-    kept = found[examples.lengths[found] <= length]
-    asked = np.unique(questions[kept])
-    if len(asked) < 2:
+    counts = np.load(counted)
+    every, rows = _of_rows(found, counts)
+    fits = examples.lengths[every] <= length
+    kept, rows = every[fits], rows[fits]
+    chat = Chat.load(model.path()) if any(map(ready.is_ready, datasets.values())) else None
+    apart = {
+        name: ready.held_out(chat, dataset, length, HELD_OUT_MOST)
+        for name, dataset in datasets.items()
+        if chat is not None and ready.is_ready(dataset)
+    }
+    out = _drawn(questions[rows], apart_already[rows], int(recipe["seed"]))
+    measured = [examples[int(each)] for each in kept[out]]
+    measured += [each[i] for each in apart.values() for i in range(len(each))]
+    if out.all() or not measured:
         raise ValueError(
-            f"{len(kept)} of {len(wanted)} samples fit in {length} tokens, about {len(asked)} "
-            "questions; training and measuring need at least two (raise sequence_length, or blend "
-            "more samples)"
+            f"{len(kept)} of {len(every)} samples fit in {length} tokens, {int(out.sum())} are "
+            "held out; training and measuring need at least two questions (raise sequence_length, "
+            "or blend more samples)"
         )
-    _, chosen = split_held_out(len(asked), held_out_count(len(asked)), int(recipe["seed"]))
-    out = np.isin(questions[kept], asked[chosen])
-    return Split(examples.take(kept[~out]), examples.take(kept[out]), len(wanted) - len(kept))
+    return Split(
+        training=examples.take(kept[~out]),
+        held_out=Examples.from_lists(measured),
+        too_long=len(every) - len(kept),
+        refused=int((counts[found] == 0).sum()),
+        apart={name: each for name, each in apart.items() if len(each)},
+    )
+
+
+def _of_rows(rows: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The examples of rows in their order, `counts` of each row there is, and their rows."""
+    starts = np.cumsum(counts) - counts
+    owners = np.repeat(rows, counts[rows])
+    first = np.repeat(np.cumsum(counts[rows]) - counts[rows], counts[rows])
+    return np.repeat(starts[rows], counts[rows]) + np.arange(len(owners)) - first, owners
+
+
+def _drawn(questions: np.ndarray, apart: np.ndarray, seed: int) -> np.ndarray:
+    """Which examples are held out: those of some questions, not `apart` already."""
+    asked = np.unique(questions[~apart])
+    if len(asked) < 2:
+        return np.zeros(len(questions), bool)
+    _, chosen = split_held_out(len(asked), held_out_count(len(asked)), seed)
+    return np.isin(questions, asked[chosen]) & ~apart
 
 
 def references(blend: Artifact) -> np.ndarray:
@@ -88,34 +129,55 @@ def references(blend: Artifact) -> np.ndarray:
     return _ids(table.sort_by("position").column("sample_id"))
 
 
-def index(datasets: Mapping[str, Artifact], wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row ids of the wanted samples and hashes of their questions, in the order of the datasets."""
+def index(
+    datasets: Mapping[str, Artifact], wanted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row ids of the wanted samples, hashes of their questions, and whether their dataset holds
+    questions out itself; in the order of the datasets.
+    """
     ids: list[np.ndarray] = [np.empty(0, ID)]
     hashes: list[bytes] = []
-    for batch in _wanted(datasets, ["row_id", "input"], wanted):
+    apart: list[bool] = []
+    for dataset, batch in _wanted(datasets, ["row_id", "input"], wanted):
         ids.append(_ids(batch.column("row_id")))
         hashes += [
             blake2b(question_of(messages).encode(), digest_size=16).digest()
             for messages in batch.column("input").to_pylist()
         ]
-    return np.concatenate(ids), np.array(hashes, dtype=ID)
+        apart += [_holds_out(dataset)] * batch.num_rows
+    return np.concatenate(ids), np.array(hashes, dtype=ID), np.array(apart, bool)
+
+
+def _holds_out(dataset: Artifact) -> bool:
+    return ready.is_ready(dataset) and dataset.manifest["recipe"]["holdout"] > 0
 
 
 def encoded(
-    tokenizer: Any, datasets: Mapping[str, Artifact], wanted: np.ndarray
+    model: Path,
+    datasets: Mapping[str, Artifact],
+    wanted: np.ndarray,
+    length: int,
+    counted: Path,
 ) -> Iterator[Examples]:
-    """The wanted samples as examples, batch by batch, in the order of the datasets."""
-    for batch in _wanted(datasets, ["row_id", "input", "output", "system_prompt"], wanted):
-        prompts = [
-            with_system(messages, system)
-            for messages, system in zip(
-                batch.column("input").to_pylist(),
-                batch.column("system_prompt").to_pylist(),
-                strict=True,
-            )
-        ]
-        outputs = batch.column("output").to_pylist()
-        yield Examples.from_lists(encode_examples(tokenizer, prompts, outputs))
+    """The wanted samples as examples, batch by batch, in the order of the datasets.
+
+    The file `counted` tells afterwards how many examples each sample gave, as int64 `[samples]`.
+    """
+    tokenizer, chat = load_tokenizer(model), None
+    counts: list[int] = []
+    for dataset, batch in _wanted(datasets, ["input", "output", "system_prompt"], wanted):
+        rows = batch.to_pylist()
+        if ready.is_ready(dataset):
+            chat = chat or Chat.load(model)
+            made = ready.encode(chat, rows, length, dataset.manifest["recipe"]["over_long"])
+        else:
+            prompts = [with_system(row["input"], row["system_prompt"]) for row in rows]
+            outputs = [row["output"] for row in rows]
+            made = [[each] for each in encode_examples(tokenizer, prompts, outputs)]
+        counts += [len(each) for each in made]
+        yield Examples.from_lists([each for several in made for each in several])
+    with replacing(counted) as aside:
+        np.save(aside, np.array(counts, np.int64))
 
 
 def with_system(messages: list[dict[str, str]], system: str | None) -> list[dict[str, str]]:
@@ -132,15 +194,17 @@ def question_of(messages: Sequence[Mapping[str, str]]) -> str:
 
 def _wanted(
     datasets: Mapping[str, Artifact], columns: list[str], wanted: np.ndarray
-) -> Iterator[pa.RecordBatch]:
-    """Batches of the rows whose ids are among the sorted `wanted`."""
-    for artifact in datasets.values():
-        for batch in artifact.batches("sft_samples", columns=columns, batch_size=BATCH):
+) -> Iterator[tuple[Artifact, pa.RecordBatch]]:
+    """Batches of the rows whose ids are among the sorted `wanted`, with their dataset."""
+    for dataset in datasets.values():
+        more = ["trained"] if ready.is_ready(dataset) else []
+        names = list(dict.fromkeys(["row_id", *columns, *more]))
+        for batch in dataset.batches("sft_samples", columns=names, batch_size=BATCH):
             ids = _ids(batch.column("row_id"))
             place = np.minimum(np.searchsorted(wanted, ids), len(wanted) - 1)
             rows = np.flatnonzero(wanted[place] == ids)
             if len(rows):
-                yield batch.take(pa.array(rows))
+                yield dataset, batch.take(pa.array(rows))
 
 
 def _ids(column: pa.Array | pa.ChunkedArray) -> np.ndarray:

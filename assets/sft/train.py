@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def sft(
     """Train `inputs["model"]` on `inputs["blend"]`; the other inputs are the blended datasets.
 
     `recipe` is a training section with `packed`. Key metric: held-out cross-entropy in nats a token
-    of output, on questions that were not trained on.
+    of output, on questions that were not trained on; that of each source stands beside it.
     """
     if launch.several(execution):
         return ranked.build("assets.sft.train:sft", workdir, inputs, recipe, execution)
@@ -42,6 +43,7 @@ def sft(
         execution,
         stage="sft",
         measure="cross_entropy",
+        further=split.apart,
         packed=bool(recipe["packed"]),
     )
     folder = workdir / "model"
@@ -51,9 +53,24 @@ def sft(
         files={"": folder},
         metrics={
             **fitted.metrics,
+            **perplexities(fitted.metrics),
             "samples": float(len(split.training)),
             "too_long": float(split.too_long),
+            "refused": float(split.refused),
         },
         observations=fitted.observations,
         images=fitted.images,
     )
+
+
+def perplexities(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The perplexity beside each held-out cross-entropy.
+
+    >>> perplexities({"held_out_support_cross_entropy": 0.0, "loss_last": 1.0})
+    {'held_out_support_perplexity': 1.0}
+    """
+    return {
+        name.replace("cross_entropy", "perplexity"): math.exp(min(value, 700.0))
+        for name, value in metrics.items()
+        if name.startswith("held_out_") and "cross_entropy" in name
+    }

@@ -111,6 +111,7 @@ def fit(
     measure: str,
     packed: bool = False,
     measuring: Measuring | None = None,
+    further: Mapping[str, Examples] | None = None,
     attach: tuple[Attach, Attach] | None = None,
     teachers: Sequence[nn.Module] = (),
 ) -> Fitted:
@@ -123,7 +124,8 @@ def fit(
 
     Held-out examples are measured before, after, and once the shares of the steps in an optional
     `measure_at` are done, with what `measuring` makes (default: `objective`); `measure` is the
-    metric that leads. `attach` adds to micro-batches what an objective needs of each example, for
+    metric that leads. The examples of `further` are measured by `objective` beside them, each set
+    under its name. `attach` adds to micro-batches what an objective needs of each example, for
     training and held-out ones. `teachers` run forward in each step. Of several ranks all but the
     first end with the training.
 
@@ -141,7 +143,8 @@ def fit(
     )
     micro_tokens = int(execution.get("micro_batch") or 32) * int(recipe["sequence_length"])
     batches = Batches(training, units, plan, micro_tokens)
-    unseen = Batches(held_out, singles(held_out), [], micro_tokens).collate(range(len(held_out)))
+    unseen = _collated(held_out, micro_tokens)
+    others = {name: _collated(each, micro_tokens) for name, each in (further or {}).items()}
     if attach is not None:
         unseen = attach[1](range(len(held_out)), unseen)
     trackers.check(execution.get("trackers") or ())
@@ -153,7 +156,11 @@ def fit(
     def measured() -> dict[str, float]:
         asked, models = measuring() if measuring else (objective, ())
         _enlist(trainer, models)
-        return trainer.evaluate(unseen, asked)
+        found = trainer.evaluate(unseen, asked)
+        for name, batches in others.items():
+            part = trainer.evaluate(batches, objective)
+            found |= {f"{name}_{metric}": part[metric] for metric in part if metric != "loss"}
+        return found
 
     if trainer.step == 0:
         trainer.state.setdefault("before", measured())
@@ -243,6 +250,11 @@ def fit(
         ]
         table, images["held_out_curve"] = _with_points(table, points, telemetry.tokens, stage)
     return Fitted(table, events_table(happened, stage), metrics, observations, images)
+
+
+def _collated(examples: Examples, micro_tokens: int) -> list[Batch]:
+    """All examples once, as micro-batches."""
+    return Batches(examples, singles(examples), [], micro_tokens).collate(range(len(examples)))
 
 
 def prove_separate(trainer: Trainer) -> None:

@@ -186,7 +186,7 @@ def test_examples_follow_the_blend_from_memory_and_from_files(
     monkeypatch.setattr(samples, "BATCH", 5)
     held = samples.read(model, blend, only, recipe, tmp_path / "a", {})
     filed = samples.read(model, blend, only, recipe, tmp_path / "b", {"examples_bytes": 100})
-    assert not (tmp_path / "a").exists() and (tmp_path / "b/examples").is_dir()
+    assert not (tmp_path / "a/examples").exists() and (tmp_path / "b/examples").is_dir()
     for split in (held, filed, samples.read(model, blend, only, recipe, tmp_path / "b", {})):
         training, unseen = (
             [(ids.tolist(), mask.tolist()) for ids, mask in part]
