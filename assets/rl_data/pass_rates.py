@@ -57,6 +57,43 @@ def build_pass_rates(
     )
 
 
+def decide(
+    correct: int,
+    incorrect: int,
+    unknown: int,
+    truncated: int,
+    *,
+    discard_at: float = 0.75,
+    judged_share: float = 0.75,
+    chance: float = 0.0,
+) -> tuple[float | None, bool, str]:
+    """A problem's pass rate, whether RL keeps it, and why not ("" where it does).
+
+    correct / (correct + incorrect), less what guessing earns at `chance`: (p - chance) / (1 -
+    chance), 0 at least. None, and not kept, where fewer than `judged_share` of the samples have a
+    verdict (`unjudged`); not kept where all were cut off at the token limit (`truncated`: the limit
+    was measured, not the model) or the rate reaches `discard_at` (`solved`).
+
+    >>> decide(4, 4, 0, 0)
+    (0.5, True, '')
+    >>> decide(7, 1, 0, 0)
+    (0.875, False, 'solved')
+    >>> decide(1, 0, 7, 0)
+    (None, False, 'unjudged')
+    >>> decide(0, 8, 0, 8)
+    (0.0, False, 'truncated')
+    >>> decide(5, 3, 0, 0, chance=0.25)
+    (0.5, True, '')
+    """
+    judged = correct + incorrect
+    if not judged or judged < judged_share * (judged + unknown):
+        return None, False, "unjudged"
+    rate = max(0.0, (correct / judged - chance) / (1.0 - chance))
+    if truncated >= judged + unknown:
+        return rate, False, "truncated"
+    return (rate, False, "solved") if rate >= discard_at else (rate, True, "")
+
+
 def count(made: "Sequence[Attempt]", discard_at: float) -> "pa.Table":
     """The `pass_rates` table, one row a problem in order of first appearance.
 
@@ -70,8 +107,15 @@ def count(made: "Sequence[Attempt]", discard_at: float) -> "pa.Table":
     rows = []
     for problem_id, group in groups.items():
         verdicts = Counter(one.verdict.verdict for one in group)
-        judged = verdicts["correct"] + verdicts["incorrect"]
-        rate = verdicts["correct"] / judged if judged else None
+        # Unknown and cut-off samples decide nothing here: what homes hold was made so.
+        rate, kept, _ = decide(
+            verdicts["correct"],
+            verdicts["incorrect"],
+            verdicts["unknown"],
+            0,
+            discard_at=discard_at,
+            judged_share=0.0,
+        )
         rows.append(
             {
                 "problem_id": problem_id,
@@ -81,7 +125,7 @@ def count(made: "Sequence[Attempt]", discard_at: float) -> "pa.Table":
                 "unknown": verdicts["unknown"],
                 "truncated": sum(one.truncated for one in group),
                 "pass_rate": rate,
-                "kept": rate is not None and rate < discard_at,
+                "kept": kept,
             }
         )
     schema = pa.schema(

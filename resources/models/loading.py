@@ -52,7 +52,7 @@ def read_config(path: str | Path) -> HeterogeneousDecoderConfig:
 
 
 def load(
-    path: str | Path, device: str = "cpu", dtype: str | None = None
+    folder: str | Path, device: str = "cpu", dtype: str | None = None
 ) -> HeterogeneousDecoderForCausalLM:
     """Load a folder of a supported family or one of ours, in evaluation mode.
 
@@ -66,7 +66,7 @@ def load(
 
     from resources.models.weights import Weights
 
-    folder = Path(path)
+    folder = Path(folder)
     config = read_config(folder)
     weights = Weights(folder)
     model = check_weights(weights, config)
