@@ -1,0 +1,1 @@
+"""Benchmarks: what is asked, how an answer is judged, and what a model scores."""
