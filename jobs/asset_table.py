@@ -26,7 +26,7 @@ def table(specs: Sequence[Spec]) -> str:
         lines += ["", f"## {stage}", "", "| asset | is | made from | checks |", "|---|---|---|---|"]
         for spec in specs:
             if spec.stage == stage:
-                inputs = " ".join(f"`{key}`" for key in dict.fromkeys(spec.inputs.values()))
+                inputs = " ".join(f"`{key}`" for key in spec.reads())
                 checks = " ".join(f"`{target.partition(':')[2]}`" for target in spec.checks)
                 description = " ".join(spec.description.split()).replace("|", "\\|")
                 if spec.partitions:

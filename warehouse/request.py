@@ -25,7 +25,8 @@ class Request:
     """One version of an asset, or of a partition: `fn` of `inputs` and the recipe's slice.
 
     `layout` gives the slice of each partition of the asset, `observed` what each reads outside the
-    graph. The last four are noted in the manifest and decide nothing. `WarehouseError` for a key
+    graph, `versions` the data versions of each partition's inputs where they are not those of
+    `inputs` (None: not built yet). The last four are noted in the manifest and decide nothing. `WarehouseError` for a key
     that is none, and for a partition that `layout` does not give.
     """
 
@@ -38,6 +39,7 @@ class Request:
     code_version: str
     layout: Mapping[str | None, Mapping[str, Any]] = field(default_factory=dict)
     observed: Mapping[str | None, Mapping[str, str]] = field(default_factory=dict)
+    versions: Mapping[str | None, Mapping[str, str] | None] = field(default_factory=dict)
     code_modules: Mapping[str, str] = field(default_factory=dict)
     reproducibility: str = "exact"
     stage: str = ""
@@ -55,8 +57,9 @@ class Request:
 
     @cached_property
     def memos(self) -> dict[str | None, str]:
-        """The memo key of each partition, or of the whole under None."""
-        versions = {name: artifact.data_version for name, artifact in self.inputs.items()}
+        """The memo key of each partition whose inputs are there, or of the whole under None."""
+        own = {name: artifact.data_version for name, artifact in self.inputs.items()}
+        versions = {**self.versions, self.partition: own}
         return {
             name: memo_key(
                 self.key,
@@ -64,10 +67,11 @@ class Request:
                 self.code_version,
                 each,
                 self.seed,
-                versions,
+                read,
                 self.observed.get(name, {}),
             )
             for name, each in (self.layout or {None: self.recipe}).items()
+            if (read := versions.get(name, own)) is not None
         }
 
     @property

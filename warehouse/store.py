@@ -122,7 +122,7 @@ class Store(Versions):
                 known = self._publish(manifest)
             artifact = self.artifact(known)
             self.set_current(artifact)
-            if partition is not None:
+            if partition is not None and len(request.memos) == len(request.layout):
                 self.become_whole(key, {str(name): each for name, each in request.memos.items()})
             shutil.rmtree(folder_of(self.scratch, key, partition, memo), ignore_errors=True)
         return artifact

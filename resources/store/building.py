@@ -72,9 +72,12 @@ def nodes_of(specs: Sequence[Spec], digests: Digests | None = None) -> list[Node
     nodes: list[Node] = []
     for spec in specs:
         inputs = {
-            argument(name, partition): label(key, partition)
-            for name, key in spec.inputs.items()
-            for partition in partitions.get(key, (None,))
+            part: {
+                argument(name, partition): label(key, partition)
+                for name, key in spec.inputs_for(part).items()
+                for partition in partitions.get(key, (None,))
+            }
+            for part in spec.slices()
         }
         observed = {part: digests.observed(spec, part) for part in spec.slices()}
         nodes += _nodes_of(spec, codes[spec.key], inputs, observed, table)
@@ -84,7 +87,7 @@ def nodes_of(specs: Sequence[Spec], digests: Digests | None = None) -> list[Node
 def _nodes_of(
     spec: Spec,
     code: Code,
-    inputs: Mapping[str, str],
+    inputs: Mapping[str | None, Mapping[str, str]],
     observed: Mapping[str | None, Mapping[str, str]],
     table: Equivalence,
 ) -> Iterator[Node]:
@@ -93,7 +96,7 @@ def _nodes_of(
             check_partition(partition)
         yield Node(
             key=spec.key,
-            inputs=inputs,
+            inputs=inputs[partition],
             code_version=code.version,
             recipe=recipe,
             seed=spec.seed,
@@ -159,11 +162,11 @@ def _materialise(
     partition: str | None,
     note: Noted,
 ) -> Artifact:
-    inputs = inputs_of(store, spec)
     slices = spec.slices()
     if partition not in slices:
         there = ", ".join(spec.partitions) or "none"
         raise WarehouseError(f"{spec.key} has no partition {partition}; its partitions: {there}")
+    inputs = inputs_of(store, spec, partition)
 
     # What the other partitions read was hashed before; what this one reads is hashed now.
     known = Digests(store.scratch / "digests.json")
@@ -198,6 +201,7 @@ def _materialise(
             layout=slices,
             code_modules=code.modules,
             observed=observed,
+            versions=_versions_of(store, spec),
             reproducibility=spec.reproducibility,
             stage=spec.stage,
             model=spec.model,
@@ -219,7 +223,8 @@ def _settle(
 ) -> tuple[str, ...]:
     """Record what former code made of the same; else the memo keys under which it began to."""
     labels = {name: artifact.label for name, artifact in inputs.items()}
-    for node in _nodes_of(spec, code, labels, observed, equivalence()):
+    every = dict.fromkeys(spec.slices(), labels)
+    for node in _nodes_of(spec, code, every, observed, equivalence()):
         if node.partition == partition and node.formers:
             versions = {name: artifact.data_version for name, artifact in inputs.items()}
             now = store.heads().get((spec.key, partition))
@@ -230,17 +235,31 @@ def _settle(
     return ()
 
 
-def inputs_of(store: Store, spec: Spec) -> dict[str, Artifact]:
-    """The current versions of the spec's inputs by argument name; WarehouseError without one."""
+def inputs_of(store: Store, spec: Spec, partition: str | None = None) -> dict[str, Artifact]:
+    """The current versions of a partition's inputs by argument name; WarehouseError without one."""
     inputs: dict[str, Artifact] = {}
-    for name, key in spec.inputs.items():
+    for name, key in spec.inputs_for(partition).items():
         parts = store.parts(key)
         if not parts:
             begun = any(other == key for other, _ in store.heads())
             reason = "whose partitions are not all built" if begun else "which was never built"
             raise WarehouseError(f"{spec.key} needs {key}, {reason}: `heirloom run --select {key}`")
-        inputs.update({argument(name, part): artifact for part, artifact in parts.items()})
+        one = "[" in key  # that of a partition, under the plain name
+        inputs.update({argument(name, None if one else p): found for p, found in parts.items()})
     return inputs
+
+
+def _versions_of(store: Store, spec: Spec) -> dict[str | None, dict[str, str] | None]:
+    """The data versions of each partition's inputs, None where one of them was never built."""
+    found: dict[str | None, dict[str, str] | None] = {}
+    for partition in spec.slices():
+        try:
+            inputs = inputs_of(store, spec, partition)
+        except WarehouseError:
+            found[partition] = None
+        else:
+            found[partition] = {name: artifact.data_version for name, artifact in inputs.items()}
+    return found
 
 
 def checked(store: Store, spec: Spec, artifact: Artifact) -> list[CheckResult]:

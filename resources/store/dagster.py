@@ -188,7 +188,7 @@ def asset_spec(spec: Spec, code: Code) -> dg.AssetSpec:
     if spec.model:
         tags["heirloom/model"] = spec.model
     every = dg.AllPartitionMapping() if spec.partitions else None  # else Dagster's own default
-    keys = [dg.AssetKey(key.split("/")) for key in sorted(set(spec.inputs.values()))]
+    keys = [dg.AssetKey(key.split("/")) for key in sorted(spec.reads())]
     return dg.AssetSpec(
         dg.AssetKey(spec.key.split("/")),
         deps=[dg.AssetDep(key, partition_mapping=every) for key in keys],

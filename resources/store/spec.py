@@ -18,11 +18,13 @@ class Spec:
 
     `fn` is "package.module:function" with `fn(workdir, inputs, recipe, execution) -> Output`, and
     each of `checks` names a `check(artifact, inputs) -> CheckResult`; both are imported only when
-    used. `inputs` maps the function's names for its inputs to asset keys.
+    used. `inputs` maps the function's names for its inputs to asset keys, or to one partition of an
+    asset, `key[partition]`.
 
     `partitions` names parts that are built, published and retried apart, each with what it adds to
     the recipe. An asset that reads a partitioned one gets all its partitions, as `name@partition`.
-    `observe_of` names what one of them alone reads, so that a new file leaves the others fresh.
+    `observe_of` and `inputs_of` name what one of them alone reads, so that what is new there leaves
+    the others fresh.
     """
 
     key: str
@@ -44,9 +46,23 @@ class Spec:
     observe: tuple[str, ...] = ()  # further files whose content hash enters the memo key
     # partition -> (file, first byte, end): whole files, or the lines that begin in a range
     observe_of: Mapping[str, tuple[tuple[str, int, int | None], ...]] = field(default_factory=dict)
+    inputs_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # partition -> inputs
 
     def slices(self) -> dict[str | None, dict[str, Any]]:
         """The recipe of each partition; of the whole asset, under None, where it has none."""
         if not self.partitions:
             return {None: dict(self.recipe)}
         return {name: {**self.recipe, **own} for name, own in self.partitions.items()}
+
+    def inputs_for(self, partition: str | None) -> dict[str, str]:
+        """The inputs of one partition: the asset's and its own."""
+        own = {} if partition is None else self.inputs_of.get(partition, {})
+        return {**self.inputs, **own}
+
+    def reads(self) -> list[str]:
+        """The keys of the assets that it reads, each once; of a partition, its asset's."""
+        every = [
+            *self.inputs.values(),
+            *(k for own in self.inputs_of.values() for k in own.values()),
+        ]
+        return list(dict.fromkeys(key.partition("[")[0] for key in every))
