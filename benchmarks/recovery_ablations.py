@@ -28,7 +28,8 @@ from puzzle_ablations import DEPTHS, Bench
 from assets.problems.corpus import DEPTHS as DEPTHS_OF
 from assets.problems.corpus import STYLES
 from assets.recovery.distill import distil
-from resources.models.loading import load, load_tokenizer
+from resources.chat.chat import Chat
+from resources.models.loading import load
 from resources.parents.documents import encode, problems
 from resources.recipe.model import Distillation
 from resources.store import home as homes
@@ -74,7 +75,7 @@ def documents(
     """Documents drawn like a corpus's, but from other problems."""
     drawn = problems(styles, dict.fromkeys(domains, 1.0), depths, seed=seed)
     pairs = [next(drawn) for _ in range(count)]
-    texts = encode(load_tokenizer(folder), pairs, rng=Random(seed), thinks=False)
+    texts = encode(Chat.load(folder), pairs, rng=Random(seed), thinks=False)
     table = pa.table(
         {
             "text_ids": pa.array([text.ids for text in texts], pa.list_(pa.int32())),

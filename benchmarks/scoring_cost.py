@@ -34,7 +34,8 @@ from assets.puzzle.score_cache import ScoreCache
 from assets.puzzle.score_data import BATCH_TOKENS, Batch
 from assets.puzzle.score_tables import PARENT
 from assets.puzzle.scores import variant_pairs
-from resources.models.loading import load, load_tokenizer
+from resources.chat.chat import Chat
+from resources.models.loading import load
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.parents.documents import encode, problems
 
@@ -49,7 +50,7 @@ def corpus(documents: int = 1000) -> pa.Table:
     """Texts of the kind that the bundled parents have read."""
     drawn = problems({"direct": 1.0}, {"math": 1.0}, {"direct": {1: 0.5, 2: 0.5}}, seed="scoring")
     texts = encode(
-        load_tokenizer(BUNDLED / "tokenizer"),
+        Chat.load(BUNDLED / "tokenizer"),
         [next(drawn) for _ in range(documents)],
         rng=Random("scoring"),
         thinks=False,

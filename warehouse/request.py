@@ -26,8 +26,8 @@ class Request:
 
     `layout` gives the slice of each partition of the asset, `observed` what each reads outside the
     graph, `versions` the data versions of each partition's inputs where they are not those of
-    `inputs` (None: not built yet). The last four are noted in the manifest and decide nothing. `WarehouseError` for a key
-    that is none, and for a partition that `layout` does not give.
+    `inputs` (None: not built yet). The last four are noted in the manifest and decide nothing.
+    `WarehouseError` for a key that is none, and for a partition that `layout` does not give.
     """
 
     key: str

@@ -39,8 +39,8 @@ _COLUMNS = {
     "dropped": "row_id:id reason:str evidence:str matched_row_id:id? parents:parents?",
     "sources": "source:str rows_in:int kept:int dropped:int shard:str?",
     "rejected": "source:str file:str line:int field:str value:str reason:str",
-    "texts": "row_id:id text:str? messages:turns? source:str file:str? line:int? bytes:int "
-    "text_hash:int license:str split:str? parents:parents?",
+    "texts": "row_id:id text:str? context:str? messages:turns? source:str file:str? line:int? "
+    "bytes:int text_hash:int license:str split:str? parents:parents?",
     "sft_samples": "row_id:id domain:str input:messages output:str category:str license:str "
     "reasoning:str generator:str version:str system_prompt:str tokens:int parents:parents?",
     "pass_rates": "row_id:id? problem_id:id domain:str samples:int correct:int unknown:int "

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from resources.recipe.chats import CORPUS_TOKENS, chats_of
 from resources.recipe.data import CorpusMix
 from resources.recipe.schema import Recipe
 from resources.store.home import find
@@ -13,6 +14,7 @@ from resources.store.spec import Spec
 from resources.tasks.incoming import files
 
 HELD_OUT = "problems/held_out"
+CORPUS = "problems/corpus"
 
 
 def specs(recipe: Recipe) -> list[Spec]:
@@ -62,22 +64,46 @@ def specs(recipe: Recipe) -> list[Spec]:
         for domain, section in sections.items()
     ]
     if isinstance(family.corpus, CorpusMix):
-        return [*made, *mixed(recipe, family.corpus)]
-    made.append(
-        Spec(
-            key="problems/corpus",
-            stage="problems",
-            fn="assets.problems.corpus:make_corpus",
-            inputs={"tokenizer": "parents/tokenizer"},
-            recipe={**family.corpus.model_dump(mode="json"), "domains": sorted(sections)},
-            seed=family.seed,
-            checks=("assets.problems.checks:not_empty",),
-            kinds=("parquet",),
-            description="Instruct turns and worked texts: the distillation and pretraining mix.",
-            predicted={"seconds": 3.0},
+        made += mixed(recipe, family.corpus)
+        limits: dict[str, Any] = {"weights": family.corpus.weights, "tokens": family.corpus.tokens}
+    else:
+        limits = {"max_tokens": family.corpus.max_tokens}
+        made.append(
+            Spec(
+                key=CORPUS,
+                stage="problems",
+                fn="assets.problems.corpus:make_corpus",
+                recipe={"documents": family.corpus.documents, "domains": sorted(sections)},
+                seed=family.seed,
+                checks=("assets.problems.checks:not_empty",),
+                kinds=("parquet",),
+                description="Instruct turns and worked texts: for distillation and pretraining.",
+                predicted={"seconds": 1.0},
+            )
         )
+    return [*made, _tokens(recipe, limits)]
+
+
+def _tokens(recipe: Recipe, limits: Mapping[str, Any]) -> Spec:
+    """The corpus as token ids, a partition for each distinct chat among the models."""
+    chats = chats_of(recipe)
+    return Spec(
+        key=CORPUS_TOKENS,
+        stage="problems",
+        fn="assets.problems.corpus_tokens:make_tokens",
+        inputs={"corpus": CORPUS},
+        # The first model with a chat lends it; which one does is no part of what is made.
+        inputs_of={
+            chat: {"model": f"{name}/parent"} for name, chat in reversed(list(chats.items()))
+        },
+        partitions={chat: {} for chat in chats.values()},
+        recipe=limits,
+        seed=recipe.family.seed,
+        checks=("assets.problems.checks:not_empty",),
+        kinds=("parquet",),
+        description="The corpus as token ids with a loss mask, for each chat among the models.",
+        predicted={"seconds": 3.0},
     )
-    return made
 
 
 def mixed(recipe: Recipe, corpus: CorpusMix) -> list[Spec]:

@@ -1,4 +1,4 @@
-"""The corpus of recovery: direct answers and worked texts, as token ids with a loss mask."""
+"""The procedural corpus of recovery: direct answers and worked texts, as text for every model."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ DEPTHS = {
     "direct": {1: 0.5, 2: 0.25, 3: 0.1, 4: 0.05, 5: 0.05, 6: 0.05},
     "worked": {1: 0.25, 2: 0.25, 3: 0.2, 4: 0.12, 5: 0.1, 6: 0.08},
 }
+SOURCE, LICENSE = "procedural", "Apache-2.0"
 
 
 def make_corpus(
@@ -23,35 +24,48 @@ def make_corpus(
     recipe: dict[str, Any],
     execution: dict[str, Any],
 ) -> Output:
-    """`documents` documents of at most `max_tokens` tokens, of problems outside every problem set.
+    """`documents` documents of problems outside every problem set, as the table `texts`.
 
-    The mask is true on the tokens that carry loss: answers and work, not questions.
+    Answers and work are learned; a conversation's questions and a text's `context` are only read.
     """
     import pyarrow as pa
 
-    from resources.models.loading import load_tokenizer
-    from resources.parents.documents import encode, problems
+    from resources.parents.documents import pieces, problems
+    from resources.sources.apart import text_hash
     from warehouse.rows import with_ids
+    from warehouse.schemas import SCHEMAS
 
-    tokenizer = load_tokenizer(inputs["tokenizer"].path())
     drawn = problems(
         STYLES, dict.fromkeys(recipe["domains"], 1.0), DEPTHS, seed=f"{recipe['seed']}/corpus"
     )
     pairs = [next(drawn) for _ in range(int(recipe["documents"]))]
-    documents = encode(tokenizer, pairs, rng=Random(f"{recipe['seed']}/corpus"), thinks=False)
-    limit = int(recipe["max_tokens"])
+    made = pieces(pairs, rng=Random(f"{recipe['seed']}/corpus"), thinks=False)
+    whole = [
+        piece.context + piece.text
+        if piece.messages is None
+        else "\n".join(turn["content"] for turn in piece.messages)
+        for piece in made
+    ]
+    texts = [None if piece.messages is not None else piece.text for piece in made]
+    contexts = [None if piece.messages is not None else piece.context for piece in made]
     table = pa.table(
         {
-            "text_ids": pa.array([d.ids[:limit] for d in documents], pa.list_(pa.int32())),
-            "loss_mask": pa.array([d.mask[:limit] for d in documents], pa.list_(pa.bool_())),
-            "kind": [d.style for d in documents],
-            "domain": [d.problem.domain for d in documents],
-            "content": [f"{d.style}|{d.problem.question}" for d in documents],
-            "index": pa.array(range(len(documents)), pa.int64()),
+            "text": pa.array(texts, pa.string()),
+            "context": pa.array(contexts, pa.string()),
+            "messages": pa.array(
+                [piece.messages for piece in made], SCHEMAS["texts"].field("messages").type
+            ),
+            "source": pa.repeat(SOURCE, len(made)),
+            "bytes": pa.array([len(text.encode()) for text in whole], pa.int64()),
+            "text_hash": pa.array([text_hash(text) for text in whole], pa.int64()),
+            "license": pa.repeat(LICENSE, len(made)),
+            "kind": pa.array([style for style, _ in pairs], pa.string()),
+            "domain": pa.array([problem.domain for _, problem in pairs], pa.string()),
+            "content": [f"{style}|{problem.question}" for style, problem in pairs],
+            "index": pa.array(range(len(pairs)), pa.int64()),
         }
     )
     table = with_ids(
         table, recipe["asset_key"], ["content"], sample_index_column="index"
     ).drop_columns(["content", "index"])
-    tokens = sum(len(d.ids[:limit]) for d in documents)
-    return Output(tables={"corpus": table}, metrics={"tokens": float(tokens)})
+    return Output(tables={"texts": table}, metrics={"documents": float(len(made))})

@@ -7,11 +7,11 @@ from typing import Any
 
 from assets.puzzle.runs import wide_ffn
 from resources.recipe.budget import predict
+from resources.recipe.chats import tokens_of
 from resources.recipe.model import ModelRecipe
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
-CORPUS = "problems/corpus"
 LIBRARY_VERSION = "2"
 
 
@@ -41,7 +41,7 @@ def _assets(recipe: Recipe, name: str, model: ModelRecipe) -> Iterator[dict[str,
     variants = {kind: puzzle["library"][kind] for kind in ("attention", "ffn")}
     sample = {key: puzzle["scores"][key] for key in ("tokens", "sequence_length")}
     parent = {"parent": f"{name}/parent"}
-    corpus = {"corpus": CORPUS}
+    corpus = {"corpus": tokens_of(recipe, name)}
     library = {"block_library": f"{name}/block_library"}
     scores = {"block_scores": f"{name}/block_scores"}
     costs = {"block_costs": f"{name}/block_costs"}

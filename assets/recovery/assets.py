@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from resources.recipe.budget import predict
+from resources.recipe.chats import tokens_of
 from resources.recipe.model import Distillation, ModelRecipe
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
 VERSION = "2"
-CORPUS = "problems/corpus"
 CACHED = ("temperature", "sequence_length", "top_k")  # what a teacher's outputs depend on
 
 
@@ -20,6 +20,7 @@ def specs(recipe: Recipe) -> list[Spec]:
     planned = {key: plan.model_dump() for key, plan in predict(recipe).items()}
     made: list[Spec] = []
     for name, model in recipe.models.items():
+        tokens = tokens_of(recipe, name)
         line = [f"{name}/{artifact}" for artifact in model.artifacts()]
         common: dict[str, Any] = {
             "stage": "recovery",
@@ -31,12 +32,15 @@ def specs(recipe: Recipe) -> list[Spec]:
         if model.distillation is not None:
             key, section = f"{name}/distilled", model.distillation
             if section.teacher == "cached":
-                made.append(_teacher_outputs(name, section, common))
+                made.append(_teacher_outputs(name, tokens, section, common))
             made.append(
                 Spec(
                     key=key,
                     fn="assets.recovery.distill:distil",
-                    inputs={"student": line[line.index(key) - 1], **_teacher(name, model, section)},
+                    inputs={
+                        "student": line[line.index(key) - 1],
+                        **_teacher(name, tokens, model, section),
+                    },
                     recipe=section.model_dump(mode="json"),
                     checks=(
                         "assets.recovery.checks:loss_finite",
@@ -58,7 +62,7 @@ def specs(recipe: Recipe) -> list[Spec]:
                     inputs={
                         "model": line[line.index(key) - 1],
                         "teacher": f"{name}/parent",
-                        "corpus": CORPUS,
+                        "corpus": tokens,
                     },
                     recipe=model.continued_pretraining.model_dump(mode="json"),
                     checks=(
@@ -75,23 +79,25 @@ def specs(recipe: Recipe) -> list[Spec]:
     return made
 
 
-def _teacher(name: str, model: ModelRecipe, section: Distillation) -> dict[str, str]:
+def _teacher(name: str, tokens: str, model: ModelRecipe, section: Distillation) -> dict[str, str]:
     """The inputs that stand for the teacher, and the corpus."""
     if section.teacher == "cached":
-        return {"teacher_outputs": f"{name}/teacher_outputs", "corpus": CORPUS}
-    found = {"teacher": f"{name}/parent", "corpus": CORPUS}
+        return {"teacher_outputs": f"{name}/teacher_outputs", "corpus": tokens}
+    found = {"teacher": f"{name}/parent", "corpus": tokens}
     if section.layer_weight and model.puzzle is not None:
         # The last word on which of the parent's layers each layer of the student holds.
         found["architecture"] = f"{name}/{'fused' if model.fusion else 'architecture'}"
     return found
 
 
-def _teacher_outputs(name: str, section: Distillation, common: Mapping[str, Any]) -> Spec:
+def _teacher_outputs(
+    name: str, tokens: str, section: Distillation, common: Mapping[str, Any]
+) -> Spec:
     settings = section.model_dump(mode="json")
     return Spec(
         key=f"{name}/teacher_outputs",
         fn="assets.recovery.teacher_outputs:teacher_outputs",
-        inputs={"teacher": f"{name}/parent", "corpus": CORPUS},
+        inputs={"teacher": f"{name}/parent", "corpus": tokens},
         recipe={key: settings[key] for key in CACHED},
         checks=("assets.recovery.checks:outputs_are_probabilities",),
         kinds=("torch", "parquet"),

@@ -92,7 +92,7 @@ class Chat:
             )
         tools = templates.get("tool_use") or default
         settings = files.Settings(default, tools, Toggle.of(toggle), date)
-        content = json.loads(Encoder(tokenizer).backend.to_str())
+        content = files.content_hash(json.loads(Encoder(tokenizer).backend.to_str()))
         special = {k: str(v) for k, v in tokenizer.special_tokens_map.items()}
         return cls(tokenizer, settings, files.identity(content, special, settings))
 
@@ -159,23 +159,16 @@ class Chat:
         """Token ids of plain texts, in which nothing is a special token."""
         return self.encoder.plain(texts)
 
-    def documents(
-        self, texts: Sequence[str], contexts: Sequence[str] | None = None
-    ) -> list[Encoded]:
-        """Token ids and loss mask of whole documents, their begin and end token around them.
+    def document(self, text: str, context: str = "") -> Sample:
+        """A whole document, its begin and end token around it; it carries loss, its context not.
 
-        A document's context is read before it and carries no loss. The begin token is that of the
-        template, where it has one; the end token is the tokenizer's.
+        The begin token is that of the template, where it has one; the end token the tokenizer's.
         """
-        begin = "" if self.habits.begin is None else self.habits.begin
-        end = self.tokenizer.eos_token or self.habits.end
-        samples = []
-        for text, context in zip(texts, contexts or [""] * len(texts), strict=True):
-            (before, inside), escaped = self.encoder.escape((context, text))
-            head = begin + before
-            whole = head + inside + end
-            samples.append(Sample(whole, ((len(head), len(whole)),), escaped))
-        return self.encode(samples)
+        (before, inside), escaped = self.encoder.escape((context, text))
+        head = (self.habits.begin or "") + before
+        whole = head + inside + (self.tokenizer.eos_token or self.habits.end)
+        skip = None if context else int(self.habits.begin is not None)
+        return Sample(whole, ((len(head), len(whole)),), escaped, skip)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids, special tokens written out."""

@@ -31,11 +31,15 @@ Encoded = tuple[list[int], list[bool]]
 
 @dataclass(frozen=True)
 class Sample:
-    """A rendered text, the spans of it that carry loss, and whether its contents are escaped."""
+    """A rendered text, the spans of it that carry loss, and whether its contents are escaped.
+
+    Where all but the first `skip` tokens carry loss, that says so without a look at the spans.
+    """
 
     text: str
     spans: tuple[Span, ...] = ()
     escaped: bool = False
+    skip: int | None = None
 
     def __str__(self) -> str:
         """As people read it."""
@@ -95,25 +99,26 @@ class Encoder:
         return self.ids([Sample(text, (), escaped) for text, escaped in map(self.escape, texts)])
 
     def _encode(self, samples: Sequence[Sample], *, masked: bool) -> list[Encoded]:
-        """In two batches: the escaped ones, and those that the tokenizer reads as they are."""
+        """In batches: the escaped ones apart, and those whose tokens' places need not be known."""
+        groups: dict[tuple[bool, bool], list[int]] = {}
+        for index, one in enumerate(samples):
+            groups.setdefault((one.escaped, masked and one.skip is None), []).append(index)
         found: list[Encoded] = [([], [])] * len(samples)
-        for escaped in (False, True):
-            members = [index for index, one in enumerate(samples) if one.escaped is escaped]
-            if not members:
-                continue
+        for (escaped, placed), members in groups.items():
             chosen = [samples[index] for index in members]
             if escaped:
                 chosen = [self._restored(sample) for sample in chosen]
-            for index, one in zip(members, self._batch(chosen, escaped, masked), strict=True):
-                found[index] = one
+            made = self._batch(chosen, escaped, placed)
+            for index, encoded in zip(members, made, strict=True):
+                found[index] = encoded
         return found
 
-    def _batch(self, samples: Sequence[Sample], restored: bool, masked: bool) -> list[Encoded]:
+    def _batch(self, samples: Sequence[Sample], restored: bool, placed: bool) -> list[Encoded]:
         backend = self._aliased[0] if restored else self.backend
         backend.no_truncation()
         backend.no_padding()
         before, backend.encode_special_tokens = backend.encode_special_tokens, restored
-        encode = backend.encode_batch if masked else backend.encode_batch_fast
+        encode = backend.encode_batch if placed else backend.encode_batch_fast
         try:
             encodings = encode([sample.text for sample in samples], add_special_tokens=False)
         except (TypeError, UnicodeError) as error:
@@ -124,8 +129,12 @@ class Encoder:
         if restored:
             real = self._aliased[1]
             ids = [[real.get(token, token) for token in one] for one in ids]
-        if not masked:
-            return [(one, []) for one in ids]
+        if not placed:
+            skips = (sample.skip or 0 for sample in samples)
+            return [
+                (one, [False] * skip + [True] * (len(one) - skip))
+                for one, skip in zip(ids, skips, strict=True)
+            ]
         masks = [_mask(e.offsets, s.spans) for e, s in zip(encodings, samples, strict=True)]
         return list(zip(ids, masks, strict=True))
 
@@ -168,7 +177,7 @@ class Encoder:
             length += len(parts[-1])
             moved[end] = length
         spans = tuple((moved[start], moved[end]) for start, end in sample.spans)
-        return Sample("".join(parts), spans)
+        return Sample("".join(parts), spans, skip=sample.skip)
 
     def _marked(self, value: Any) -> Any:
         """The value with its texts marked; the very same object where nothing is to be marked."""

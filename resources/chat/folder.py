@@ -44,18 +44,28 @@ class Settings:
     date: datetime.date | None = None
 
 
-def settings(folder: Path) -> Settings:
+def settings(
+    folder: Path,
+    *,
+    tokenizer: Path | None = None,
+    template: Path | None = None,
+    thinking: Mapping[str, Any] | None = None,
+) -> Settings:
     """What the files of a checkpoint or tokenizer folder say.
 
+    `tokenizer` (a folder), `template` (a file) and `thinking` take the place of the folder's own.
     Raises ChatError, naming file and field, where there is no template or a value is no such thing.
     """
-    templates = _templates(folder)
+    if template is not None:
+        templates = {"default": template.read_text(encoding="utf-8")}
+    else:
+        templates = _templates(folder, tokenizer or folder)
     if "default" not in templates:
         raise ChatError(
             f"{folder}: the tokenizer has no chat template (no {TEMPLATE}, no chat_template in "
             f"{CONFIG}): give one beside the parent, `template: FILE.jinja`"
         )
-    values = _json(folder / CHAT)
+    values = _json(folder / CHAT) if thinking is None else {"thinking": thinking}
     unknown = sorted(set(values) - {"thinking", "date"})
     if unknown:
         raise ChatError(f"{folder / CHAT}: unknown {', '.join(unknown)}; it takes thinking, date")
@@ -68,44 +78,42 @@ def settings(folder: Path) -> Settings:
     return Settings(default, templates.get("tool_use", default), toggle, date)
 
 
-def write_settings(
-    folder: Path, thinking: Mapping[str, Any] | None = None, date: datetime.date | None = None
-) -> None:
-    """Write `chat.json` for what differs from the defaults, and no file where nothing does."""
-    toggle = Toggle.of(thinking)
-    values: dict[str, Any] = {}
-    if toggle != Toggle():
-        values["thinking"] = toggle.as_json()
-    if date is not None:
-        values["date"] = date.isoformat()
-    if values:
-        (folder / CHAT).write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
-
-
-def digest(folder: Path) -> str:
+def digest(
+    folder: Path,
+    *,
+    tokenizer: Path | None = None,
+    template: Path | None = None,
+    thinking: Mapping[str, Any] | None = None,
+) -> str:
     """The chat's identity, 16 hexadecimal digits: equal digests mean equal ids and masks.
 
     Covers the tokenizer (its content, not its file's layout), the special tokens' names, the
-    template, the toggle, and the date where the template asks for one. Files that have not changed
-    are read once a process. Raises ChatError as `settings` does, and without a tokenizer.
+    template, the toggle, and the date where the template asks for one. The arguments are those of
+    `settings`. Raises ChatError as it does, and without a tokenizer.
     """
-    names = (*FILES, "config.json")
-    files = [file for name in names if (file := folder / name).is_file()]
-    more = folder / MORE_TEMPLATES
-    files += sorted(more.glob("*.jinja")) if more.is_dir() else []
-    state = tuple((str(f), (s := f.stat()).st_size, s.st_mtime_ns) for f in files)
-    return _digest(folder, state)
+    source = tokenizer or folder
+    if not (source / TOKENIZER).is_file():
+        raise ChatError(f"{source}: no {TOKENIZER}")
+    status = (source / TOKENIZER).stat()
+    content = _content(source / TOKENIZER, status.st_size, status.st_mtime_ns)
+    chat = settings(folder, tokenizer=tokenizer, template=template, thinking=thinking)
+    return identity(content, special_tokens(source), chat)
 
 
 @lru_cache(maxsize=64)
-def _digest(folder: Path, state: tuple[tuple[str, int, int], ...]) -> str:
-    if not (folder / TOKENIZER).is_file():
-        raise ChatError(f"{folder}: no {TOKENIZER}")
-    return identity(_json(folder / TOKENIZER), special_tokens(folder), settings(folder))
+def _content(file: Path, size: int, modified: int) -> str:
+    """The hash of a tokenizer.json's content, read once a process while it stays as it is."""
+    return content_hash(_json(file))
 
 
-def identity(tokenizer: Any, special: Mapping[str, str], chat: Settings) -> str:
-    """The digest of a chat's parts: `tokenizer` is the content of its tokenizer.json."""
+def content_hash(tokenizer: Any) -> str:
+    """The hash of what a tokenizer.json says, however it is laid out."""
+    text = json.dumps(tokenizer, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def identity(tokenizer: str, special: Mapping[str, str], chat: Settings) -> str:
+    """The digest of a chat's parts: `tokenizer` is the hash of its tokenizer.json's content."""
     sources = chat.template + chat.tool_template
     dated = "strftime_now" in sources or "date_string" in sources
     parts = {
@@ -140,10 +148,15 @@ def stop_tokens(folder: Path) -> tuple[int, ...]:
     return tuple(int(one) for one in listed if isinstance(one, int) and not isinstance(one, bool))
 
 
-def _templates(folder: Path) -> dict[str, str]:
-    """Templates by name, from where transformers looks for them, in its order."""
+def _templates(folder: Path, tokenizer: Path) -> dict[str, str]:
+    """Templates by name, from where transformers looks for them, in its order.
+
+    A folder's own files come before what another tokenizer brings.
+    """
+    if tokenizer != folder and not (folder / TEMPLATE).is_file():
+        return _templates(tokenizer, tokenizer)
     found: dict[str, str] = {}
-    inside = _json(folder / CONFIG).get("chat_template")
+    inside = _json(tokenizer / CONFIG).get("chat_template")
     if isinstance(inside, str):
         found["default"] = inside
     elif isinstance(inside, list):

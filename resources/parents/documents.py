@@ -1,27 +1,19 @@
 """Turns generated problems into what models read: instruct turns, worked texts, thinking traces.
 
-Shared by the bundled models' pretraining and by the corpus artifact. Knows tasks and the chat
-template; does not train anything.
+Shared by the bundled models' pretraining and by the corpus artifact. Knows tasks and chats; does
+not train anything.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
 
-from resources.models.template import (
-    BEGIN_OF_TEXT,
-    END_OF_TURN,
-    encode_examples,
-    encode_texts,
-    prompt_messages,
-    special_id,
-)
+from resources.chat.chat import Chat
+from resources.chat.errors import ChatError
+from resources.chat.pieces import Piece
+from resources.chat.pieces import encode as encode_pieces
 from resources.tasks.generate import stream
 from resources.tasks.problem import Problem
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
 
 STYLES = ("direct", "worked", "thinking")
 # An instruct model has met many system prompts; none of these asks it to think.
@@ -84,45 +76,41 @@ def problems(
         yield style, next(streams[style, domain])
 
 
-def encode(
-    tokenizer: "PreTrainedTokenizerFast",
-    drawn: list[tuple[str, Problem]],
-    *,
-    rng: Random,
-    thinks: bool,
-) -> list[Document]:
-    """Documents of (style, problem) pairs, in order.
+def pieces(drawn: list[tuple[str, Problem]], *, rng: Random, thinks: bool) -> list[Piece]:
+    """What is read of (style, problem) pairs, in order.
 
-    `thinks` says that the reader obeys the toggle: its direct answers then follow the system
-    prompt "detailed thinking off". Otherwise direct answers follow any system prompt.
+    `thinks` says that the reader obeys the toggle: its direct answers are then asked with thinking
+    off. Otherwise direct answers follow any system prompt.
     """
-    chats, outputs, chat_rows = [], [], []
-    heads, tails, text_rows = [], [], []
-    for row, (style, problem) in enumerate(drawn):
+    made = []
+    for style, problem in drawn:
         if style == "worked":
-            head, tail = worked_text(problem)
-            heads.append(head)
-            tails.append(tail)
-            text_rows.append(row)
+            context, text = worked_text(problem)
+            made.append(Piece(text=text, context=context))
             continue
+        mode = "on" if style == "thinking" else "off"
+        messages = [
+            {"role": "user", "content": problem.question},
+            {"role": "assistant", "content": output_text(problem, mode)},
+        ]
         if style == "thinking" or thinks:
-            messages = prompt_messages(problem.question, "on" if style == "thinking" else "off")
-        else:
-            messages = prompt_messages(problem.question, None)
-            system = rng.choice(_SYSTEM_PROMPTS)
-            if system is not None:
-                messages = [{"role": "system", "content": system}, *messages]
-        chats.append(messages)
-        outputs.append(output_text(problem, "on" if style == "thinking" else "off"))
-        chat_rows.append(row)
-    encoded: dict[int, tuple[list[int], list[bool]]] = dict(
-        zip(chat_rows, encode_examples(tokenizer, chats, outputs), strict=True)
-    )
-    begin, end = (special_id(tokenizer, token) for token in (BEGIN_OF_TEXT, END_OF_TURN))
-    head_ids, tail_ids = encode_texts(tokenizer, heads), encode_texts(tokenizer, tails)
-    for row, head_part, tail_part in zip(text_rows, head_ids, tail_ids, strict=True):
-        encoded[row] = (
-            [begin, *head_part, *tail_part, end],
-            [False] * (len(head_part) + 1) + [True] * (len(tail_part) + 1),
-        )
-    return [Document(*encoded[row], style, problem) for row, (style, problem) in enumerate(drawn)]
+            made.append(Piece(messages, thinking=mode))
+            continue
+        system = rng.choice(_SYSTEM_PROMPTS)
+        turn = [] if system is None else [{"role": "system", "content": system}]
+        made.append(Piece([*turn, *messages]))
+    return made
+
+
+def encode(
+    chat: Chat, drawn: list[tuple[str, Problem]], *, rng: Random, thinks: bool
+) -> list[Document]:
+    """`pieces` as documents of token ids. Raises ChatError where the chat cannot read one."""
+    found = []
+    for (style, problem), made in zip(
+        drawn, encode_pieces(chat, pieces(drawn, rng=rng, thinks=thinks)), strict=True
+    ):
+        if isinstance(made, ChatError):
+            raise made
+        found += [Document(ids, mask, style, problem) for ids, mask in made]
+    return found

@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypedDict
 
+from resources.chat.chat import Chat
 from resources.parents.configuration import ParentModel, Parents, load
 from resources.parents.documents import Document, encode, problems
 from resources.pretrained.source import BUNDLED
@@ -36,7 +37,7 @@ class State(TypedDict):
 
 
 def batches(
-    parents: Parents, model: ParentModel, number: int, tokenizer: Any, start_chunk: int
+    parents: Parents, model: ParentModel, number: int, chat: Chat, start_chunk: int
 ) -> Iterator[tuple[int, bool, list[Document]]]:
     """Batches of phase `number` from chunk `start_chunk` on, as (chunk, is last, documents).
 
@@ -50,7 +51,7 @@ def batches(
         drawn = problems(phase.styles, phase.domains, phase.depths, seed=seed)
         rng = Random(seed)
         documents = encode(
-            tokenizer,
+            chat,
             [next(drawn) for _ in range(CHUNK)],
             rng=rng,
             thinks=model.thinks,
@@ -85,11 +86,12 @@ def tensors(documents: list[Document], padding: int) -> tuple[Any, Any]:
 def train(parents: Parents, model: ParentModel, work: Path, threads: int) -> Path:
     """Train to the token budget; returns the folder of the finished bf16 checkpoint."""
     import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.set_num_threads(threads)
     torch.manual_seed(parents.seed)
-    tokenizer = AutoTokenizer.from_pretrained(BUNDLED / "tokenizer")
+    chat = Chat.load(BUNDLED / "tokenizer")
+    tokenizer = chat.tokenizer
     shape: dict[str, Any] = {**model.shape}
     network = LlamaForCausalLM(
         LlamaConfig(
@@ -124,9 +126,7 @@ def train(parents: Parents, model: ParentModel, work: Path, threads: int) -> Pat
     begun, written = time.monotonic() - state["seconds"], time.monotonic()
     while state["phase"] < len(model.phases):
         tokens = model.phases[state["phase"]].tokens
-        for chunk, last, documents in batches(
-            parents, model, state["phase"], tokenizer, state["chunk"]
-        ):
+        for chunk, last, documents in batches(parents, model, state["phase"], chat, state["chunk"]):
             ids, labels = tensors(documents, tokenizer.pad_token_id)
             warm = min(1.0, (state["step"] + 1) / parents.optimizer["warmup_steps"])
             left = max(0.0, 1.0 - state["tokens"] / tokens)

@@ -43,7 +43,7 @@ def build(home: Path, made_from: Recipe) -> tuple[Artifact, list[str]]:
     """`problems/corpus`, and the labels of what was built anew for it."""
     store, built = Store(home), []
     for spec in specs(made_from):
-        if not spec.key.startswith(("problems/text_", "problems/corpus")):
+        if not spec.key.startswith("problems/text_") and spec.key != "problems/corpus":
             continue
         for partition in spec.slices():
             before = {manifest["memo_key"] for manifest in store.manifests()}

@@ -18,6 +18,7 @@ from assets.puzzle.costs import cost_rows, non_block_costs
 from assets.puzzle.search import InfeasibleError
 from resources.models.accounting import Shape, total_parameters
 from resources.models.loading import load, save
+from resources.recipe.chats import chats_of
 from resources.recipe.loading import load as load_recipe
 from resources.store.building import Code, inputs_of, materialise
 from resources.store.spec import Spec
@@ -27,7 +28,9 @@ from warehouse.store import Artifact, Output, Request, Store
 TOKENIZER = Path(__file__).parents[3] / "resources" / "models" / "bundled" / "tokenizer"
 LAYERS = {"super": 3, "ultra": 7}
 NAMES = ("assembled", "fused")
-SPECS = {spec.key: spec for spec in specs(load_recipe("smoke", check_paths=False))}
+RECIPE = load_recipe("smoke", check_paths=False)
+SPECS = {spec.key: spec for spec in specs(RECIPE)}
+CHAT = chats_of(RECIPE)["super"]
 
 
 def build_parent(
@@ -69,13 +72,14 @@ def build_corpus(home: Store) -> None:
         table = table.append_column(name, pa.array(values))
     home.build(
         Request(
-            "problems/corpus",
-            None,
+            "problems/corpus_tokens",
+            CHAT,
             lambda *_: Output(tables={"corpus": table}),
             {},
             {},
             0,
             code_version="1",
+            layout={CHAT: {}},
         )
     )
 

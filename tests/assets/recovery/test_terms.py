@@ -14,6 +14,7 @@ from assets.recovery import assets, corpus
 from assets.recovery.distill import distil
 from assets.recovery.objective import LiveTeacher, Towards
 from resources.models.loading import load
+from resources.recipe.chats import tokens_of
 from resources.recipe.errors import RecipeError
 from resources.recipe.loading import load as load_recipe
 from resources.recipe.model import Distillation
@@ -188,7 +189,7 @@ def test_specs_name_what_each_kind_of_teacher_reads() -> None:
     assert usual["super/distilled"].inputs == {
         "student": "super/assembled",
         "teacher": "super/parent",
-        "corpus": "problems/corpus",
+        "corpus": tokens_of(recipe, "super"),
     }
     assert usual["ultra/continued"].inputs["teacher"] == "ultra/parent"
     deep = made("super", layer_weight=1.0)["super/distilled"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -159,10 +160,11 @@ def test_a_literal_token_is_text_everywhere() -> None:
 
 def test_documents_stand_between_begin_and_end() -> None:
     chat = Chat.of(small.tokenizer("{{ bos_token }}" + small.CHATML))
-    ((ids, mask),) = chat.documents(["Work."], ["Given: "])
+    ((ids, mask),) = chat.encode([chat.document("Work.", "Given: ")])
     assert chat.decode(ids) == "<bos>Given: Work.<|im_end|>"
     assert mask == [False] * (1 + len("Given: ")) + [True] * (len("Work.") + 1)
-    ((ids, mask),) = Chat.of(small.tokenizer()).documents(["<bos>"])
+    chat = Chat.of(small.tokenizer())
+    ((ids, mask),) = chat.encode([chat.document("<bos>")])
     assert chat.decode(ids) == "<bos><|im_end|>" and len(ids) == 6 and all(mask)
 
 
@@ -190,10 +192,11 @@ def test_the_digest_covers_what_decides_ids_and_not_how_files_are_laid_out(tmp_p
     text = (two / "tokenizer.json").read_text()
     (two / "tokenizer.json").write_text(text.replace("\n", " "))
     assert folder.digest(one) == folder.digest(two) == Chat.load(one).digest
-    folder.write_settings(two, Toggle().as_json())
-    assert not (two / "chat.json").exists()
-    folder.write_settings(two, {"on": {"enable_thinking": True}, "off": {}})
-    assert folder.digest(one) != folder.digest(two)
+    thinking = {"on": {"enable_thinking": True}, "off": {}}
+    (two / "chat.json").write_text(json.dumps({"thinking": Toggle().as_json()}))
+    assert folder.digest(one) == folder.digest(two)
+    (two / "chat.json").write_text(json.dumps({"thinking": thinking}))
+    assert folder.digest(one) != folder.digest(two) == folder.digest(one, thinking=thinking)
     assert Chat.load(two).toggle.on.arguments == {"enable_thinking": True}
     (two / "chat.json").write_text('{"thinkng": 1}')
     with pytest.raises(ChatError, match="unknown thinkng"):

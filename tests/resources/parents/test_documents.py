@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from resources.chat.chat import Chat
 from resources.models.template import END_OF_TURN, SYSTEM
 from resources.parents.documents import Document, encode, output_text, problems, worked_text
 from resources.tasks.problem import is_held_out
@@ -24,7 +25,7 @@ def made(
     tokenizer: PreTrainedTokenizerFast, style: str, *, thinks: bool, count: int = 8
 ) -> list[Document]:
     drawn = problems({style: 1.0}, DOMAINS, DEPTHS, seed=3)
-    return encode(tokenizer, list(islice(drawn, count)), rng=Random(0), thinks=thinks)
+    return encode(Chat.of(tokenizer), list(islice(drawn, count)), rng=Random(0), thinks=thinks)
 
 
 def parts(tokenizer: PreTrainedTokenizerFast, document: Document) -> tuple[str, str]:

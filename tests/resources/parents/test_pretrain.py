@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from resources.chat.chat import Chat
 from resources.parents import pretrain
 from resources.parents.configuration import ParentModel, Parents, Phase
 from resources.parents.documents import Document
@@ -70,7 +71,7 @@ def test_a_chunk_depends_on_its_number_alone() -> None:
     tokenizer = AutoTokenizer.from_pretrained(pretrain.BUNDLED / "tokenizer")
 
     def first(start: int, count: int) -> list[tuple[int, bool, list[Document]]]:
-        return list(islice(pretrain.batches(PARENTS, MODEL, 0, tokenizer, start), count))
+        return list(islice(pretrain.batches(PARENTS, MODEL, 0, Chat.of(tokenizer), start), count))
 
     through = first(0, 40)
     second = [entry for entry in through if entry[0] == 1]
@@ -121,5 +122,5 @@ def _batches_of_chunk(number: int) -> int:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(pretrain.BUNDLED / "tokenizer")
-    made = pretrain.batches(PARENTS, MODEL, 0, tokenizer, number)
+    made = pretrain.batches(PARENTS, MODEL, 0, Chat.of(tokenizer), number)
     return next(count for count, (_, last, _) in enumerate(made, 1) if last)
