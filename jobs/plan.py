@@ -173,7 +173,7 @@ def plan_of(home: homes.Home, recipe: Recipe, specs: Sequence[Spec]) -> Plan:
     by_key = {spec.key: spec for spec in specs}
     for node, state in states_of(store, specs):
         steps[node.key].append(Step(by_key[node.key], node, state))
-    order = inputs_first({spec.key: list(spec.inputs.values()) for spec in specs})
+    order = inputs_first({spec.key: spec.reads() for spec in specs})
     assets = [Asset(by_key[key], steps[key], store.parts(key)) for key in order]
     pointers = {entry.path: entry.token for entry in store.files.entries("current", ".json")}
     return Plan(recipe, assets, pointers)
