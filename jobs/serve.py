@@ -5,20 +5,14 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jobs.errors import CommandError
 from resources.store import home as homes
 
-if TYPE_CHECKING:
-    from resources.store.home import Home
-    from warehouse.store import Artifact
-
 
 def main(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C; 0 after a clean stop, 1 when the server dies by itself."""
-    from jobs.export import checkpoint
+    from jobs.export import checkpoint, exported
     from jobs.keys import named, open_artifact
     from resources.engines.vllm import missing
     from resources.engines.vllm_server import serving
@@ -33,7 +27,8 @@ def main(arguments: argparse.Namespace) -> int:
     home = homes.find(arguments.home).prepare()
     recipe = load(*named(home, arguments))
     artifact = checkpoint(open_artifact(home, recipe, arguments.model))
-    folder = exported(home, artifact)
+    made, _ = exported(home, recipe, artifact, verify=False)
+    folder = made.path()
     log = home.logs / f"serve-{arguments.port}.log"
     for sign in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the first
         signal.signal(sign, _interrupt)
@@ -56,17 +51,6 @@ def main(arguments: argparse.Namespace) -> int:
         print("stopped", flush=True)
         return 0
     raise CommandError(f"vLLM stopped by itself (exit code {code}): see {log}")
-
-
-def exported(home: Home, artifact: Artifact) -> Path:
-    """The artifact in the form that suits it, in the home's `exports/`; written where missing."""
-    from jobs.export import write
-
-    name = f"{artifact.key.replace('/', '__')}-{artifact.data_version[:16]}"
-    folder = home.path / "exports" / name
-    if not folder.is_dir():  # it is there whole or not at all
-        write(artifact, folder, None)
-    return folder
 
 
 def _interrupt(*_: object) -> None:

@@ -7,6 +7,7 @@ from resources.store.spec import Spec
 
 # How much is compared in vLLM: more costs little beside starting it.
 PROMPTS, TOKENS = 16, 32
+SOUND, EQUAL = "assets.serving.checks:layout_sound", "assets.serving.checks:equal_in_vllm"
 
 
 def specs(recipe: Recipe) -> list[Spec]:
@@ -18,25 +19,33 @@ def specs(recipe: Recipe) -> list[Spec]:
     made: list[Spec] = []
     for name, model in recipe.models.items():
         target = model.puzzle.search.target if model.puzzle else None
-        if target is not None and target.engine == "transformers":
-            continue
-        key = f"{name}/{model.artifacts()[-1]}"
-        made.append(
-            Spec(
-                key=f"{name}/exported",
-                stage="serving",
-                fn="assets.serving.export:build_exported",
-                inputs={"model": key},
-                recipe={"prompts": PROMPTS, "tokens": TOKENS},
-                seed=recipe.family.seed,
-                checks=(
-                    "assets.serving.checks:layout_sound",
-                    "assets.serving.checks:equal_in_vllm",
-                ),
-                model=name,
-                kinds=("torch",),
-                description=f"{key} for vLLM: stock where its own class computes the model, else "
-                "with our plugin.",
-            )
-        )
+        if target is None or target.engine != "transformers":
+            made.append(export_spec(recipe, f"{name}/{model.artifacts()[-1]}"))
     return made
+
+
+def export_spec(
+    recipe: Recipe, checkpoint: str, form: str | None = None, version: str | None = None
+) -> Spec:
+    """The export of any checkpoint: of a model's final one, in the form that suits it, the asset.
+
+    Others have what is different about them in their keys: the checkpoint, the `form` (None: the
+    first that holds the model), the `version` where it is not the current one.
+    """
+    name, _, artifact = checkpoint.rpartition("/")
+    model = recipe.models.get(name)
+    final = model is not None and artifact == model.artifacts()[-1]
+    parts = filter(None, [None if final else artifact, form, version])
+    return Spec(
+        key="_".join([f"{name}/exported", *parts]),
+        stage="serving",
+        fn="assets.serving.export:build_exported",
+        inputs={"model": checkpoint},
+        recipe={"prompts": PROMPTS, "tokens": TOKENS} | ({"form": form} if form else {}),
+        seed=recipe.family.seed,
+        checks=(SOUND, EQUAL),
+        model=name if model is not None else None,
+        kinds=("torch",),
+        description=f"{checkpoint} for vLLM: stock where its own class computes the model, else "
+        "with our plugin.",
+    )

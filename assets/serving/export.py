@@ -20,17 +20,22 @@ DEPTHS = {1: 1.0, 2: 1.0, 3: 1.0}
 def build_exported(
     workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
 ) -> Output:
-    """The checkpoint `inputs["model"]` in the first form that holds it, in the dtype it is stored
-    in: for stock vLLM, for vLLM with our plugin, or padded for both (which saves nothing).
+    """The checkpoint `inputs["model"]` in the form that the recipe names, else in the first that
+    holds it: for stock vLLM, for vLLM with our plugin, or padded for both (which saves nothing).
 
-    Raises ExportError, with every form's reasons, for a model that none holds.
+    The dtype is what it is stored in. Raises ExportError, with the reasons, for a model that the
+    form, or none, holds.
     """
-    from resources.models.export.targets import NEMOTRON_NAS, sound, suited
+    from resources.models.export.targets import NEMOTRON_NAS, sound, suited, target
     from resources.models.loading import load
 
     source, folder = inputs["model"].path(), workdir / "exported"
     model = load(source)
-    form, against = suited(model.config, str(model.dtype).removeprefix("torch."))
+    against: dict[str, list[str]] = {}
+    if recipe.get("form"):
+        form = target(recipe["form"])
+    else:
+        form, against = suited(model.config, str(model.dtype).removeprefix("torch."))
     remarks = [f"not as {name}: {'; '.join(why)}" for name, why in against.items()]
     if form.name != NEMOTRON_NAS:
         remarks.append(f"written as {form.name}, for {form.for_whom}")
@@ -39,7 +44,7 @@ def build_exported(
     return Output(
         files={"": folder},
         metrics={name: float(value) for name, value in found.items()},
-        observations={"remarks": remarks},
+        observations={"form": form.name, "remarks": remarks},
     )
 
 

@@ -143,20 +143,23 @@ def materialise(
     execution: Mapping[str, Any] | None = None,
     run_id: str | None = None,
     partition: str | None = None,
+    inputs: Mapping[str, Artifact] | None = None,
 ) -> Artifact:
-    """Build or restore one artifact from the current versions of its inputs.
+    """Build or restore one artifact from `inputs`, else from the current versions of its inputs.
 
     `partition` is one of the spec's, None where it has none. Raises WarehouseError where an input
     was never built, CheckFailed where a blocking check fails.
     """
     with noted(store, spec.key, partition, run_id) as note:
-        return _materialise(store, spec, code, execution, run_id, partition, note)
+        given = inputs_of(store, spec) if inputs is None else inputs
+        return _materialise(store, spec, code, given, execution, run_id, partition, note)
 
 
 def _materialise(
     store: Store,
     spec: Spec,
     code: Code,
+    inputs: Mapping[str, Artifact],
     execution: Mapping[str, Any] | None,
     run_id: str | None,
     partition: str | None,

@@ -86,9 +86,38 @@ def test_an_export_that_vllm_computes_otherwise_fails_and_a_missing_vllm_claims_
         return Comparison(vllm="0", prompts=1, compared=8, differing=3, log_difference=0.5)
 
     monkeypatch.setattr(vllm_verify, "verify", other)
-    assert run(home, "export", KEY, str(tmp_path / "b")) == 1
+    assert run(home, "export", KEY, str(tmp_path / "b")) == 1  # the same artifact, asked again
     said = capsys.readouterr()
-    assert "3 of 8 greedy tokens" in said.out and "do not use" in said.err
+    assert "3 of 8 greedy tokens" in said.out and "do not use nano/exported_parent" in said.err
+    assert run(home, "export", KEY, str(tmp_path / "c"), "--format", "padded") == 1
+    said = capsys.readouterr()
+    assert "3 of 8 greedy tokens" in said.err and "is not published" in said.err
+    assert not (tmp_path / "b").exists() and not (tmp_path / "c").exists()
+    assert not Store(home.path).parts("nano/exported_parent_padded")
+
+
+def test_an_export_is_an_artifact_made_once(
+    home: Home, built: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from resources.models.export import nemotron_nas
+
+    assert run(home, "export", KEY, str(tmp_path / "a"), "--no-verify") == 0
+    store = Store(home.path)
+    made = store.parts("nano/exported_parent")[None]
+    assert made.manifest["inputs"]["model"]["data_version"] == built.data_version
+    assert [check.name for check in made.checks] == ["layout_sound"]
+    (tmp_path / "a" / "config.json").write_text("changed by its owner")
+
+    def again(*given: object) -> None:
+        raise AssertionError("written twice")
+
+    monkeypatch.setattr(nemotron_nas, "export", again)
+    assert run(home, "export", KEY, str(tmp_path / "b"), "--no-verify") == 0
+    assert store.parts("nano/exported_parent")[None].memo_key == made.memo_key
+    names = {file.name for file in (tmp_path / "b").iterdir()}
+    assert names == {*made.manifest["files"], "heirloom.json"}
+    for name in made.manifest["files"]:
+        assert (tmp_path / "b" / name).read_bytes() == (made.path() / name).read_bytes()
 
 
 def test_serving_says_what_is_in_the_way(
@@ -107,7 +136,7 @@ def test_serving_says_what_is_in_the_way(
         port = taken.getsockname()[1]
         assert run(home, "serve", KEY, "--port", str(port), "--", "--max-model-len", "64") == 1
     assert f"port {port} on 127.0.0.1 is taken" in capsys.readouterr().err
-    assert not (home.path / "exports").exists()
+    assert not Store(home.path).parts("nano/exported_parent")
 
 
 def test_comparisons_pass_only_when_vllm_ran_and_agreed() -> None:
