@@ -50,6 +50,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--select", help="which assets, in Dagster's selection syntax")
     run.add_argument("--dry-run", action="store_true", help="print what would run, and its cost")
 
+    check = command("check", "check", "everything that could stop a recipe, all at once")
+    check.add_argument("target", metavar="RECIPE", nargs="?", help="as --recipe")
+    check.add_argument("--resolved", action="store_true", help="each value and where it is from")
+    check.add_argument("--offline", action="store_true", help="ask no network")
+
+    command("recipes", "recipes", "what can be run or extended")
+
     status = command("status", "status", "every asset: fresh, stale (why) or missing")
     status.add_argument("--format", choices=["table", "json"], default="table")
 

@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from jobs.check import refuse
 from jobs.costs import show_costs
 from jobs.display import Display, Line, clock, open_display
 from jobs.errors import CommandError
@@ -60,6 +61,7 @@ def main(arguments: argparse.Namespace) -> int:
         # Rates of another machine say nothing about this one's hardware.
         show_costs(todo, timed=settings.hardware is None or "rates" in settings.model_fields_set)
         return show_training_costs(plan.recipe, {step.key for step in todo}, known_of(plan))
+    refuse(plan.recipe)
     # Before days of work that end where a stage does not fit.
     refuse_what_does_not_fit(plan.recipe, {step.key for step in todo}, known_of(plan))
     last_run.remember(home, reference, plan.recipe.models)

@@ -15,6 +15,7 @@ from resources.recipe import finding, paths
 from resources.recipe.errors import RecipeError, dotted
 from resources.recipe.faults import Fault
 from resources.recipe.finding import HERE, names
+from resources.recipe.later import taken_out
 from resources.recipe.overrides import apply
 from resources.recipe.schema import Recipe, disagreements
 from resources.recipe.shape import MODELS
@@ -27,7 +28,7 @@ __all__ = ["HERE", "Examined", "examine", "load", "names"]
 
 @dataclass(frozen=True)
 class Examined:
-    """What a recipe says, as a tree with origins; the recipe itself unless `faults` forbid it."""
+    """What a recipe says, as a tree with origins; the recipe itself where its schema accepts it."""
 
     tree: Node | None
     recipe: Recipe | None
@@ -66,8 +67,10 @@ def examine(
         root = swept(spread(apply(finding.tree(path), overrides)))
     except RecipeError as error:
         return Examined(None, None, [Fault(SCHEMA, "", str(error))])
+    root, later = taken_out(root)
     sections, faults = validate(root, finding.title(path))
-    if faults or sections.family is None or sections.execution is None:
+    faults += later
+    if faults != later or sections.family is None or sections.execution is None:
         return Examined(root, None, faults)
     found = {dotted(where): node for where, node in marks(root)}
     recipe = Recipe(

@@ -1,0 +1,33 @@
+"""What a check is asked about, and what it answers: a fault, or a line that only shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from resources.recipe.errors import dotted
+from resources.recipe.faults import Fault
+from resources.recipe.schema import Recipe
+from resources.recipe.tree import KeyPath
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A recipe that its schema accepts.
+
+    `offline` forbids the network; `scratch` is a folder that is removed afterwards.
+    """
+
+    recipe: Recipe
+    offline: bool
+    scratch: Path
+
+    def fault(self, keys: KeyPath, what: str, remedy: str = "", *, stops: bool = True) -> Fault:
+        """A fault of what stands at a key path, with the file and line where it was written."""
+        origin = self.recipe.tree.nearest(keys).origin
+        return Fault("", f"{origin}: {dotted(keys)}", what, remedy, stops)
+
+
+Finding = Fault | str
+Check = Callable[[Asked], Iterator[Finding]]

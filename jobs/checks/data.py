@@ -1,0 +1,82 @@
+"""Files and columns: some rows of every declared source, read as the run would read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from jobs.checks.asked import Asked, Finding
+from resources.recipe.data import FIELDS, CorpusMix, Source
+from resources.recipe.tree import KeyPath
+
+SHARDS, BATCHES = 3, 1  # looked at: of each of the first shards, the first rows
+
+
+def sources(asked: Asked) -> Iterator[Finding]:
+    """A file that is missing or damaged, a column that is absent, rows that do not fit."""
+    for keys, name, source in declared(asked):
+        if source.kind not in FIELDS:
+            continue
+        if asked.offline and source.path.startswith("hub:"):
+            yield f"{name}: not looked at, {source.path} is on the hub (--offline)"
+            continue
+        yield from _rows(asked, keys, name, source)
+
+
+def present(asked: Asked) -> Iterator[Finding]:
+    """Sources whose files are not there; opens none of them."""
+    from resources.sources.account import SourceError
+    from resources.sources.shards import files
+
+    for keys, _, source in declared(asked):
+        if source.kind in FIELDS and not source.path.startswith("hub:"):
+            try:
+                files(source.path, asked.recipe.directory, source.format is not None)
+            except SourceError as error:
+                yield asked.fault((*keys, "path"), str(error))
+
+
+def declared(asked: Asked) -> Iterator[tuple[KeyPath, str, Source]]:
+    """Every source of the recipe with where it stands: declared ones, and those of a mixture."""
+    family = asked.recipe.family
+    for name, source in family.sources.items():
+        yield ("sources", name), name, source
+    if isinstance(family.corpus, CorpusMix):
+        mixed = family.corpus.sources(family.sources)
+        for key, (name, source) in zip(family.corpus.mix, mixed.items(), strict=True):
+            if key not in family.sources:
+                yield ("corpus", "mix", key), name, source
+
+
+def _rows(asked: Asked, keys: KeyPath, name: str, source: Source) -> Iterator[Finding]:
+    from resources.sources.account import SourceError
+    from resources.sources.reading import read
+    from resources.sources.shards import shards
+
+    kept = rejected = 0
+    first: dict[str, object] | None = None
+    try:
+        found = shards(source, asked.recipe.directory, asked.scratch)
+        for shard in found[:SHARDS]:
+            for batch in islice(read(source, shard), BATCHES):
+                kept, rejected = kept + batch.kept.num_rows, rejected + batch.rejected.num_rows
+                if first is None and batch.rejected.num_rows:
+                    first = batch.rejected.slice(0, 1).to_pylist()[0]
+    except SourceError as error:
+        yield asked.fault(keys, str(error))
+        return
+    rows = kept + rejected
+    why = "" if first is None else "{file}, line {line}: {field}: {reason}".format(**first)
+    if not kept:
+        what = f"none of the {rows} rows looked at can be used" if rows else "no rows"
+        yield asked.fault(keys, what, why or "give a file with rows, or leave the source out")
+    elif rejected > source.max_drop * rows:
+        yield asked.fault(
+            keys,
+            f"{rejected} of the {rows} rows looked at do not fit, more than max_drop "
+            f"{source.max_drop:.0%}",
+            f"the first: {why}",
+        )
+    else:
+        drops = f", {rejected} dropped ({why})" if rejected else ""
+        yield f"{name}: {len(found)} shards; of the first {rows:,} rows {kept:,} kept{drops}"

@@ -1,0 +1,156 @@
+"""Recipes that cannot be run, each with what `heirloom check` must say of it.
+
+`python -m tests.jobs.broken` prints what it says of all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SOURCE = "license: mit, kind: conversations"
+GOOD = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A recipe over `smoke`, files beside it, and parts of the lines that must be printed."""
+
+    name: str
+    text: str
+    said: tuple[str, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+    base: str = "heirloom/smoke"
+
+    def write(self, folder: Path) -> Path:
+        """Write it and its files; the path of the recipe."""
+        for name, content in self.files.items():
+            file = folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+        recipe = folder / "mine.yaml"
+        recipe.write_text(f"extends: {self.base}\n{self.text}")
+        return recipe
+
+
+def lines(*rows: object) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def config(**values: object) -> str:
+    return json.dumps({"vocab_size": 128, "hidden_size": 64, "num_attention_heads": 2} | values)
+
+
+BROKEN = (
+    Broken(
+        "many slips at once",
+        "seeed: 1\nmodels: {super: {rloo: {steps: many, stepps: 2}}}\n",
+        ("mine.yaml:2: seeed: unknown key", "did you mean 'seed'?",
+         "mine.yaml:3: models.super.rloo.stepps", "models.super.rloo.steps: must be a valid",
+         "3 to mend"),
+    ),
+    Broken("no YAML", "models: {super: [\n", ("mine.yaml:3: column 1: not valid YAML",)),
+    Broken("a key twice", "seed: 1\nseed: 2\n", ("mine.yaml:3: key 'seed' stands twice",)),
+    Broken(
+        "an amount that is none",
+        "models: {super: {distillation: {tokens: 4Q}}}\n",
+        ("models.super.distillation.tokens: must be a valid integer", "found '4Q'"),
+    ),
+    Broken(
+        "a domain without data",
+        "sft_data: {tools: null}\n",
+        ("models.nano.sft", "no SFT data for domain 'tools'"),
+    ),
+    Broken(
+        "a parent that is not there",
+        "models: {super: {parent: ./absent}}\n",
+        ("mine.yaml:2: models.super.parent", "absent"),
+    ),
+    Broken(
+        "a parent of an unknown family",
+        "models: {super: {parent: ./parent}}\n",
+        ("mine.yaml:2: models.super.parent", "mixtral"),
+        {"parent/config.json": config(model_type="mixtral", num_local_experts=8)},
+    ),
+    Broken(
+        "a parent with code of its own",
+        "models: {super: {parent: ./parent}}\n",
+        ("mine.yaml:2: models.super.parent", "code"),
+        {"parent/config.json": config(model_type="llama", auto_map={"AutoModel": "x.Y"})},
+    ),
+    Broken(
+        "a source that is not there",
+        f"sources: {{c: {{{SOURCE}, path: ./none.jsonl}}}}\n",
+        ("mine.yaml:2: sources.c", "none.jsonl"),
+    ),
+    Broken(
+        "a glob that matches nothing",
+        f'sources: {{c: {{{SOURCE}, path: "./data/*.jsonl"}}}}\n',
+        ("mine.yaml:2: sources.c", "no file matches"),
+    ),
+    Broken(
+        "a column that is absent",
+        f"sources: {{c: {{{SOURCE}, path: ./c.jsonl, fields: {{messages: turns}}}}}}\n",
+        ("mine.yaml:2: sources.c: none of the 1 rows", "turns: no such field; there are messages"),
+        {"c.jsonl": lines(GOOD)},
+    ),
+    Broken(
+        "rows that are no conversations",
+        f"sources: {{c: {{{SOURCE}, path: ./c.jsonl}}}}\n",
+        ("2 of the 4 rows", "more than max_drop 1%", "line 2"),
+        {"c.jsonl": lines(GOOD, {"messages": "a"}, GOOD, {"messages": [{"role": "user"}]})},
+    ),
+    Broken(
+        "a source that nothing draws from",
+        f"sources: {{c: {{{SOURCE}, path: ./c.jsonl}}}}\n",
+        ("used by nothing: 1 to mend", "mine.yaml:2: sources.c: no stage draws from it"),
+        {"c.jsonl": lines(GOOD)},
+    ),
+    Broken(
+        "what comes with the next release",
+        "roles: {teacher: {model: m, engine: {openai: http://host/v1}}}\n"
+        "sources: {p: {kind: problems, path: ./p.jsonl, license: mit}}\n",
+        ("not in this build: 2 to mend", "mine.yaml:2: roles.teacher", "mine.yaml:3: sources.p",
+         "sft_data"),
+        {"p.jsonl": "{}\n"},
+    ),
+    Broken(
+        "an engine that is not here",
+        "execution: {engine: vllm, tensor_parallel: 4}\n",
+        ("mine.yaml:2: execution.engine: engine 'vllm' is not in this build",
+         "execution.tensor_parallel: no engine"),
+    ),
+    Broken(
+        "a plan for more devices than are started",
+        "execution:\n  hardware:\n"
+        "    {name: H100, devices: 8, memory_bytes: 80B, flops: 1e15, mfu: 0.4}\n",
+        ("mine.yaml:4: execution.hardware.devices: 8 devices are planned for", "1 processes"),
+    ),
+    Broken(
+        "a base that extends itself",
+        "",
+        ("extends: a circle",),
+        {"base.yaml": "extends: ./mine.yaml\n"},
+        base="./base.yaml",
+    ),
+)  # fmt: skip
+
+
+def main() -> int:
+    """Print what `heirloom check` says of each."""
+    from jobs import cli
+
+    for broken in BROKEN:
+        print(f"\n== {broken.name}", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            recipe = broken.write(Path(folder))
+            cli.main(["check", str(recipe), "--offline"])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""`heirloom check` names every fault at once, and a run does not begin with one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs import cli
+from resources.store.home import Home
+from tests.jobs.broken import BROKEN, GOOD, Broken, lines
+
+Capture = pytest.CaptureFixture[str]
+
+
+def said(capsys: Capture, *words: str, code: int) -> str:
+    capsys.readouterr()
+    assert cli.main(words) == code, capsys.readouterr()
+    return capsys.readouterr().out
+
+
+@pytest.fixture(autouse=True)
+def no_models(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what only whole recipes are asked about here: it loads tokenizers and forks."""
+    from jobs import check
+
+    slow = {"tokenizer and template", "isolation of programs"}
+    if "broken" in request.fixturenames:
+        monkeypatch.setattr(check, "CHECKS", [each for each in check.CHECKS if each[0] not in slow])
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda each: each.name)
+def test_what_stops_a_recipe_is_said(
+    broken: Broken, home: Home, tmp_path: Path, capsys: Capture
+) -> None:
+    out = said(capsys, "check", str(broken.write(tmp_path)), "--offline", code=1)
+    for part in broken.said:
+        assert part in out, out
+    assert "Traceback" not in out
+
+
+@pytest.mark.parametrize("name", ["tiny", "smoke"])
+def test_bundled_recipes_pass(name: str, home: Home, capsys: Capture) -> None:
+    out = said(capsys, "check", name, "--offline", code=0)
+    assert "nothing stops this recipe" in out
+    assert "»4<|eot_id|>«" in out
+
+
+def test_paper_names_what_this_build_lacks_and_is_not_begun(home: Home, capsys: Capture) -> None:
+    out = said(capsys, "check", "paper", "--offline", code=1)
+    for part in ("teacher: deepseek-ai/DeepSeek-R1", "(stage sft_data)", "execution.engine"):
+        assert part in out
+    assert cli.main(["run", "--recipe", "paper"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "`heirloom check` lists them" in error
+    assert not (home.path / "current").exists()
+
+
+def test_resolved_values_come_with_their_origin(
+    home: Home, tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "c.jsonl").write_text(lines(GOOD))
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: heirloom/smoke\nmodels: {super: {rloo: {steps: 3}}}\n")
+    out = said(capsys, "check", str(path), "--resolved", "--set", "seed=7", "--offline", code=0)
+    found = {line.split()[0]: line for line in out.split("\n\n")[0].splitlines()}
+    assert found["models.super.rloo.steps"].endswith("mine.yaml:2]")
+    assert "7  [--set seed=7]" in found["seed"]
+    assert "[heirloom/tiny/family.yaml:" in found["license"]
+    assert found["models.super.distillation.kl_weight"].endswith("1.0  [default]")
+    assert "4  [heirloom/smoke.yaml:" in found["models.super.rloo.samples"]
+
+
+def test_sources_that_are_drawn_from_pass(home: Home, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "c.jsonl").write_text(lines(*[GOOD] * 3))
+    stage = {"name": "sft", "mix": {"c": 1}, "samples": 2, "packed": True, "epochs": 1}
+    stage |= {"batch_tokens": 1024, "sequence_length": 256}
+    stage |= {"learning_rate": 1e-3, "min_learning_rate": 1e-4}
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "extends: heirloom/smoke\n"
+        "sources: {c: {kind: conversations, path: ./c.jsonl, license: mit}}\n"
+        f"models: {{super: {{sft: [{json.dumps(stage)}]}}}}\n"
+    )
+    out = said(capsys, "check", str(path), "--offline", code=0)
+    assert "c: 1 shards; of the first 3 rows 3 kept" in out
+    assert "»b<|eot_id|>«" in out
+
+
+def test_recipes_are_listed_a_line_each(home: Home, capsys: Capture) -> None:
+    out = said(capsys, "recipes", code=0)
+    for name in ("heirloom/tiny", "heirloom/smoke", "heirloom/paper"):
+        assert any(line.startswith(name) for line in out.splitlines())
