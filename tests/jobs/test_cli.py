@@ -242,7 +242,7 @@ def test_a_hub_id_without_network_is_one_line(home: Home) -> None:
     )
     assert answer.returncode == 1
     assert answer.stderr.startswith(
-        "heirloom: nano/parent failed: nobody/no-such-model: no such folder, and the hub could not"
+        "heirloom: nano/parent failed: nobody/no-such-model: the hub cannot be reached"
     )
     assert "give the path of a downloaded copy (log: " in answer.stderr
     assert answer.stderr.count("\n") == 1
