@@ -14,19 +14,17 @@ def weights_complete(artifact: Artifact, inputs: Mapping[str, Artifact]) -> Chec
     Of a teacher of another family only that its files are whole is known.
     """
     from resources.models.errors import CheckpointError
-    from resources.models.families.registry import FAMILIES
-    from resources.models.loading import check_weights, read_config
+    from resources.models.loading import check_weights
     from resources.models.weights import Weights
-    from resources.pretrained.checking import read_json
+    from resources.pretrained.checking import family_config
 
     folder = artifact.path()
     try:
         weights = Weights(folder)
-        family = read_json(folder / "config.json", "this is no checkpoint").get("model_type")
-        if artifact.key == TEACHER and family not in FAMILIES:
-            found = f"{len(weights.entries)} tensors of a {family}, not looked into"
+        config = family_config(folder, "teacher" if artifact.key == TEACHER else "parent")
+        if config is None:
+            found = f"{len(weights.entries)} tensors of another family, not looked into"
             return CheckResult(name="weights_complete", passed=True, description=found)
-        config = read_config(folder)
         check_weights(weights, config)
     except CheckpointError as error:
         return CheckResult(name="weights_complete", passed=False, description=str(error))

@@ -17,8 +17,8 @@ import torch
 from resources.engines.sampling import choose
 
 if TYPE_CHECKING:
+    from resources.engines.causal import Causal
     from resources.engines.protocol import Sampling
-    from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 _GROW = 64  # Tokens by which the cache grows at a time.
 _COMPACT_BELOW = 0.75  # Share of unfinished rows under which finished ones are taken out.
@@ -86,7 +86,7 @@ class Step:
 
 
 def decode(
-    model: HeterogeneousDecoderForCausalLM,
+    model: Causal,
     prompts: Sequence[Sequence[int]],
     limits: Sequence[int],
     uniform: npt.NDArray[np.float64],
@@ -106,7 +106,7 @@ def decode(
     stops = torch.tensor(sorted(stop), device=device)
     remaining = torch.tensor(limits, device=device)
     numbers = torch.from_numpy(np.ascontiguousarray(uniform.T)).to(device)
-    cache = StaticCache()
+    cache = getattr(model, "new_cache", StaticCache)()
     with torch.inference_mode():
         logits, mask, positions = _prefill(model, prompts, cache)
         rows = torch.arange(len(prompts), device=device)
@@ -139,7 +139,7 @@ def decode(
 
 
 def _prefill(
-    model: HeterogeneousDecoderForCausalLM, prompts: Sequence[Sequence[int]], cache: StaticCache
+    model: Causal, prompts: Sequence[Sequence[int]], cache: StaticCache
 ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
     """Run the left-padded distinct prompts.
 
@@ -168,7 +168,7 @@ def _prefill(
 
 
 def _forward(
-    model: HeterogeneousDecoderForCausalLM,
+    model: Causal,
     ids: torch.Tensor,
     mask: torch.Tensor | None,
     positions: torch.Tensor,

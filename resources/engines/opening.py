@@ -45,10 +45,11 @@ def open_engine(
         raise ValueError(f"engine {name!r} is unknown: use one of {', '.join(ENGINES)}")
     folder = checkpoint if isinstance(checkpoint, str | Path) else checkpoint.path()
 
+    from resources.engines.causal import load_causal
     from resources.engines.transformers import TransformersEngine
-    from resources.models.loading import load, load_tokenizer
+    from resources.models.loading import load_tokenizer
 
-    model = load(
+    model = load_causal(
         folder,
         device=execution.get("device", "cpu"),
         dtype=execution.get("dtype", "float32"),

@@ -1,4 +1,4 @@
-"""The embedded engine: batched generation with the heterogeneous model in this process.
+"""The embedded engine: batched generation with a model held in this process.
 
 Requests are sorted by prompt length and key and cut into batches of a fixed size, each decoded
 from start to end. A request's random numbers depend on its key alone. Its floating-point sums may
@@ -31,7 +31,7 @@ from resources.models.template import encode_prompts, stop_token
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from resources.models.modeling import HeterogeneousDecoderForCausalLM
+    from resources.engines.causal import Causal
 
 
 class TransformersEngine:
@@ -43,7 +43,7 @@ class TransformersEngine:
 
     def __init__(
         self,
-        model: HeterogeneousDecoderForCausalLM,
+        model: Causal,
         tokenizer: PreTrainedTokenizerFast,
         model_version: str,
         batch_size: int = 128,

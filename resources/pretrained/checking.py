@@ -62,7 +62,7 @@ def faults(folder: Path, role: Role = "parent", *, weights: bool = True) -> list
     if config is None:
         return found
     note(lambda: _no_code(folder, config, role))
-    ours = note(lambda: _family(folder, config, role))
+    ours = note(lambda: family_config(folder, role))
     tensors = note(lambda: _headers(folder)) if weights else {}
     if tensors and ours is not None:
         note(lambda: _fits(folder, ours))
@@ -99,6 +99,29 @@ def read_weights(folder: Path, digests: Mapping[str, str] | None = None) -> None
             f"{folder}: {head} differs from {embedding}, with which config.json ties it: set "
             "tie_word_embeddings to false"
         )
+
+
+def family_config(folder: Path, role: Role = "parent") -> HeterogeneousDecoderConfig | None:
+    """The configuration as one of ours; None for a teacher whose layers only transformers knows.
+
+    Raises CheckpointError for what neither does.
+    """
+    from resources.models.loading import read_config
+
+    try:
+        return read_config(folder)
+    except CheckpointError:
+        if role == "parent":
+            raise
+    file = folder / "config.json"
+    family = read_json(file, "this is no checkpoint folder").get("model_type")
+    if is_causal(family):
+        return None
+    raise CheckpointError(
+        f"{file}: model_type {family!r} is no causal model of the installed transformers, and code "
+        "that comes with a model is never run: serve it and name its address, or choose another "
+        "teacher"
+    )
 
 
 def parameters(folder: Path) -> int:
@@ -160,7 +183,7 @@ def _no_code(folder: Path, config: Mapping[str, Any], role: Role) -> None:
     """Refuse what needs code of its own; a teacher that transformers knows does not."""
     code = config.get("auto_map")
     family = config.get("model_type")
-    if not code or family in _OWN_CODE or (role == "teacher" and _known(family)):
+    if not code or family in _OWN_CODE or (role == "teacher" and is_causal(family)):
         return
     raise CheckpointError(
         f"{folder / 'config.json'}: auto_map names code to run ({sorted(map(str, code))[0]}), "
@@ -169,29 +192,11 @@ def _no_code(folder: Path, config: Mapping[str, Any], role: Role) -> None:
     )
 
 
-def _known(family: Any) -> bool:
+def is_causal(family: Any) -> bool:
+    """Whether transformers has a causal model of this `model_type`, without a checkpoint's code."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     return family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-
-
-def _family(
-    folder: Path, config: Mapping[str, Any], role: Role
-) -> HeterogeneousDecoderConfig | None:
-    """The configuration as one of ours; None for a teacher of another family."""
-    from resources.models.families.registry import FAMILIES
-    from resources.models.loading import read_config
-
-    family = config.get("model_type")
-    if role == "parent" or family in FAMILIES:
-        return read_config(folder)
-    if not _known(family):
-        raise CheckpointError(
-            f"{folder / 'config.json'}: model_type {family!r} is no causal model of the installed "
-            "transformers, and code that comes with a model is never run: serve it and name its "
-            "address, or choose another teacher"
-        )
-    return None
 
 
 def _headers(folder: Path) -> dict[str, headers.Tensor]:

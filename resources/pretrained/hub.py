@@ -57,14 +57,14 @@ class Commits:
         name = str(source)
         if name not in self.known:
             self.known[name] = resolve(source)
-            log.info(
-                "%s is commit %s now, and stays so in this home%s",
-                name,
-                self.known[name],
-                ""
-                if source.revision
-                else f"; no revision is written: {name}@{self.known[name]} holds it everywhere",
-            )
+            if source.revision:
+                log.info("%s is commit %s, and stays so in this home", name, self.known[name])
+            else:
+                log.warning(
+                    "%s: no revision is written; it is commit %s now, and stays so in this home: "
+                    "write %s@%s to have the same elsewhere",
+                    *(name, self.known[name], name, self.known[name]),
+                )
             self._write(name)
         return source.at(self.known[name])
 

@@ -155,7 +155,7 @@ def test_a_revision_is_adopted_at_its_commit_and_stays_without_network(
     (tmp_path / "home").mkdir()
     [(_, state)] = states_of(store, [spec("")])
     assert state.state == "missing"
-    assert f"no revision is written: {NAME}@{FIRST} holds it everywhere" in caplog.text
+    assert f"{NAME}: no revision is written; it is commit {FIRST} now" in caplog.text
     artifact = materialise(store, spec(""), Code("1"))
     assert artifact.manifest["observed"] == {"source": f"hub:{NAME}@{FIRST}"}
     assert artifact.manifest["execution"]["source"]["commit"] == FIRST
