@@ -45,7 +45,7 @@ class Former:
         """The recipe slice as it was written under that code.
 
         >>> Former("a", recipe={"sft.rate": "rate"}).recipe_then({"sft": {"rate": 1}, "b": 2})
-        {'sft': {}, 'b': 2, 'rate': 1}
+        {'b': 2, 'sft': {}, 'rate': 1}
         """
         then: dict[str, Any] = plain(dict(now))
         for path, old in self.recipe.items():

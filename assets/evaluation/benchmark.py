@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assets.evaluation.intervals import wilson
+from assets.evaluation.intervals import correct_shares, wilson
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ def score_table(made: Sequence[Attempt], model: str, stage: str) -> pa.Table:
                     and domain in (None, one.prompt.problem["domain"])
                     and depth in (None, one.prompt.problem["difficulty"])
                 ]
-                shares = correct_shares(chosen)
+                shares = correct_shares(
+                    (one.prompt.problem["row_id"], one.verdict.verdict) for one in chosen
+                )
                 if not chosen:
                     continue
                 accuracy = _mean(list(shares.values()))
@@ -133,15 +135,6 @@ def score_table(made: Sequence[Attempt], model: str, stage: str) -> pa.Table:
         ]
     )
     return pa.Table.from_pylist(rows, schema=schema)
-
-
-def correct_shares(made: Sequence[Attempt]) -> dict[bytes, float]:
-    """By problem id, the share of judged samples that are correct; unjudged problems left out."""
-    judged: dict[bytes, list[bool]] = {}
-    for one in made:
-        if one.verdict.verdict != "unknown":
-            judged.setdefault(one.prompt.problem["row_id"], []).append(one.verdict.correct)
-    return {problem: _mean(results) for problem, results in judged.items()}
 
 
 def answer_table(made: Sequence[Attempt], asset_key: str, model: Artifact) -> pa.Table:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from assets.evaluation.intervals import paired_difference
+from assets.evaluation.intervals import correct_shares, paired_difference
 from assets.evaluation.puzzle import Exhibit, exhibits
 from warehouse.store import Artifact
 
@@ -156,12 +156,10 @@ def change(before: Artifact, after: Artifact, mode: str) -> tuple[float, float]:
 
 def results(benchmarks: Artifact, mode: str) -> dict[bytes, float]:
     """By problem, the share of judged responses in `mode` that are correct."""
-    judged: dict[bytes, list[bool]] = {}
-    columns = ["problem_id", "reasoning", "verdict"]
-    for row in benchmarks.table("answers", columns).to_pylist():
-        if row["reasoning"] == mode and row["verdict"] != "unknown":
-            judged.setdefault(row["problem_id"], []).append(row["verdict"] == "correct")
-    return {problem: sum(values) / len(values) for problem, values in judged.items()}
+    rows = benchmarks.table("answers", ["problem_id", "reasoning", "verdict"]).to_pylist()
+    return correct_shares(
+        (row["problem_id"], row["verdict"]) for row in rows if row["reasoning"] == mode
+    )
 
 
 def count_samples(artifacts: Sequence[Artifact]) -> list[tuple[str, str, int, float]]:

@@ -1,7 +1,7 @@
 """Intervals and comparisons of accuracies. Knows counts, not models."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 Z95 = 1.959963984540054
 
@@ -41,3 +41,16 @@ def paired_difference(before: Sequence[float], after: Sequence[float]) -> tuple[
     mean = sum(differences) / count
     variance = sum((d - mean) ** 2 for d in differences) / (count - 1)
     return mean, Z95 * math.sqrt(variance / count)
+
+
+def correct_shares(verdicts: Iterable[tuple[bytes, str]]) -> dict[bytes, float]:
+    """By problem id, the share of judged samples that are correct; unjudged problems left out.
+
+    >>> correct_shares([(b"p", "correct"), (b"p", "incorrect"), (b"q", "unknown")])
+    {b'p': 0.5}
+    """
+    judged: dict[bytes, list[bool]] = {}
+    for problem, verdict in verdicts:
+        if verdict != "unknown":
+            judged.setdefault(problem, []).append(verdict == "correct")
+    return {problem: sum(values) / len(values) for problem, values in judged.items()}

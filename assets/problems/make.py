@@ -54,18 +54,17 @@ def make_problems(
 def without_held_out(table: pa.Table, held_out: pa.Table) -> tuple[pa.Table, pa.Table]:
     """The problems whose question no held-out problem asks, and the others as rows of `dropped`.
 
-    Questions are compared as `normalise` writes them.
+    Questions are compared as `text_key` writes them.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from resources.tasks.problem import normalise
+    from resources.tasks.held_out import first_places, text_key
 
-    known: dict[str, bytes] = {}
-    for row in held_out.to_pylist():
-        known.setdefault(normalise(row["question"]), row["row_id"])
-    texts = [normalise(question) for question in table["question"].to_pylist()]
-    matched = pa.array([known.get(text) for text in texts], pa.binary(16))
+    places = first_places(held_out["question"].to_pylist())
+    texts = [text_key(question) for question in table["question"].to_pylist()]
+    at = pa.array([places.get(text) for text in texts], pa.int64())
+    matched = held_out["row_id"].take(at).cast(pa.binary(16)).combine_chunks()
     rows = pa.table(
         {
             "row_id": table["row_id"],

@@ -43,8 +43,8 @@ def specs(recipe: Recipe) -> list[Spec]:
                     },
                     recipe=section.model_dump(mode="json"),
                     checks=(
-                        "assets.recovery.checks:loss_finite",
-                        "assets.recovery.checks:loss_decreased",
+                        "resources.training.checks:loss_finite",
+                        "resources.training.checks:loss_decreased",
                         "assets.recovery.checks:kl_not_worse",
                     ),
                     kinds=("torch", "deepspeed"),
@@ -66,8 +66,8 @@ def specs(recipe: Recipe) -> list[Spec]:
                     },
                     recipe=model.continued_pretraining.model_dump(mode="json"),
                     checks=(
-                        "assets.recovery.checks:loss_finite",
-                        "assets.recovery.checks:loss_decreased",
+                        "resources.training.checks:loss_finite",
+                        "resources.training.checks:loss_decreased",
                         "assets.recovery.checks:cross_entropy_not_worse",
                     ),
                     kinds=("torch", "deepspeed"),

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from resources.training.checks import loss_decreased, loss_finite, not_worse
+from resources.training.checks import not_worse
 from warehouse.store import Artifact, CheckResult
-
-__all__ = [
-    "cross_entropy_not_worse",
-    "kl_not_worse",
-    "loss_decreased",
-    "loss_finite",
-    "outputs_are_probabilities",
-]
 
 
 def kl_not_worse(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:

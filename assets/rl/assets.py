@@ -16,13 +16,13 @@ RPO = {
     "rpo_online": "assets.rl.rpo_online:train_rpo_online",
 }
 SAMPLED = (
-    "assets.rl.checks:metrics_finite",
+    "resources.training.checks:loss_finite",
     "assets.rl.checks:rollouts_complete",
     "assets.rl.checks:engine_agrees",
     "assets.rl.checks:toggle_obeyed",
     "assets.rl.checks:reward_rose",
 )
-OFFLINE = ("assets.rl.checks:metrics_finite", "assets.rl.checks:preferences_learned")
+OFFLINE = ("resources.training.checks:loss_finite", "assets.rl.checks:preferences_learned")
 
 
 def specs(recipe: Recipe) -> list[Spec]:

@@ -12,18 +12,6 @@ LARGEST_ENGINE_ERROR = 0.05  # nats a token, as in training
 LEAST_TOGGLE = 0.5
 
 
-def metrics_finite(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
-    """Every training metric is a finite number."""
-    rows = artifact.table("training_metrics", ["step", "metric", "value"]).to_pylist()
-    wrong = [row for row in rows if not math.isfinite(row["value"])]
-    first = f", first {wrong[0]['metric']} at step {wrong[0]['step']}" if wrong else ""
-    return CheckResult(
-        "metrics_finite",
-        bool(rows) and not wrong,
-        f"{len(rows)} values, {len(wrong)} not finite{first}",
-    )
-
-
 def rollouts_complete(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
     """Every step has prompts x samples rollouts, with finite rewards and advantages."""
     recipe = artifact.manifest["recipe"]

@@ -26,6 +26,7 @@ from resources.engines.transformers import TransformersEngine
 from resources.models import loading
 from resources.training.optimizer import OptimizerConfig
 from resources.training.trainer import Trainer
+from resources.verifiers.extremes import extremes
 from warehouse.store import Artifact, Output
 
 
@@ -132,14 +133,14 @@ class Iteration:
             self.rewarder,
         )
         made = rollouts.with_advantages(made, "dr_grpo")
-        extremes = best_and_worst(made)
+        chosen = extremes([one.reward for one in made], [one.group for one in made])
         # With every score tied the step holds one tied pair, whose target is a margin of 0.
-        extremes = extremes or [(0, 1)]
-        error = self._engine_error(made[extremes[0][0]])
+        chosen = chosen or [(0, 1)]
+        error = self._engine_error(made[chosen[0][0]])
         pairs = with_reference(
             self.reference,
-            [(made[best].tokens, made[worst].tokens) for best, worst in extremes],
-            [(_reward(made[best]), _reward(made[worst])) for best, worst in extremes],
+            [(made[best].tokens, made[worst].tokens) for best, worst in chosen],
+            [(_reward(made[best]), _reward(made[worst])) for best, worst in chosen],
             self.rows,
         )
         return made, pairs, error
@@ -154,18 +155,3 @@ def _reward(one: Rollout) -> float:
     if one.reward is None:
         raise ValueError("a response without a reward cannot be paired")
     return one.reward
-
-
-def best_and_worst(made: Sequence[Rollout]) -> list[tuple[int, int]]:
-    """Index of the best and the worst rewarded response of each group; ties give no pair."""
-    groups: dict[int, list[int]] = {}
-    for index, one in enumerate(made):
-        if one.reward is not None:
-            groups.setdefault(one.group, []).append(index)
-    found = []
-    for group in groups.values():
-        best = max(group, key=lambda index: _reward(made[index]))
-        worst = min(group, key=lambda index: _reward(made[index]))
-        if _reward(made[best]) > _reward(made[worst]):
-            found.append((best, worst))
-    return found

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
+from resources.tasks.held_out import asked_again
 from warehouse.store import Artifact, CheckResult
 
 LEAST_TOGGLE = 0.5  # a share below this says that SFT did not teach the toggle
@@ -86,9 +87,9 @@ def kept_below_discard(artifact: Artifact, inputs: Mapping[str, Artifact]) -> Ch
 
 def no_held_out_overlap(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
     """No prompt asks a held-out question."""
-    held_out = set(inputs["held_out"].table("problems", ["question"])["question"].to_pylist())
+    held_out = inputs["held_out"].table("problems", ["question"])["question"].to_pylist()
     asked = artifact.table("prompts", ["question"])["question"].to_pylist()
-    shared = sum(question in held_out for question in asked)
+    shared = asked_again(asked, held_out)
     return CheckResult(
         "no_held_out_overlap", not shared, f"{shared} of {len(asked)} prompts are held out"
     )

@@ -21,7 +21,7 @@ def build_instruction_prompts(
     `max_constraints` may be drawn; the metric `most_constraints` says how many.
     """
     from resources.tasks.generate import distinct, stream, table
-    from resources.tasks.problem import DEEPEST_TRAINED
+    from resources.tasks.held_out import DEEPEST_TRAINED
     from warehouse.rows import with_ids
 
     known = inputs["problems"]

@@ -7,7 +7,7 @@ Source: arXiv 2505.00949 section 6.2 (Nano).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from resources.engines.protocol import Sampling
 from resources.models import loading, reward
 from resources.tasks.drawing import draw_by_domain, modes, prompt_rows
 from resources.verifiers import attempts
+from resources.verifiers.extremes import extremes
 from warehouse.store import Artifact, Output
 
 
@@ -60,7 +61,8 @@ def build_preference_pairs(
         ]
         answered = attempts.attempt(engine, asked, sampling)
         scores = reward.score(scorer, attempts.sequences(tokenizer, answered))
-        for best, worst in extremes(scores, recipe["samples"]):
+        groups = [place // recipe["samples"] for place in range(len(scores))]
+        for best, worst in extremes(scores, groups):
             # Equal answers may differ in the last bits of their scores.
             if answered[best].completion.text == answered[worst].completion.text:
                 continue
@@ -100,18 +102,3 @@ def build_preference_pairs(
         },
         observations={"requests": attempts.usage(engine)},
     )
-
-
-def extremes(scores: Sequence[float], samples: int) -> list[tuple[int, int]]:
-    """Index of the best and the worst of every `samples` consecutive scores; ties give nothing.
-
-    >>> extremes([0.1, 0.9, 0.5, 0.5], 2)
-    [(1, 0)]
-    """
-    found = []
-    for start in range(0, len(scores), samples):
-        group = range(start, start + samples)
-        best, worst = max(group, key=scores.__getitem__), min(group, key=scores.__getitem__)
-        if scores[best] > scores[worst]:
-            found.append((best, worst))
-    return found

@@ -62,8 +62,8 @@ def specs(recipe: Recipe) -> list[Spec]:
                     seed=recipe.family.seed,
                     version=VERSION,
                     checks=(
-                        "assets.sft.checks:loss_finite",
-                        "assets.sft.checks:loss_decreased",
+                        "resources.training.checks:loss_finite",
+                        "resources.training.checks:loss_decreased",
                         "assets.sft.checks:cross_entropy_not_worse",
                         "assets.sft.checks:packs_filled",
                     ),

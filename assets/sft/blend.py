@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from resources.tasks.drawing import apportion
 from warehouse.rows import PARENTS, with_ids
 from warehouse.store import Artifact, Output
 
@@ -73,19 +74,6 @@ def training_rows(artifact: Artifact, columns: list[str]) -> pa.Table:
         return artifact.table("sft_samples", columns=columns)
     table = artifact.table("sft_samples", columns=[*columns, "split"])
     return table.filter(pc.equal(table["split"], "train"))
-
-
-def apportion(total: int, weights: Sequence[float]) -> list[int]:
-    """`total` in integer shares by weight, the largest remainders rounded up first.
-
-    >>> apportion(10, [1, 1, 1])
-    [4, 3, 3]
-    """
-    exact = np.asarray(weights, dtype=float) * total / float(sum(weights))
-    shares = np.floor(exact + 1e-9).astype(int)
-    for index in np.argsort(-(exact - shares), kind="stable")[: total - int(shares.sum())]:
-        shares[index] += 1
-    return shares.tolist()
 
 
 def _weights(pools: Mapping[str, Sequence[bytes]], off_share: float | None) -> list[float]:

@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from resources.training.checks import loss_decreased, loss_finite, not_worse
+from resources.tasks.held_out import first_places, text_key
+from resources.training.checks import not_worse
 from warehouse.store import Artifact, CheckResult
-
-__all__ = [
-    "cross_entropy_not_worse",
-    "loss_decreased",
-    "loss_finite",
-    "no_empty_domain",
-    "no_held_out_overlap",
-    "packs_filled",
-]
 
 HELD_OUT = "held_out"
 FILLED = 0.99  # of the room in packs, at least
@@ -66,7 +58,7 @@ def no_held_out_overlap(artifact: Artifact, inputs: Mapping[str, Artifact]) -> C
     """No blended sample descends from a held-out problem, by row id or by the question's text."""
     held_out = inputs[HELD_OUT].table("problems", columns=["row_id", "question"])
     ids = set(held_out.column("row_id").to_pylist())
-    questions = {text.strip() for text in held_out.column("question").to_pylist()}
+    questions = first_places(held_out.column("question").to_pylist())
     blended = set(artifact.table("blends", columns=["sample_id"]).column("sample_id").to_pylist())
     by_id, by_text = set(), set()
     for name, dataset in inputs.items():
@@ -78,7 +70,8 @@ def no_held_out_overlap(artifact: Artifact, inputs: Mapping[str, Artifact]) -> C
                 continue
             if any(parent["row_id"] in ids for parent in row["parents"] or []):
                 by_id.add(row["row_id"])
-            if any(m["role"] == "user" and m["content"].strip() in questions for m in row["input"]):
+            asked = (turn["content"] for turn in row["input"] if turn["role"] == "user")
+            if any(text_key(text) in questions for text in asked):
                 by_text.add(row["row_id"])
     overlap = by_id | by_text
     example = f", such as sample {min(overlap).hex()}" if overlap else ""

@@ -185,11 +185,11 @@ def _key(messages: Sequence[Mapping[str, str]], output: str) -> bytes:
     """A hash of a whole conversation, without case and spacing."""
     from hashlib import blake2b
 
-    from resources.tasks.problem import normalise
+    from resources.tasks.held_out import text_key
 
     digest = blake2b(digest_size=16)
     for role, content in [*((m["role"], m["content"]) for m in messages), ("assistant", output)]:
-        text = normalise(content).encode()
+        text = text_key(content).encode()
         digest.update(f"{role} {len(text)} ".encode() + text)
     return digest.digest()
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from resources.tasks.problem import normalise
+from resources.tasks.held_out import first_places, text_key
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,18 +65,16 @@ def words(question: str) -> list[str]:
     >>> words("Ann's sum: (3 + 4) * x.")
     ['ann', 's', 'sum', '3', '+', '4', '*', 'x']
     """
-    return _WORD.findall(normalise(question))
+    return _WORD.findall(text_key(question))
 
 
 Hit = tuple[int, int, float, str]  # question, benchmark item, score, evidence
 
 
 def _exact(questions: list[str], items: list[str]) -> Iterator[Hit]:
-    known: dict[str, int] = {}
-    for index, text in enumerate(items):
-        known.setdefault(normalise(text), index)
+    known = first_places(items)
     for index, text in enumerate(questions):
-        shared = normalise(text)
+        shared = text_key(text)
         if shared in known:
             yield index, known[shared], 1.0, shared[:200]
 

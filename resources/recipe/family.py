@@ -29,7 +29,7 @@ from resources.recipe.base import (
 from resources.recipe.data import CorpusMix, Source, unmixable
 from resources.recipe.errors import nearest
 from resources.tasks.generate import kinds
-from resources.tasks.problem import DEEPEST_TRAINED
+from resources.tasks.held_out import DEEPEST_TRAINED
 
 
 class ProblemSource(Section):

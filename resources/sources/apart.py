@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from resources.tasks.problem import normalise
+from resources.tasks.held_out import text_key
 
 
 def text_hash(text: str) -> int:
@@ -18,7 +18,7 @@ def text_hash(text: str) -> int:
     >>> text_hash("The  same") == text_hash("the same ")
     True
     """
-    digest = blake2b(normalise(text).encode(), digest_size=8).digest()
+    digest = blake2b(text_key(text).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
 
 

@@ -18,15 +18,26 @@ def share(count: int, weights: Mapping[str, float]) -> dict[str, int]:
     >>> share(10, {"math": 2.0, "code": 1.0})
     {'math': 7, 'code': 3}
     """
-    total = sum(weights.values())
-    if total <= 0:
-        raise ValueError(f"weights {dict(weights)} sum to {total}; one of them must be positive")
-    exact = {name: count * weight / total for name, weight in weights.items()}
-    given = {name: int(value) for name, value in exact.items()}
-    owed = sorted(exact, key=lambda name: given[name] - exact[name])
-    for name in owed[: count - sum(given.values())]:
-        given[name] += 1
-    return given
+    return dict(zip(weights, apportion(count, list(weights.values())), strict=True))
+
+
+def apportion(total: int, weights: Sequence[float]) -> list[int]:
+    """`total` in whole shares by weight, the largest remainders rounded up first.
+
+    Raises ValueError where no weight is positive.
+
+    >>> apportion(10, [1, 1, 1])
+    [4, 3, 3]
+    """
+    import numpy as np
+
+    if sum(weights) <= 0:
+        raise ValueError(f"weights {list(weights)} sum to {sum(weights)}; one must be positive")
+    exact = np.asarray(weights, dtype=float) * total / float(sum(weights))
+    shares = np.floor(exact + 1e-9).astype(int)
+    for index in np.argsort(-(exact - shares), kind="stable")[: total - int(shares.sum())]:
+        shares[index] += 1
+    return shares.tolist()
 
 
 def draw(rows: Sequence[Row], count: int, seed: int | Sequence[int]) -> list[Row]:

@@ -6,7 +6,8 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from resources.tasks import code, instructions, math, science, tools
-from resources.tasks.problem import DEEPEST_TRAINED, DEPTHS, Problem, is_held_out
+from resources.tasks.held_out import DEEPEST_TRAINED, is_held_out
+from resources.tasks.problem import DEPTHS, Problem
 
 if TYPE_CHECKING:
     import pyarrow as pa

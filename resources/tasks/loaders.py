@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.tasks.generate import problem_table
-from resources.tasks.problem import is_held_out_row
+from resources.tasks.held_out import is_held_out_row
 
 if TYPE_CHECKING:
     import pyarrow as pa

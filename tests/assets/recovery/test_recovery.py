@@ -11,6 +11,7 @@ from assets.recovery import checks, corpus
 from assets.recovery.continued import continue_pretraining
 from assets.recovery.distill import distil
 from resources.models.loading import load
+from resources.training.checks import loss_decreased, loss_finite
 from tests.assets.recovery.section import DISTILLATION
 from tests.resources.training import tiny_family as tiny
 from warehouse.store import Artifact, Output, Store
@@ -24,7 +25,7 @@ def test_distillation_lowers_the_held_out_divergence_and_resumes_exactly(
     assert metrics["held_out_kl_forward"] < 0.8 * metrics["held_out_kl_forward_before"]
     assert 0 < metrics["held_out_agreement"] <= 1
     assert metrics["steps"] == 10
-    for check in (checks.loss_finite, checks.loss_decreased, checks.kl_not_worse):
+    for check in (loss_finite, loss_decreased, checks.kl_not_worse):
         result = check(made, inputs)
         assert result.passed, result.description
     rows = made.table("training_metrics").to_pylist()
@@ -103,6 +104,6 @@ def test_loss_finite_names_the_step(inputs: dict[str, Artifact], store: Store) -
     bad = tiny.publish(
         store, "x/y", Output(tables={"training_metrics": metrics_table(history, "distillation")})
     )
-    result = checks.loss_finite(bad, {})
+    result = loss_finite(bad, {})
     assert not result.passed and result.blocking
     assert "loss at step 2" in result.description

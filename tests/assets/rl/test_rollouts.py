@@ -15,7 +15,6 @@ from assets.rl.rollouts import (
     verifier_reward,
     with_advantages,
 )
-from assets.rl.rpo_online import best_and_worst
 from assets.rl.slots import passes, plan_slots
 from resources.engines.protocol import Completion, Sampling
 from resources.engines.transformers import TransformersEngine
@@ -48,11 +47,6 @@ def test_undecided_responses_leave_their_group() -> None:
     assert [one.advantage for one in equal] == [0.0] * 7
     grpo = with_advantages([rollout(g, r, r) for g, r in rewards], "grpo")
     assert grpo[0].advantage == pytest.approx(0.7071, abs=1e-3)
-
-
-def test_best_and_worst_skip_ties() -> None:
-    rewards = [(0, 0.1), (0, 0.9), (0, 0.5), (1, 0.3), (1, 0.3), (2, None), (2, 0.4)]
-    assert best_and_worst([rollout(g, r, r) for g, r in rewards]) == [(1, 0)]
 
 
 def test_collected_rollouts_carry_exact_tokens_and_logprobs(

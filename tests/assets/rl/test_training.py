@@ -16,6 +16,7 @@ from assets.rl.grpo import EngineMismatchError, check_engine, train_policy_gradi
 from assets.rl.rpo_offline import train_rpo_offline
 from assets.rl.rpo_online import train_rpo_online
 from resources.models import loading
+from resources.training.checks import loss_finite
 from tests.assets.rl import support
 from warehouse.store import Artifact, Store
 
@@ -107,7 +108,7 @@ def test_artifact_keeps_every_rollout_and_passes_its_checks(
     made = support.build(
         store, "ultra/grpo", train_policy_gradient, without(inputs, "reward_model"), GRPO
     )
-    for check in (checks.metrics_finite, checks.rollouts_complete, checks.engine_agrees):
+    for check in (loss_finite, checks.rollouts_complete, checks.engine_agrees):
         assert check(made, inputs).passed, check(made, inputs).description
     rows = made.table("rollouts").to_pylist()
     assert len(rows) == 3 * 4 * 4
@@ -174,7 +175,7 @@ def test_online_rpo_resets_its_reference_and_checks_out(
     store: Store, inputs: dict[str, Artifact]
 ) -> None:
     made = support.build(store, "super/rpo", train_rpo_online, inputs, RPO)
-    for check in (checks.metrics_finite, checks.rollouts_complete, checks.engine_agrees):
+    for check in (loss_finite, checks.rollouts_complete, checks.engine_agrees):
         assert check(made, inputs).passed, check(made, inputs).description
     margins = {
         row["step"]: row["value"]
@@ -193,7 +194,7 @@ def test_offline_rpo_learns_its_pairs_in_rounds(store: Store, inputs: dict[str, 
     pairs = support.build(store, "nano/preference_pairs", build_preference_pairs, inputs, recipe)
     used = {"model": inputs["model"], "prompts": inputs["prompts"], "pairs": pairs}
     made = support.build(store, "nano/rpo", train_rpo_offline, used, recipe)
-    assert checks.metrics_finite(made, used).passed
+    assert loss_finite(made, used).passed
     assert checks.preferences_learned(made, used).passed
     assert made.metrics["margin_first"] == pytest.approx(0, abs=1e-4)
     stages = set(support.column(made, "training_metrics", "stage"))

@@ -15,6 +15,7 @@ from assets.sft.train import sft
 from resources.models.loading import load, load_tokenizer
 from resources.models.template import encode_example
 from resources.recipe.loading import load as load_recipe
+from resources.training.checks import loss_decreased, loss_finite
 from tests.resources.training import tiny_family as tiny
 from warehouse.rows import with_ids
 from warehouse.store import Artifact, Output, Store
@@ -211,7 +212,7 @@ def test_sft_learns_and_resumes_exactly(
     recipe = {**SFT, "packed": packed, "sequence_length": 200, "batch_tokens": 400}
     made = tiny.build(store, "nano/sft", sft, inputs, recipe)
     assert made.metrics["held_out_cross_entropy"] < made.metrics["held_out_cross_entropy_before"]
-    for check in (checks.loss_finite, checks.loss_decreased, checks.cross_entropy_not_worse):
+    for check in (loss_finite, loss_decreased, checks.cross_entropy_not_worse):
         assert check(made, inputs).passed
     assert load(made.path()).config.num_hidden_layers == 2
     filled = checks.packs_filled(made, inputs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 import os
 from pathlib import Path
@@ -10,9 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from assets.sft_data import decontaminate, filters, select
 from assets.sft_data.decontaminate import matches
-from resources.tasks import problem
 
 DATA = Path(os.environ.get("HEIRLOOM_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
 LONG = "a farmer has twelve red hens and nine brown ducks in the old barn near the river bank"
@@ -69,9 +66,3 @@ def test_gsm8k_train_against_test() -> None:
     ]
     found = matches(table(*texts[0]), table(*texts[1]))
     assert 0.002 < found.num_rows / len(texts[0]) < 0.02
-
-
-@pytest.mark.parametrize("module", [decontaminate, filters, problem, select])
-def test_examples_in_docstrings(module: object) -> None:
-    result = doctest.testmod(module)  # type: ignore[arg-type]
-    assert result.attempted and not result.failed

@@ -11,7 +11,7 @@ import pytest
 from resources.chat.chat import Chat
 from resources.models.template import END_OF_TURN, SYSTEM
 from resources.parents.documents import Document, encode, output_text, problems, worked_text
-from resources.tasks.problem import is_held_out
+from resources.tasks.held_out import is_held_out
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resources.tasks import arithmetic, code, generate
-from resources.tasks.problem import DEEPEST_TRAINED, is_held_out
+from resources.tasks.held_out import DEEPEST_TRAINED, is_held_out
 
 
 def some(domain: str, depth: int, *, held_out: bool, count: int = 20) -> list[generate.Problem]:

@@ -1,9 +1,7 @@
-"""The verifiers of text: toggle, choices, tool calls, dispatch; and the docstrings' examples."""
+"""The verifiers of text: toggle, choices, tool calls, dispatch."""
 
 from __future__ import annotations
 
-import doctest
-import importlib
 import json
 
 import pytest
@@ -11,14 +9,6 @@ import pytest
 from resources.verifiers import boxed, choice, dispatch, sandbox, tools
 from resources.verifiers.reasoning import follows_toggle, split
 from resources.verifiers.verdict import Verdict
-
-MODULES = ("verdict", "reasoning", "boxed", "choice", "tools", "instructions", "words", "numeric",
-           "math", "code", "dispatch")  # fmt: skip
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_examples_in_docstrings(name: str) -> None:
-    assert not doctest.testmod(importlib.import_module(f"resources.verifiers.{name}")).failed
 
 
 def test_a_verdict_has_one_of_three_values() -> None:
