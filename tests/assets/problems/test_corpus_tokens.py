@@ -129,3 +129,37 @@ def test_sources_give_their_shares_and_every_row_is_accounted_for(tmp_path: Path
     tokens = {name: sum(len(r["text_ids"]) for r in few if r["domain"] == name) for name in "ab"}
     assert 300 <= tokens["a"] < 330 and 100 <= tokens["b"] < 200
     assert folder.digest(checkpoint) == every.manifest["observations"]["chat"]
+
+
+def test_a_killed_build_goes_on_behind_its_last_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from assets.problems import corpus_tokens
+    from resources.chat import pieces
+
+    monkeypatch.setattr(corpus_tokens, "BATCH", 20)
+    checkpoint = small.written(tmp_path / "model", small.PREFILLED)
+    encode, done = pieces.encode, list[int]()
+
+    def dying(chat: Chat, given: Any) -> Any:
+        done.append(len(given))
+        if len(done) == 4:
+            raise tiny.Killed
+        return encode(chat, given)
+
+    def made(home: str) -> Artifact:
+        store = Store(tmp_path / home)
+        inputs = {
+            "corpus": mixture(store),
+            "model": tiny.publish(store, "m/parent", Output(files={"": checkpoint})),
+        }
+        limits = {**LIMITS, "tokens": 10**6}
+        return tiny.build(store, "problems/corpus_tokens", make_tokens, inputs, limits)
+
+    calm = made("calm")
+    monkeypatch.setattr(pieces, "encode", dying)
+    with pytest.raises(tiny.Killed):
+        made("killed")
+    assert made("killed").data_version == calm.data_version
+    # 122 texts in batches of 20, once for each table; the batch that died was begun again.
+    assert len(done) == 2 * 7 + 1
