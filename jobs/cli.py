@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jobs.errors import UsageError, one_line, ours
+from jobs.stopping import stoppable
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 RECIPE_HELP = (
@@ -171,9 +172,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Threads that wait for each other sleep: spinning, they keep cores from those they wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        code = int(importlib.import_module(f"jobs.{arguments.room}").main(arguments))
-        sys.stdout.flush()  # here, where a reader that left is no failure
-        return code
+        with stoppable():
+            code = int(importlib.import_module(f"jobs.{arguments.room}").main(arguments))
+            sys.stdout.flush()  # here, where a reader that left is no failure
+            return code
     except KeyboardInterrupt:
         print("heirloom: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return INTERRUPTED

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import time
 from collections import Counter
@@ -73,7 +72,6 @@ def main(arguments: argparse.Namespace) -> int:
     last_run.hand_on(reference)
     os.environ.setdefault("OMP_NUM_THREADS", str(plan.recipe.execution.threads))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         with alone(home), captured(home) as (terminal, log):
             drive(home, plan, chosen, lambda: make_plan(home, reference), terminal, log)
@@ -233,7 +231,3 @@ def captured(home: homes.Home) -> Iterator[tuple[TextIO, Path]]:
             for number, copy in enumerate(kept, start=1):
                 os.dup2(copy, number)
                 os.close(copy)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt

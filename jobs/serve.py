@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 
 from jobs.errors import CommandError
@@ -30,8 +29,6 @@ def main(arguments: argparse.Namespace) -> int:
     made, _ = exported(home, recipe, artifact, verify=False)
     folder = made.path()
     log = home.logs / f"serve-{arguments.port}.log"
-    for sign in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores the first
-        signal.signal(sign, _interrupt)
     print(f"starting vLLM on {folder} (log: {log})", flush=True)
     try:
         with serving(
@@ -51,7 +48,3 @@ def main(arguments: argparse.Namespace) -> int:
         print("stopped", flush=True)
         return 0
     raise CommandError(f"vLLM stopped by itself (exit code {code}): see {log}")
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt

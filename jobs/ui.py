@@ -6,7 +6,6 @@ Knows processes and a port; what the two of them show is defined in `definitions
 from __future__ import annotations
 
 import argparse
-import signal
 import subprocess
 import sys
 
@@ -33,7 +32,6 @@ def main(arguments: argparse.Namespace) -> int:
         server = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         url = f"http://{HOST}:{arguments.port}/server_info"
         if not answers(server, url, READY_SECONDS) and server.poll() is None:
@@ -53,7 +51,3 @@ def main(arguments: argparse.Namespace) -> int:
     raise CommandError(
         f"the Dagster UI stopped by itself (exit code {server.returncode}): see {log}"
     )
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt

@@ -24,6 +24,7 @@ from resources.checkout import CHECKOUT
 from resources.store.home import Home
 from resources.store.processes import TAG
 from tests.jobs import toy
+from tests.jobs.background import in_background
 from warehouse.store import Store
 
 KEYS = ["toy/numbers", "toy/doubled", "toy/total", "toy/listing"]
@@ -147,12 +148,13 @@ import sys
 from pathlib import Path
 from jobs import driver
 from jobs.driver import alone, captured, drive
+from jobs.stopping import stoppable
 from resources.store.home import Home
 from tests.jobs import toy
 from tests.jobs.test_driver import KEYS
 home, folder, pause = Home(Path(sys.argv[1])).prepare(), Path(sys.argv[2]), float(sys.argv[3])
 plan = lambda: toy.plan(home, folder, pause=pause)
-with alone(home), captured(home) as (terminal, log):
+with stoppable(), alone(home), captured(home) as (terminal, log):
     print("for the log only", flush=True)
     drive(home, plan(), KEYS, plan, terminal, log)
 """
@@ -160,7 +162,7 @@ with alone(home), captured(home) as (terminal, log):
 
 def start(home: Home, folder: Path, pause: float) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(home.path), str(folder), str(pause)],
+        in_background([sys.executable, "-c", SCRIPT, str(home.path), str(folder), str(pause)]),
         cwd=CHECKOUT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -23,6 +23,7 @@ from resources.engines.vllm_verify import Comparison
 from resources.models.loading import load, load_tokenizer, save
 from resources.models.template import encode_prompt, prompt_messages
 from resources.store.home import Home
+from tests.jobs.background import in_background
 from tests.resources.models.served import random
 from warehouse.store import Artifact, Output, Request, Store
 
@@ -159,7 +160,9 @@ def test_a_served_model_answers_as_ours_does(home: Home, built: Artifact) -> Non
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "jobs.cli", "serve", KEY, "--port", str(port)]
     command += ["--home", str(home.path), "--recipe", "smoke", "--", "--max-model-len", "96"]
-    server = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        in_background(command), cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert server.stdout is not None
         said = ""

@@ -26,6 +26,7 @@ from resources.checkout import CHECKOUT
 from resources.store.building import Code
 from resources.store.home import Home
 from tests.jobs import toy_groups as toy
+from tests.jobs.background import in_background
 from warehouse import catalog, gc
 from warehouse.store import Store
 
@@ -264,18 +265,19 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from jobs.driver import alone, captured, drive
+from jobs.stopping import stoppable
 from resources.store.home import Home
 from tests.jobs import toy_groups as toy
 home, folder, count = Home(Path(sys.argv[1])).prepare(), Path(sys.argv[2]), int(sys.argv[3])
 plan = lambda: toy.plan(home, folder, count, workers=3)
-with alone(home), captured(home) as (terminal, log):
+with stoppable(), alone(home), captured(home) as (terminal, log):
     drive(home, plan(), toy.KEYS, plan, terminal, log)
 """
 
 
 def start(home: Home, folder: Path, count: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(home.path), str(folder), str(count)],
+        in_background([sys.executable, "-c", SCRIPT, str(home.path), str(folder), str(count)]),
         cwd=CHECKOUT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -18,6 +18,7 @@ from assets.catalog import STAGES
 from resources.checkout import CHECKOUT
 from resources.servers import HOST, ServerError, claim
 from resources.store.home import Home
+from tests.jobs.background import in_background
 
 PATIENCE = 240.0  # seconds; about 10 on a quiet machine
 
@@ -45,7 +46,9 @@ def test_ui_shows_the_family_and_stops_clean(
     command = [sys.executable, "-m", "jobs.cli", "ui", "--port", str(port)]
     command += ["--home", str(home.path), "--recipe", "smoke"]
     with out.open("wb") as output:
-        process = subprocess.Popen(command, cwd=CHECKOUT, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            in_background(command), cwd=CHECKOUT, stdout=output, stderr=output
+        )
     try:
         deadline = time.monotonic() + PATIENCE
         while "Dagster UI on" not in out.read_text():
