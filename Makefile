@@ -1,6 +1,7 @@
 # run: the whole tiny family, parents to evaluated models     test: every test
 # ui: the Dagster UI on the same home                         lint: ruff, mypy and import-linter
-# Variables: PYTHON (3.11 or 3.12), VENV, RECIPE (tiny, smoke, paper, or a folder), TORCH.
+# Variables: PYTHON (3.11, 3.12 or 3.13), VENV, RECIPE (tiny, smoke, paper, or a folder), TORCH,
+# RUN (further options of `heirloom run`, such as --without-programs).
 PYTHON ?= python3
 VENV ?= .venv
 RECIPE ?= tiny
@@ -10,7 +11,7 @@ STAMP := $(VENV)/.heirloom-installed
 
 .PHONY: run test ui lint docs
 run: $(STAMP)
-	$(BIN)/heirloom run --recipe $(RECIPE)
+	$(BIN)/heirloom run --recipe $(RECIPE) $(RUN)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadscope

@@ -6,6 +6,7 @@ Knows the stages' names and order; what a stage makes stands in its own `assets.
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
@@ -36,5 +37,7 @@ def all_specs(recipe: Recipe) -> list[Spec]:
             if spec.key in made:
                 raise ValueError(f"{spec.key} is made by {made[spec.key]} and by {stage}")
             made[spec.key] = stage
+            if spec.runs_programs and recipe.family.programs != "run":
+                spec = replace(spec, recipe={**spec.recipe, "programs": recipe.family.programs})
             specs.append(spec)
     return specs

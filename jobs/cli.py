@@ -50,6 +50,12 @@ def parser() -> argparse.ArgumentParser:
     run = command("run", "driver", "materialise what is missing or stale")
     run.add_argument("--select", help="which assets, in Dagster's selection syntax")
     run.add_argument("--dry-run", action="store_true", help="print what would run, and its cost")
+    run.add_argument(
+        "--without-programs",
+        action="store_true",
+        help="do not run programs that models wrote: verdicts on code are unknown (same as "
+        "--set programs=unjudged; for machines without isolation)",
+    )
 
     check = command("check", "check", "everything that could stop a recipe, all at once")
     check.add_argument("target", metavar="RECIPE", nargs="?", help="as --recipe")

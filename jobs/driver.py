@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from jobs import programs
 from jobs.check import refuse
 from jobs.costs import show_costs
 from jobs.display import Display, Line, clock, open_display
@@ -47,7 +48,8 @@ class Changed(Exception):
 def main(arguments: argparse.Namespace) -> int:
     """Run, or with --dry-run print what would run; 1 where an asset fails."""
     home = homes.find(arguments.home)
-    reference = last_run.chosen(home, arguments.recipe, arguments.overrides, run=True)
+    overrides = [*arguments.overrides, *([programs.OVERRIDE] * arguments.without_programs)]
+    reference = last_run.chosen(home, arguments.recipe, overrides, run=True)
     if not arguments.dry_run:
         home.prepare()
     plan = make_plan(home, reference)
@@ -55,14 +57,19 @@ def main(arguments: argparse.Namespace) -> int:
         print(f"heirloom: {mixed}", file=sys.stderr)
     chosen = select(plan, arguments.select)
     todo = [step for step in plan.todo if step.key in chosen]
+    keys = {step.key for step in todo}
+    specs = [asset.spec for asset in plan.assets]
     if arguments.dry_run:
         settings = plan.recipe.execution
         # Rates of another machine say nothing about this one's hardware.
         show_costs(todo, timed=settings.hardware is None or "rates" in settings.model_fields_set)
-        return show_training_costs(plan.recipe, {step.key for step in todo}, known_of(plan))
+        code = show_training_costs(plan.recipe, keys, known_of(plan))
+        programs.refuse(plan.recipe, specs, keys)
+        return code
     refuse(plan.recipe)
-    # Before days of work that end where a stage does not fit.
-    refuse_what_does_not_fit(plan.recipe, {step.key for step in todo}, known_of(plan))
+    # Before days of work that end where a stage does not fit, or may not run programs.
+    refuse_what_does_not_fit(plan.recipe, keys, known_of(plan))
+    programs.refuse(plan.recipe, specs, keys)
     last_run.remember(home, reference, plan.recipe.models)
     for line in leftover_lines(plan, Store(home.path).scratch):
         print(line, file=sys.stderr)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jobs import programs
 from jobs.errors import one_line
 from jobs.plan import Plan, make_plan
 from jobs.training_costs import known_of, refused
@@ -31,11 +32,17 @@ def as_json(plan: Plan) -> dict[str, Any]:
             for asset in plan.assets
             if asset.state != "fresh"
         ],
-        # Why training stages cannot run as placed.
-        "refused": refused(plan.recipe, {step.key for step in plan.todo}, known_of(plan)),
+        # Why training stages cannot run as placed, or programs not at all.
+        "refused": _refused(plan),
         # Where each step works: what a stopped one left lies there.
         "work": {step.found.memo_key: step.key for step in plan.todo if step.found.memo_key},
     }
+
+
+def _refused(plan: Plan) -> list[str]:
+    keys = {step.key for step in plan.todo}
+    why = programs.refused(plan.recipe, [asset.spec for asset in plan.assets], keys)
+    return [*refused(plan.recipe, keys, known_of(plan)), *([why] if why else [])]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -40,6 +40,7 @@ def _benchmarks(recipe: Recipe, model: str, key: str, label: str) -> Spec:
         ),
         model=model if model in recipe.models else None,
         kinds=("torch", "parquet"),
+        runs_programs="code" in recipe.family.benchmarks.domains,
         pool="gpu",
         description=f"Held-out accuracy of {key}, thinking on and off.",
         predicted={name: value / count for name, value in planned.model_dump().items()}

@@ -77,6 +77,7 @@ class Facts:
     teacher: Stage | None = None
     samples: list[tuple[str, str, int, float]] = field(default_factory=list)
     verdicts: dict[str, Counter[str]] = field(default_factory=dict)
+    unjudged: bool = False  # programs were not run
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
     pass_rates: list[float] = field(default_factory=list)
     discard_at: float = 1.0
@@ -218,6 +219,7 @@ def gather(inputs: Mapping[str, Artifact], recipe: Mapping[str, Any]) -> Facts:
     for artifact in (a for a in data if "verdicts" in a.manifest["tables"]):
         column = artifact.table("verdicts", ["verdict"])["verdict"].to_pylist()
         facts.verdicts[artifact.key] = Counter(column)
+        facts.unjudged |= artifact.manifest["recipe"].get("programs", "run") != "run"
     if "rl_data/pass_rates" in by_key:
         rates = by_key["rl_data/pass_rates"].table("pass_rates", ["pass_rate"])["pass_rate"]
         facts.discard_at = recipe["discard_at"]

@@ -206,6 +206,12 @@ def data(facts: Facts) -> str:
         details = element("details", "<summary>Numbers</summary>", numbers)
         chart = charts.stacked(rows, "samples")
         parts.append(card("Verified training samples", MODE_KEYS, chart, details))
+    if facts.unjudged:
+        about = (
+            "The recipe leaves programs unjudged: no code answer was run, every verdict on one is "
+            "unknown, and none was trained on or scored."
+        )
+        parts.append(card("Programs were not run", element("small", about)))
     if facts.verdicts:
         kinds = {"correct": "good", "incorrect": "bad", "unknown": "muted"}
         keys = "".join(key(colour, verdict) for verdict, colour in kinds.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from resources.recipe.budget import predict
@@ -31,7 +32,8 @@ def specs(recipe: Recipe) -> list[Spec]:
     for name, model in recipe.models.items():
         if model.grpo:
             inputs = {"prompts": "rl_data/prompts", "curriculum": f"{name}/curriculum"}
-            made.append(_spec(recipe, name, "grpo", POLICY_GRADIENT, inputs, _verified(model.grpo)))
+            spec = _spec(recipe, name, "grpo", POLICY_GRADIENT, inputs, _verified(model.grpo))
+            made.append(replace(spec, runs_programs="code" in recipe.family.pass_rates.domains))
         if model.rloo:
             inputs = {"prompts": "rl_data/instruction_prompts"}
             made.append(_spec(recipe, name, "rloo", POLICY_GRADIENT, inputs, _verified(model.rloo)))
@@ -57,10 +59,13 @@ def _preference(recipe: Recipe, name: str, section: Rpo | PreferenceGrpo) -> Spe
     responses = values.pop("batch_size")
     if section.method == "rpo_online":
         values["prompts_per_step"] = responses  # a pair a prompt
-        return _spec(recipe, name, section.name, RPO[section.method], inputs, values)
-    values["prompts_per_step"] = responses // section.samples
-    values["updates_per_rollout"] = 1
-    return _spec(recipe, name, section.name, POLICY_GRADIENT, inputs, values)
+        spec = _spec(recipe, name, section.name, RPO[section.method], inputs, values)
+    else:
+        values["prompts_per_step"] = responses // section.samples
+        values["updates_per_rollout"] = 1
+        spec = _spec(recipe, name, section.name, POLICY_GRADIENT, inputs, values)
+    judged = any(one.domains.get("code") for one in section.rounds)  # beside the reward
+    return replace(spec, runs_programs=judged)
 
 
 def _spec(

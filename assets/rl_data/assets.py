@@ -93,6 +93,7 @@ def _pass_rates(recipe: Recipe) -> Spec:
             CHECKS + "toggle_obeyed",
         ),
         kinds=("torch", "parquet"),
+        runs_programs="code" in section.domains,
         pool="gpu",
         description=f"How often {section.model} solves each training problem.",
         predicted=planned.get(PASS_RATES, {}),
@@ -171,6 +172,7 @@ def _reward_model(recipe: Recipe) -> Spec:
         version=REWARD_MODEL_VERSION,
         checks=(CHECKS + "pairs_valid", CHECKS + "reward_model_ranks"),
         kinds=("torch", "deepspeed"),
+        runs_programs="code" in domains,
         pool="gpu",
         description="Which of two responses is better, learned from verdicts and the toggle.",
         predicted=planned.get(REWARD_MODEL, {}),
@@ -195,6 +197,7 @@ def _preference_pairs(recipe: Recipe, name: str, preference: Preference) -> Spec
         checks=(CHECKS + "pairs_valid", CHECKS + "every_round_has_pairs"),
         model=name,
         kinds=("torch", "parquet"),
+        runs_programs="code" in preference_domains([preference]),
         pool="gpu",
         description=f"{name}'s own responses, the best and the worst by reward.",
     )

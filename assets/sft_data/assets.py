@@ -65,6 +65,7 @@ def specs(recipe: Recipe) -> list[Spec]:
                     "assets.sft_data.checks:few_unknown",
                 ),
                 kinds=("parquet",),
+                runs_programs=domain == "code",
                 description=f"A verdict with evidence on each {domain} answer.",
             ),
             Spec(

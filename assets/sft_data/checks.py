@@ -56,14 +56,16 @@ def few_unknown(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResu
 
 
 def no_empty_domain(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
-    """There are samples of each mode that the recipe asks for."""
+    """There are samples of each mode that the recipe asks for; none where programs are not run."""
     recipe = artifact.manifest["recipe"]
+    judged = inputs["verdicts"].manifest["recipe"].get("programs", "run") == "run"
     counts = Counter(artifact.table("sft_samples", ["reasoning"])["reasoning"].to_pylist())
     empty = [m for m in ("on", "off") if recipe[f"samples_{m}"] and not counts[m]]
     return CheckResult(
         name="no_empty_domain",
-        passed=not empty,
-        description=f"samples by mode: {dict(counts)}; empty: {', '.join(empty) or 'none'}",
+        passed=not empty or not judged,
+        description=f"samples by mode: {dict(counts)}; empty: {', '.join(empty) or 'none'}"
+        + ("" if judged else " (programs were not run)"),
         metadata=dict(counts),
     )
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from jobs import programs
 from jobs.checks.asked import Asked, Finding
 from resources.engines.opening import ENGINES
+from resources.verifiers import sandbox
 
 
 def placement(asked: Asked) -> Iterator[Finding]:
@@ -47,10 +49,9 @@ def isolation(asked: Asked) -> Iterator[Finding]:
     """Whether programs can be run apart from this machine, where the recipe judges any."""
     if "code" not in asked.recipe.family.problems:
         return
-    from resources.verifiers.sandbox import Sandbox, SandboxUnavailable
-
-    try:
-        with Sandbox(workers=1) as sandbox:
-            yield f"programs are run under {sandbox.tier}"
-    except SandboxUnavailable as error:
-        yield asked.fault(("problems", "code"), str(error))
+    if asked.recipe.family.programs != "run":
+        yield f"programs are not run (programs: {asked.recipe.family.programs})"
+    elif why := programs.missing():
+        yield asked.fault(("problems", "code"), why, programs.REMEDY)
+    else:
+        yield f"programs are run under {sandbox.shared().tier}"

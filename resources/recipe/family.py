@@ -184,7 +184,11 @@ class Benchmarks(Section):
 
 
 class Family(Section):
-    """What the models of a family share."""
+    """What the models of a family share.
+
+    `programs` that models write are `run` against their tests, or left `unjudged` where the machine
+    cannot isolate them: their verdicts are `unknown`, and what has no other is dropped.
+    """
 
     name: Name
     seed: CountOrZero
@@ -206,6 +210,7 @@ class Family(Section):
     instruction_prompts: InstructionPrompts
     reward_model: RewardModel
     benchmarks: Benchmarks
+    programs: Literal["run", "unjudged"] = "run"
 
     def generation_for(self, domain: str) -> Sampling:
         """Return how reasoning-on answers of `domain` are sampled (its own, or the shared)."""

@@ -14,6 +14,7 @@ from typing import Any
 from resources.checkout import CHECKOUT
 from resources.store.digests import Digests
 from resources.store.spec import Spec
+from resources.verifiers import code as code_verifier
 from resources.verifiers import sandbox
 from warehouse.accept import record_equal
 from warehouse.builds import Noted, noted
@@ -186,8 +187,10 @@ def _materialise(
     ) -> Output:
         note.begin()
         build: Build = load(spec.fn)
-        with sandbox.noted() as tiers:
-            output = build(workdir, inputs, recipe, execution)
+        programs = recipe.get("programs", "run")  # in the key, and none of the function's business
+        own = {name: value for name, value in recipe.items() if name != "programs"}
+        with code_verifier.judging(programs), sandbox.noted() as tiers:
+            output = build(workdir, inputs, own, execution)
         if tiers:  # beside the content: in every tier a program gets the same verdict
             output.observations["isolation"] = sorted(tiers)
         return output

@@ -39,6 +39,7 @@ class Spec:
     reproducibility: str = "exact"  # or "statistical"
     model: str | None = None
     kinds: tuple[str, ...] = ()
+    runs_programs: bool = False  # that models wrote, to judge them: needs a sandbox
     description: str = ""
     pool: str | None = None
     predicted: Mapping[str, float] = field(default_factory=dict)  # seconds, tokens, bytes

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from resources.training import launch
-from resources.verifiers import sandbox
+from resources.verifiers import code, sandbox
 from warehouse.artifact import Artifact, Output
 from warehouse.manifest import jsonable
 from warehouse.versions import Versions
@@ -38,6 +38,7 @@ def build(
         "workdir": str(workdir),
         "manifests": {name: artifact.manifest for name, artifact in inputs.items()},
         "recipe": dict(recipe),
+        "programs": code.programs(),
     }
     folder = workdir / FOLDER
     found = launch.run("resources.training.ranked:rank", arguments, execution, folder)
@@ -49,6 +50,7 @@ def rank(
     workdir: str,
     manifests: Mapping[str, Mapping[str, Any]],
     recipe: dict[str, Any],
+    programs: str,
     execution: dict[str, Any],
 ) -> dict[str, Any]:
     """One rank's part of `build`."""
@@ -58,7 +60,7 @@ def rank(
     own.mkdir(parents=True, exist_ok=True)
     versions = Versions(execution["home"])
     inputs = {name: versions.artifact(dict(each)) for name, each in manifests.items()}
-    with sandbox.noted() as tiers:
+    with code.judging(programs), sandbox.noted() as tiers:
         output = launch.load(target)(own, inputs, recipe, execution)
     if tiers:
         output.observations["isolation"] = sorted(tiers)

@@ -1,13 +1,18 @@
 """Code answers: run the program against its tests, isolated (`sandbox.py`)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from resources.verifiers import sandbox
 from resources.verifiers.sandbox import Limits, SandboxUnavailable
 from resources.verifiers.verdict import Verdict
 
 _FENCE = re.compile(r"^```[ \t]*([\w+-]*)[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
+UNJUDGED = "unjudged"
+NOT_RUN = f"not run: the recipe leaves programs {UNJUDGED}"
+_programs = ContextVar("programs", default="run")
 _PYTHON = ("python", "python3", "py", "")
 
 
@@ -21,6 +26,21 @@ def program(answer: str) -> str | None:
     """
     blocks = [text for name, text in _FENCE.findall(answer) if name.lower() in _PYTHON]
     return blocks[0] if len(blocks) == 1 else None
+
+
+def programs() -> str:
+    """What becomes of programs here and now: "run" or "unjudged"."""
+    return _programs.get()
+
+
+@contextmanager
+def judging(programs: str) -> Iterator[None]:
+    """Within the block programs are `programs`, as the recipe says for the asset being built."""
+    token = _programs.set(programs)
+    try:
+        yield
+    finally:
+        _programs.reset(token)
 
 
 def verify(
@@ -39,13 +59,26 @@ def verify(
 def verify_many(
     jobs: Sequence[tuple[str, str]], language: str = "python", limits: Limits | None = None
 ) -> list[Verdict]:
-    """`verify` for many (program, tests) at once, in one sandbox."""
+    """`verify` for many (program, tests) at once, in one sandbox.
+
+    Where programs are not to be run (`judging`) every verdict is `unknown`.
+    """
     if language != "python":
         raise ValueError(f"language is {language!r}; only 'python' can be verified")
     if not jobs:
         return []
+    if programs() == UNJUDGED:
+        return [Verdict("unknown", NOT_RUN)] * len(jobs)
     results = sandbox.shared().run(jobs, limits or Limits())
     return [Verdict(result["verdict"], result["evidence"]) for result in results]
 
 
-__all__ = ["Limits", "SandboxUnavailable", "program", "verify", "verify_many"]
+__all__ = [
+    "Limits",
+    "SandboxUnavailable",
+    "judging",
+    "program",
+    "programs",
+    "verify",
+    "verify_many",
+]
