@@ -22,7 +22,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from resources.execution import Execution
 from resources.machine import PeakMemory, resident_bytes
+from resources.recipe.execution import Activations
 
 CONFIG: dict[str, Any] = {
     "model_type": "llama",
@@ -138,7 +140,7 @@ def measure(case: str, folder: Path, tokens: int) -> None:
     recipe: dict[str, Any]
     if case == "importance":
         recipe = {"tokens": tokens, "sequence_length": LENGTH, "seed": 0}
-        importance.channel_importance(work, inputs, recipe, {"micro_batch": 2})
+        importance.channel_importance(work, inputs, recipe, Execution(micro_batch=2))
     else:
         source, where = case.split(", ")
         layer = GROUPS[where]
@@ -151,7 +153,7 @@ def measure(case: str, folder: Path, tokens: int) -> None:
         }
         inputs["channel_importance"] = Given(**scores)
         recipe = TRAINING | VARIANTS | {"tokens": tokens, "layers": [layer, layer]}
-        execution = {"activations": {"source": source, "bytes": 10**9}}
+        execution = Execution(activations=Activations(source=source, bytes=10**9))
         library.build_library(work, inputs, recipe, execution)
     figures = {"bytes": peak.bytes() - before, "seconds": time.monotonic() - began}
     print(json.dumps(figures))

@@ -30,6 +30,7 @@ from assets.sft.blend import make_blend
 from assets.sft.train import sft
 from resources.engines.opening import open_engine
 from resources.engines.protocol import Sampling
+from resources.execution import Execution
 from resources.store import home as homes
 from resources.verifiers import attempts
 from warehouse.artifact import Artifact, Output
@@ -62,7 +63,7 @@ class Bench:
         folder = self.work / name
         folder.mkdir(parents=True, exist_ok=True)
         inputs = {"model": model, "blend": blend, **self.datasets(blend)}
-        threads = {"threads": torch.get_num_threads()}
+        threads = Execution(threads=torch.get_num_threads())
         return Made(name, sft(folder, inputs, recipe, threads))
 
     def datasets(self, blend: Any) -> dict[str, Artifact]:
@@ -74,12 +75,12 @@ class Bench:
         """The stage's blend, drawn anew."""
         recipe = dict(self.artifact(f"{key}_blend").manifest["recipe"], seed=seed, asset_key=key)
         inputs = {domain: self.artifact(f"sft_data/{domain}") for domain in recipe["domains"]}
-        return Made(f"{key}_blend", make_blend(self.work, inputs, recipe, {}))
+        return Made(f"{key}_blend", make_blend(self.work, inputs, recipe, Execution()))
 
     def measured(self, model: Made) -> dict[str, np.ndarray]:
         """`[measure, problem]` of each mode: 1 where it holds."""
         section = self.artifact(f"{STAGES[-1]}_benchmarks").manifest["recipe"]
-        engine = open_engine(model.path(), "stages", {"threads": torch.get_num_threads()})
+        engine = open_engine(model.path(), "stages", Execution(threads=torch.get_num_threads()))
         found = {}
         for mode in ("on", "off"):
             sampling = Sampling(max_new_tokens=section["max_new_tokens"], seed=1, **section[mode])

@@ -34,6 +34,7 @@ from assets.puzzle.scores import intervals, model_kl, score_blocks
 from assets.puzzle.study import choices
 from resources.engines.opening import open_engine
 from resources.engines.protocol import Sampling
+from resources.execution import Execution
 from resources.models.loading import load, save
 from resources.store import home as homes
 from resources.verifiers import attempts
@@ -118,7 +119,7 @@ class Bench:
                 "corpus": self.corpus,
                 "channel_importance": self.current("channel_importance"),
             }
-            made[part] = Made(f"{name}/{part}", build_library(folder, inputs, recipe, {}))
+            made[part] = Made(f"{name}/{part}", build_library(folder, inputs, recipe, Execution()))
         return made
 
     def scored(self, name: str, library: Mapping[str, Any]) -> Made:
@@ -128,7 +129,7 @@ class Bench:
         inputs = {"parent": self.current("parent"), "corpus": self.corpus, **library}
         folder = self.work / f"{name}_scores"
         folder.mkdir(parents=True, exist_ok=True)
-        return Made(name, score_blocks(folder, inputs, recipe, {}))
+        return Made(name, score_blocks(folder, inputs, recipe, Execution()))
 
     def searched(self, scores: Any) -> list[tuple[str, str]]:
         """The architecture that the home's search would choose with these scores."""
@@ -173,7 +174,7 @@ class Bench:
         """Greedy, thinking off: problem -> (depth, 1 where the answer is right)."""
         with tempfile.TemporaryDirectory(dir=self.work) as folder:
             save(model, Path(folder) / "model", self.parent_folder)
-            engine = open_engine(Path(folder) / "model", "ablation", {"threads": 1})
+            engine = open_engine(Path(folder) / "model", "ablation", Execution(threads=1))
             sampling = Sampling(temperature=0.0, max_new_tokens=96, seed=1)
             made = attempts.attempt(engine, attempts.every(self.problems, "off", 1), sampling)
         return {

@@ -29,6 +29,7 @@ from assets.problems.corpus import DEPTHS as DEPTHS_OF
 from assets.problems.corpus import STYLES
 from assets.recovery.distill import distil
 from resources.chat.chat import Chat
+from resources.execution import Execution
 from resources.models.loading import load
 from resources.parents.documents import encode, problems
 from resources.recipe.model import Distillation
@@ -141,7 +142,7 @@ def distilled(
     recipe |= {"seed": seed, "asset_key": f"{bench.model}/distilled", "measure_at": []}
     recipe |= {"tokens": tokens or recipe["tokens"]}
     with tempfile.TemporaryDirectory(dir=bench.work) as folder:
-        output = distil(Path(folder), inputs, recipe, {"threads": torch.get_num_threads()})
+        output = distil(Path(folder), inputs, recipe, Execution(threads=torch.get_num_threads()))
         return load(output.files[""], dtype="float32")
 
 

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from resources.execution import Execution
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.training.data import Batches, Examples, plan_steps, singles
@@ -119,7 +120,7 @@ def measure(size: str, rounds: int, tokens: int, threads: int, folder: Path) -> 
             10_000,
             folder / f"{size}_{stage}",
             0,
-            {"threads": threads, "zero_stage": stage},
+            Execution(threads=threads, zero_stage=stage),
         )
         for stage in STAGES
     }

@@ -21,6 +21,7 @@ def main(arguments: argparse.Namespace) -> int:
     from resources.engines.opening import open_engine
     from resources.engines.protocol import Sampling
     from resources.engines.transformers import TransformersEngine
+    from resources.execution import Execution
     from resources.recipe.loading import load
 
     home = homes.find(arguments.home).prepare()
@@ -30,11 +31,11 @@ def main(arguments: argparse.Namespace) -> int:
         raise CommandError(
             f"{artifact.key} is not a checkpoint; name one that `heirloom status` lists"
         )
-    execution = {"home": str(home.path), **recipe.execution.model_dump(mode="json")}
+    execution = Execution.of(recipe.execution, home=str(home.path))
     engine = open_engine(artifact.path(), artifact.data_version, execution)
     if not isinstance(engine, TransformersEngine):
         raise CommandError(
-            f"heirloom chat answers token by token, which engine {execution['engine']!r} cannot: "
+            f"heirloom chat answers token by token, which engine {execution.engine!r} cannot: "
             "set execution.engine to transformers"
         )
     benchmarks = recipe.family.benchmarks

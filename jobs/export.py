@@ -72,6 +72,7 @@ def exported(
     came of it. CommandError where vLLM computes something else: then there is no export.
     """
     from assets.serving.assets import EQUAL, export_spec
+    from resources.execution import Execution
     from resources.models.export.targets import NEMOTRON_NAS
     from resources.store.building import bind, check_name, checked, code_of, materialise
     from warehouse.catalog import write_catalog
@@ -83,8 +84,7 @@ def exported(
     spec = export_spec(recipe, source.key, form, old)
     if not verify:
         spec = dataclasses.replace(spec, checks=tuple(c for c in spec.checks if c != EQUAL))
-    execution = recipe.execution.model_dump(mode="json")
-    execution |= {"home": str(home.path), "requests": str(home.requests)}
+    execution = Execution.of(recipe.execution, home=str(home.path), requests=home.requests)
     try:
         made = materialise(store, spec, code_of(spec), execution, inputs=inputs)
         results = {result.name: result for result in checked(store, spec, made)}

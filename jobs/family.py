@@ -5,13 +5,14 @@ Knows which assets a job selects; when a job runs is up to a person, the driver 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.assets.job.asset_job import build_asset_job, get_asset_graph_for_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from resources.execution import Execution, Progress, silent
 from resources.recipe.reference import Reference
 from resources.recipe.schema import Recipe
 from resources.store import last_run
@@ -65,7 +66,7 @@ def family_jobs(specs: Sequence[Spec]) -> list[AssetJob]:
 def builder(
     home: Home,
     recipe: Recipe,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Progress = silent,
     reference: Reference | None = None,
 ) -> Builder:
     """What asset bodies build with: the home and the recipe's execution settings.
@@ -77,6 +78,8 @@ def builder(
         if reference is not None:
             last_run.remember(home, reference, recipe.models)
 
-    execution = recipe.execution.model_dump(mode="json")
-    places = {"home": str(home.path), "requests": str(home.requests)}
-    return Builder(str(home.path), {**execution, **places}, progress, started=started)
+    place = str(home.path)
+    execution = Execution.of(
+        recipe.execution, home=place, requests=home.requests, progress=progress
+    )
+    return Builder(place, execution, started=started)

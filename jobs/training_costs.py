@@ -2,7 +2,7 @@
 
 Part of `heirloom run --dry-run`. What is known of a model's sizes is its `training_plan` in the
 home, else what the recipe states of its parent. Knows recipes and artifacts; the arithmetic is in
-`resources/training/planning.py`.
+`resources/costs/planning.py`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from jobs.console import open_console, plain_table
 from jobs.display import clock
+from resources.costs.placement import DoesNotFitError
+from resources.costs.planning import Sizes, Stage, narrowed, plan
+from resources.costs.workload import settings, works
 from resources.models import accounting
 from resources.models.accounting import Shape
 from resources.recipe.schema import Recipe
-from resources.recipe.workload import settings, works
-from resources.training.placement import DoesNotFitError
-from resources.training.planning import Sizes, Stage, narrowed, plan
 
 if TYPE_CHECKING:
     from jobs.plan import Asset, Plan

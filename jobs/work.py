@@ -59,15 +59,15 @@ class Work:
 
     def _side_by_side(self, steps: Sequence[Step], workers: int) -> Generator[Ended]:
         by_label = {step.label: step for step in steps}
-        threads = int(self.builder.execution["threads"])
-        share = {"threads": max(1, threads // workers)}
+        threads = self.builder.execution.threads
+        execution = self.builder.execution.but(threads=max(1, threads // workers))
         tasks = [
             Task(
                 step.spec,
                 Code(step.node.code_version, dict(step.node.code_modules)),
                 step.partition,
                 str(self.home.path),
-                {**self.builder.execution, **share},
+                execution,
                 str(uuid.uuid4()),
             )
             for step in steps

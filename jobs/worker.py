@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from jobs.errors import one_line
+from resources.execution import Execution
 from resources.pretrained.source import ParentSource
 from resources.store.building import Code, code_of, load, materialise
 from resources.store.spec import Spec
@@ -34,7 +35,7 @@ class Task:
     code: Code
     partition: str | None
     home: str
-    execution: dict[str, Any]
+    execution: Execution
     run_id: str
 
     @property
@@ -43,7 +44,12 @@ class Task:
 
     def to_line(self) -> str:
         """One line of JSON. ValueError for a spec of other than plain values."""
-        return json.dumps(dataclasses.asdict(self), allow_nan=False) + "\n"
+        values = vars(self) | {
+            "spec": dataclasses.asdict(self.spec),
+            "code": dataclasses.asdict(self.code),
+            "execution": self.execution.recorded(),
+        }
+        return json.dumps(values, allow_nan=False) + "\n"
 
     @classmethod
     def from_line(cls, line: str) -> Task:
@@ -54,7 +60,9 @@ class Task:
             spec[name] = tuple(value) if isinstance(value, list) else value
         if isinstance(spec["source"], dict):
             spec["source"] = ParentSource.of(spec["source"])
-        return cls(**values | {"spec": Spec(**spec), "code": Code(**values["code"])})
+        execution = Execution.read(values["execution"])
+        parts = {"spec": Spec(**spec), "code": Code(**values["code"]), "execution": execution}
+        return cls(**values | parts)
 
 
 def build(task: Task, answers: TextIO) -> None:
@@ -73,7 +81,7 @@ def build(task: Task, answers: TextIO) -> None:
         load(task.spec.fn)
         if code_of(task.spec).version != task.code.version:
             raise WarehouseError(f"the code of {task.spec.key} changed on disk; run again")
-        execution = {**task.execution, "progress": progress}
+        execution = task.execution.but(progress=progress)
         store = Store(task.home)
         materialise(store, task.spec, task.code, execution, task.run_id, task.partition)
     except CheckFailed as error:

@@ -19,6 +19,9 @@ from warehouse.errors import WarehouseError
 # The store is what artifacts go through, not what they are made by: only the modules that decide
 # content count.
 _COUNTED_OF_WAREHOUSE = frozenset({"warehouse.rows"})
+# Nor do the recipe's sections, whose values are an asset's slice, and the execution settings, which
+# decide nothing: an option that nobody uses yet must not make every artifact of a home stale.
+_STATED = ("resources.recipe", "resources.execution")
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ def locate(module: str, root: Path) -> Path | None:
 
 
 def _counts(name: str) -> bool:
+    if any(name == stated or name.startswith(f"{stated}.") for stated in _STATED):
+        return False
     return name.partition(".")[0] != "warehouse" or name in _COUNTED_OF_WAREHOUSE
 
 

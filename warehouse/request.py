@@ -16,7 +16,7 @@ from warehouse.checks import CheckResult
 from warehouse.errors import WarehouseError
 from warehouse.manifest import FORMAT, check_key, derived_seed, digest, label, memo_key, plain
 
-Build = Callable[[Path, Mapping[str, Artifact], dict[str, Any], dict[str, Any]], Output]
+Build = Callable[[Path, Mapping[str, Artifact], dict[str, Any], Any], Output]
 Check = Callable[[Artifact], CheckResult]
 
 

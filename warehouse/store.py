@@ -15,7 +15,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from warehouse import locks, rejected
 from warehouse.artifact import Artifact, Output
@@ -27,6 +27,14 @@ from warehouse.unfinished import folder_of, take_up
 from warehouse.versions import Versions, pointer
 
 __all__ = ["Artifact", "CheckFailed", "CheckResult", "Output", "Request", "Store", "WarehouseError"]
+
+
+class Execution(Protocol):
+    """How and where a build function runs, which never decides what it makes."""
+
+    def recorded(self) -> Mapping[str, Any]:
+        """What the manifest keeps of it."""
+
 
 log = logging.getLogger("heirloom.store")
 
@@ -90,7 +98,7 @@ class Store(Versions):
         self,
         request: Request,
         *,
-        execution: Mapping[str, Any] | None = None,
+        execution: Execution | None = None,
         checks: Sequence[Check] = (),
         former_memos: Sequence[str] = (),
         run_id: str | None = None,
@@ -108,9 +116,8 @@ class Store(Versions):
             known = self.resolve(memo)
             if known is None or self.damage(known) is not None:
                 began = time.monotonic()
-                settings = {"home": self.home, **(execution or {})}
                 work = take_up(self.scratch, key, partition, memo, former_memos)
-                manifest, observations = self._run(request, work, settings)
+                manifest, observations = self._run(request, work, execution)
                 results = self._check(self.artifact(manifest), checks)
                 manifest["checks"] = [jsonable(dataclasses.asdict(result)) for result in results]
                 manifest["observations"] = {
@@ -139,7 +146,7 @@ class Store(Versions):
             yield
 
     def _run(
-        self, request: Request, work: Path, execution: dict[str, Any]
+        self, request: Request, work: Path, execution: Execution | None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Build the version and store its content; the unpublished manifest, and observations."""
         key, spill = request.key, self.scratch / "work" / f".spill-{request.memo}"
@@ -158,7 +165,7 @@ class Store(Versions):
         manifest = {
             **request.manifest(),
             "libraries": libraries(),
-            "execution": jsonable(execution),
+            "execution": {} if execution is None else jsonable(execution.recorded()),
             "checks": [],
             **written,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from assets.evaluation import puzzle
 from assets.evaluation.checkpoints import TEACHER, benchmark_key, checkpoints
-from resources.recipe.budget import predict
+from resources.costs.budget import predict
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 

@@ -16,6 +16,7 @@ from warehouse.store import Artifact, Output
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from resources.execution import Execution
     from resources.verifiers.attempts import Attempt
 
 OVERALL = "overall"
@@ -23,7 +24,7 @@ MODES = ("on", "off")
 
 
 def build_benchmarks(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """Accuracy per benchmark (a domain, or `overall`), per depth and per mode, with intervals.
 

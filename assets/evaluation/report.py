@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assets.evaluation import puzzle, sections
 from assets.evaluation.facts import Facts, gather
@@ -16,24 +16,27 @@ from assets.evaluation.style import CSS
 from assets.evaluation.svg import element, text
 from warehouse.store import Artifact, Output
 
+if TYPE_CHECKING:
+    from resources.execution import Execution
+
 QUERY = """heirloom sql "SELECT model, stage, reasoning, accuracy, ci_low, ci_high
               FROM benchmarks
               WHERE benchmark = 'overall' AND difficulty IS NULL" """
 
 
 def build_report(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """Write `report.html` about every checkpoint that `recipe["line"]` names.
 
     Inputs are the checkpoints, their benchmarks, and whatever assets of Puzzle and of data
     the page shows. The lineage of the last checkpoint is followed through the warehouse at
-    `execution["home"]`.
+    the home.
     """
     facts = gather(inputs, recipe)
     final_key = recipe["line"][-1][1]
     final = next(artifact for artifact in inputs.values() if artifact.key == final_key)
-    nodes = ancestry(final.manifest, finder(inputs, execution.get("home")))
+    nodes = ancestry(final.manifest, finder(inputs, execution.home))
     path = workdir / "report.html"
     path.write_text(page(facts, nodes), encoding="utf-8")
     metrics = {

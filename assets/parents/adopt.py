@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from resources.pretrained.source import ParentSource
 from warehouse.store import Artifact, Output
+
+if TYPE_CHECKING:
+    from resources.execution import Execution
 
 TEACHER = "parents/teacher"
 
@@ -19,18 +21,18 @@ def adopt(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> Output:
     """A given checkpoint as an artifact, every number of it read once.
 
-    `execution["source"]` is a `ParentSource`'s record. A parent is taken apart, so it must be of a
+    A parent is taken apart, so it must be of a
     supported family; the teacher only answers, so any causal model will do that transformers loads
     without its code. Raises CheckpointError, naming file and field, for what is missing or wrong.
     """
     from resources.pretrained.assembling import assemble
     from resources.pretrained.checking import check, parameters, read_weights
 
-    found = assemble(ParentSource.of(execution["source"]), workdir)
+    found = assemble(execution.model, workdir)
     with found.naming():
         check(found.folder, "teacher" if recipe.get("asset_key") == TEACHER else "parent")
         read_weights(found.folder, found.digests)
@@ -45,7 +47,7 @@ def adopt_tokenizer(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> Output:
     """A tokenizer folder as an artifact."""
     from resources.models.errors import CheckpointError
@@ -53,7 +55,7 @@ def adopt_tokenizer(
     from resources.pretrained.assembling import assemble
     from resources.pretrained.checking import tokenizer_faults
 
-    found = assemble(ParentSource.of(execution["source"]), workdir, tokenizer_only=True)
+    found = assemble(execution.model, workdir, tokenizer_only=True)
     with found.naming():
         for fault in tokenizer_faults(found.folder, template=False):
             raise CheckpointError(fault)

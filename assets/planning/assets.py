@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from resources.costs.workload import settings, works
 from resources.recipe.schema import Recipe
-from resources.recipe.workload import settings, works
 from resources.store.spec import Spec
 
 

@@ -1,6 +1,6 @@
 """The training plan of one model: what each of its stages takes, from its real sizes.
 
-Closed forms decide the content (`resources/training/planning.py`); what this machine reaches is
+Closed forms decide the content (`resources/costs/planning.py`); what this machine reaches is
 measured beside them and only observed. Knows artifacts; knows nothing of how the model was found.
 """
 
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from resources.training import planning
-from resources.training.planning import Settings, Sizes, Stage, Work
+from resources.costs import planning
+from resources.costs.planning import Settings, Sizes, Stage, Work
 from warehouse.rows import with_ids
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
+    from resources.execution import Execution
     from resources.models.config import HeterogeneousDecoderConfig
 
 HELD = {  # column: the part of a rank's memory
@@ -36,12 +37,12 @@ def plan_training(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> Output:
     """Table `training_plans` (a row a stage) and the file `sizes.json` (shape, blocks, parent).
 
     Inputs: parent (its configuration; the teacher of a distillation), and architecture where the
-    model is searched. Recipe: works and settings, as `resources/recipe/workload.py` makes them.
+    model is searched. Recipe: works and settings, as `resources/costs/workload.py` makes them.
     Layers that are fused after the search count apart: fusing saves their norms alone.
 
     Observations: `flops_per_second` that a layer's step reached here and the `seconds_here` that
@@ -125,7 +126,7 @@ def _observed(
     works: Sequence[Work],
     stages: Sequence[Stage],
     settings: Settings,
-    execution: Mapping[str, Any],
+    execution: Execution,
 ) -> dict[str, Any]:
     """What this machine reaches at each stage's lengths, and the seconds that follow.
 
@@ -137,7 +138,7 @@ def _observed(
     from resources.machine import hardware
 
     before = torch.get_num_threads()
-    torch.set_num_threads(int(execution.get("threads") or before))
+    torch.set_num_threads(execution.threads)
     block = planning.widest(sizes.shape, sizes.blocks)
     paces: dict[str, pace.Pace] = {}
     known: dict[tuple[int, int], pace.Pace] = {}
@@ -152,7 +153,7 @@ def _observed(
         return {"not_measured": str(error)}
     finally:
         torch.set_num_threads(before)
-    ranks = int(execution.get("ranks") or 1) * max(1, len(execution.get("hosts") or ()))
+    ranks = execution.processes
     return {
         "measured_on": named,
         "dtype": "bfloat16" if settings.device == "cuda" else "float32",

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from warehouse.store import Artifact, Output
+
+if TYPE_CHECKING:
+    from resources.execution import Execution
 
 STYLES = {"direct": 0.5, "worked": 0.5}
 # Deep problems are rare, as in what the bundled parents have read.
@@ -22,7 +25,7 @@ def make_corpus(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> Output:
     """`documents` documents of problems outside every problem set, as the table `texts`.
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from resources.chat.chat import Chat
     from resources.chat.pieces import Piece
+    from resources.execution import Execution
 
 BATCH = 1024  # rows encoded at once
 HELD_OUT = "held_out"
@@ -34,7 +35,7 @@ def make_tokens(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: Mapping[str, Any],
-    execution: Mapping[str, Any],
+    execution: Execution,
 ) -> Output:
     """The tables `corpus` and, of a mixture, `held_out` and `dropped`.
 

@@ -11,12 +11,14 @@ from warehouse.store import Artifact, Output
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from resources.execution import Execution
+
 
 def make_problems(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> Output:
     """The training problems of one domain; a question that comes twice is kept once, the first.
 
@@ -26,7 +28,7 @@ def make_problems(
     from resources.tasks import generate, incoming, loaders
 
     domain = str(recipe["domain"])
-    observed = [Path(path) for path in execution.get("observe", ())]
+    observed = [Path(path) for path in execution.observe]
     sources = {source["path"]: _file(source, observed) for source in recipe["extra_sources"]}
     tables = [
         generate.generate(
@@ -84,7 +86,7 @@ def make_held_out(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> Output:
     """Held-out problems: as many a domain and depth as asked, and those of loaded sources.
 
@@ -92,7 +94,7 @@ def make_held_out(
     """
     from resources.tasks import generate, loaders
 
-    observed = [Path(path) for path in execution.get("observe", ())]
+    observed = [Path(path) for path in execution.observe]
     tables = []
     for domain, section in recipe["domains"].items():
         for depth in recipe["depths"]:

@@ -19,6 +19,8 @@ from warehouse.store import Artifact, Output
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from resources.execution import Execution
+
 # Bytes that no tokenizer reads as fewer tokens, on average: so much text is enough for all.
 BYTES_PER_TOKEN = 6
 BINS = 1 << 16  # of the hash order, in which bytes are counted
@@ -29,7 +31,7 @@ def make_mixture(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: Mapping[str, Any],
-    execution: Mapping[str, Any],
+    execution: Execution,
 ) -> Output:
     """The table `texts`: of each source as much text, by weight, as `tokens` tokens may need.
 

@@ -14,12 +14,14 @@ from warehouse.store import Artifact, Output
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from resources.execution import Execution
+
 
 def make_texts(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: Mapping[str, Any],
-    execution: Mapping[str, Any],
+    execution: Execution,
 ) -> Output:
     """The tables `texts`, `rejected` and `sources` of a shard, streamed.
 
@@ -33,7 +35,7 @@ def make_texts(
     from resources.sources.shards import described
 
     source = Source.model_validate(recipe["source"])
-    shard = described(recipe["shard"], recipe["pieces"], execution.get("observe") or ())
+    shard = described(recipe["shard"], recipe["pieces"], execution.observe)
     account, metrics = Account(recipe["name"]), dict[str, float]()
 
     def texts() -> Iterator[pa.RecordBatch]:

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -24,6 +24,9 @@ from assets.puzzle.target import removed_table
 from warehouse.artifact import parts
 from warehouse.store import Artifact, Output
 
+if TYPE_CHECKING:
+    from resources.execution import Execution
+
 Row = dict[str, Any]
 
 
@@ -31,7 +34,7 @@ def choose_architecture(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> Output:
     """Table `architectures` (a row a layer): the least objective within the recipe's limits.
 
@@ -263,7 +266,7 @@ def _rounds(
     batch: int,
     rows: Sequence[Row],
     recipe: Mapping[str, Any],
-    execution: Mapping[str, Any],
+    execution: Execution,
 ) -> tuple[list[Row], pa.Table, float]:
     """The rows after re-scoring rounds on the share of the corpus that scores blocks."""
     from assets.puzzle.calibration import sequences
@@ -276,7 +279,7 @@ def _rounds(
     program, bounds = read_program(
         candidates, problem.bounds[batch], problem.objective, **problem.rules
     )
-    parent = load(inputs["parent"].path(), device=execution.get("device", "cpu"), dtype="float32")
+    parent = load(inputs["parent"].path(), device=execution.device, dtype="float32")
     data = sequences(
         inputs["corpus"].table("corpus", columns=["text_ids"]),
         "score",
@@ -289,8 +292,8 @@ def _rounds(
             Library(parent, [part.path() for part in parts(inputs, "block_library")]),
             data,
             workdir,
-            batch=execution.get("micro_batch", 32),
-            progress=execution.get("progress"),
+            batch=execution.micro_batch,
+            progress=execution.progress,
         )
     )
     start = chosen_rows(candidates, architecture_table(model, architecture_rows(rows)))

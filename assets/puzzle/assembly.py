@@ -10,17 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from warehouse.artifact import parts
 from warehouse.store import Artifact, Output
+
+if TYPE_CHECKING:
+    from resources.execution import Execution
 
 
 def assemble(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> Output:
     """The assembled checkpoint as files, with the KL to the parent on held-out documents.
 
@@ -34,7 +37,7 @@ def assemble(
     from resources.models.loading import load, save
 
     folder = inputs["parent"].path()
-    parent = load(folder, device=execution.get("device", "cpu"), dtype="float32")
+    parent = load(folder, device=execution.device, dtype="float32")
     rows = inputs["architecture"].table("architectures").sort_by("layer").to_pylist()
     model = compose(
         Library(parent, [part.path() for part in parts(inputs, "block_library")]),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from assets.puzzle.runs import wide_ffn
-from resources.recipe.budget import predict
+from resources.costs.budget import predict
 from resources.recipe.chats import tokens_of
 from resources.recipe.model import ModelRecipe
 from resources.recipe.schema import Recipe

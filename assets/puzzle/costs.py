@@ -15,6 +15,7 @@ import pyarrow as pa
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
+    from resources.execution import Execution
     from resources.models.accounting import Shape
 
 DTYPES = {1: "float8", 2: "bfloat16", 4: "float32"}
@@ -24,7 +25,7 @@ def block_costs(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> Output:
     """Tables `block_costs` (a row a layer and variant pair) and `non_block_costs` (one row).
 

@@ -17,13 +17,14 @@ from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
     from assets.puzzle.calibration import Sequences
+    from resources.execution import Execution
 
 
 def fuse_checkpoint(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> Output:
     """The fused checkpoint as files; table `architectures` says which layer went into which.
 
@@ -41,7 +42,7 @@ def fuse_checkpoint(
     from assets.puzzle.scores import intervals, model_kl
     from resources.models.loading import load, save
 
-    device = execution.get("device", "cpu")
+    device = execution.device
     model = load(inputs["assembled"].path(), device=device, dtype="float32")
     parent = load(inputs["parent"].path(), device=device, dtype="float32")
     blocks = model.config.block_configs or []
@@ -93,7 +94,7 @@ def fuse_checkpoint(
             {"before": model, "after": fused},
             tokens=recipe["sequence_length"],
             seed=recipe["seed"],
-            threads=execution.get("threads"),
+            threads=execution.threads,
         )
     return Output(
         tables={"architectures": architecture_table(name, rows, shared), "fusion_tests": tests},

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from assets.puzzle.calibration import Sequences
     from assets.puzzle.feed import Visit
+    from resources.execution import Execution
     from resources.models.decoder import LayerSource
 
 
@@ -30,7 +31,7 @@ def channel_importance(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> Output:
     """Tables `channel_importance` (layer, channel, score, rank) and `kv_head_importance`.
 
@@ -41,7 +42,7 @@ def channel_importance(
     from assets.puzzle.calibration import sequences
     from resources.models.layers import LayerReader
 
-    source = LayerReader(inputs["parent"].path(), device=execution.get("device", "cpu"))
+    source = LayerReader(inputs["parent"].path(), device=execution.device)
     data = sequences(
         inputs["corpus"].table("corpus", columns=["text_ids"]),
         "train",
@@ -53,8 +54,8 @@ def channel_importance(
         source,
         data,
         workdir / "boundaries",
-        batch=execution.get("micro_batch", 16),
-        room=execution.get("activations", {}).get("bytes", ACTIVATION_BYTES),
+        batch=execution.micro_batch,
+        room=execution.activations.bytes,
     )
     return Output(
         tables={

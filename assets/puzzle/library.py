@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from assets.puzzle.calibration import ACTIVATION_BYTES
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
     from assets.puzzle.calibration import Sequences
     from assets.puzzle.feed import Batches
+    from resources.execution import Execution
 
-CHECKPOINT_STEPS = 200
-MICRO_BATCH = 32  # sequences
 
 LIBRARY_SCHEMA = pa.schema(
     [
@@ -45,7 +43,7 @@ def build_library(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> Output:
     """Trained children as files `layer_<i>/attention_<v>.safetensors`, `ffn_<v>.safetensors`.
 
@@ -69,7 +67,7 @@ def build_library(
     from resources.training.optimizer import OptimizerConfig
 
     began = time.monotonic()
-    source = LayerReader(inputs["parent"].path(), device=execution.get("device", "cpu"))
+    source = LayerReader(inputs["parent"].path(), device=execution.device)
     layers = group_layers(source.config.num_hidden_layers, recipe)
     corpus = inputs["corpus"].table("corpus", columns=["text_ids"])
     batches, steps = _batches(corpus, recipe, execution)
@@ -87,14 +85,13 @@ def build_library(
             steps,
             library=library,
             work=workdir,
-            every=execution.get("checkpoint_steps", CHECKPOINT_STEPS),
-            progress=execution.get("progress"),
+            every=execution.checkpoint_steps,
+            progress=execution.progress,
         )
-        activations = execution.get("activations", {})
-        if activations.get("source", "resident") == "resident":
+        if execution.activations.source == "resident":
             resident(source, group.depth, batches, group, group.start)
         else:
-            room = activations.get("bytes", ACTIVATION_BYTES)
+            room = execution.activations.bytes
             folder = workdir / "boundaries"
             sweep(source, group.depth, batches, group, folder, room, group.start)
         reports = [group.report(layer) for layer in layers]
@@ -133,7 +130,7 @@ def corpus_tokens(corpus: pa.Table) -> int:
 
 
 def _batches(
-    corpus: pa.Table, recipe: Mapping[str, Any], execution: Mapping[str, Any]
+    corpus: pa.Table, recipe: Mapping[str, Any], execution: Execution
 ) -> tuple[Batches, int]:
     """What goes through the layers turn by turn, and how many of the turns are steps."""
     from assets.puzzle.calibration import sequences
@@ -154,8 +151,7 @@ def _batches(
         step = max(turn - FIRST_STEP, 0)
         return data.select(np.arange(step * rows, (step + 1) * rows) % len(data))
 
-    micro = execution.get("micro_batch", MICRO_BATCH)
-    return Batches(of, turns_of(steps), rows, length, micro), steps
+    return Batches(of, turns_of(steps), rows, length, execution.micro_batch), steps
 
 
 def _maker(source: Any, importance: Artifact, recipe: Mapping[str, Any]) -> Any:

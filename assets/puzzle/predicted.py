@@ -19,6 +19,7 @@ from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
     from assets.puzzle.bench import Setting
+    from resources.execution import Execution
     from resources.models.accounting import Shape
     from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
@@ -41,7 +42,7 @@ def compare_costs(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> Output:
     """Table `predicted_costs`: a row a quantity (and batch), ratio = predicted / measured.
 
@@ -57,7 +58,7 @@ def compare_costs(
     from resources.models.loading import load, read_config
 
     shape = Shape.of(read_config(inputs["parent"].path()).to_dict())
-    folder, device = inputs["assembled"].path(), execution.get("device", "cpu")
+    folder, device = inputs["assembled"].path(), execution.device
     costs = inputs["block_costs"].table("block_costs").to_pylist()
     chosen = chosen_rows(read_config(folder).block_configs or [], costs, shape)
     [shared] = inputs["block_costs"].table("non_block_costs").to_pylist()

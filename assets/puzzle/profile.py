@@ -29,6 +29,7 @@ from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
     from assets.puzzle.bench import Setting
+    from resources.execution import Execution
     from resources.models.accounting import Shape
     from resources.models.config import HeterogeneousDecoderConfig
 
@@ -40,7 +41,7 @@ def measure_profile(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> Output:
     """The profile of this machine: tables `block_costs`, `non_block_seconds`, `sub_block_seconds`,
     `profile_machine`.
@@ -64,13 +65,13 @@ def measure_profile(
             "dtype_bytes 2 (bfloat16) or 4 (float32), or give costs.profile a file"
         )
     setting = Setting(
-        device=execution.get("device", "cpu"),
+        device=execution.device,
         dtype=dtype,
         prefill=recipe["prefill"],
         decode=recipe["decode"],
         blocks=recipe["blocks"],
         repeats=recipe["repeats"],
-        threads=execution.get("threads"),
+        threads=execution.threads,
         seed=recipe["seed"],
     )
     began = time.monotonic()
@@ -80,7 +81,7 @@ def measure_profile(
         recipe["ffn"],
         recipe["batches"],
         setting,
-        execution.get("progress"),
+        execution.progress,
     )
     return _output(profile, config, recipe, {"timing_seconds": time.monotonic() - began})
 
@@ -89,9 +90,9 @@ def read_profile(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> Output:
-    """The profile of another machine, from the file at `execution["source"]`; tables and recipe
+    """The profile of another machine, from its source file; tables and recipe
     as in `measure_profile`, less blocks and repeats.
 
     Raises:
@@ -101,7 +102,7 @@ def read_profile(
     from resources.models.loading import read_config
 
     config = read_config(inputs["parent"].path())
-    path = Path(execution["source"])
+    path = execution.file
     profile = Profile.read(path)
     wrong = differences(profile, Shape.of(config.to_dict()), recipe)
     if wrong:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from assets.puzzle.calibration import Sequences
     from assets.puzzle.replacements import Replacement
+    from resources.execution import Execution
     from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 
@@ -33,7 +34,7 @@ def score_blocks(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> Output:
     """Tables `block_scores`, every metric of every layer and variant pair, and `run_scores`, of
     every run that `fused_runs` names.
@@ -54,20 +55,19 @@ def score_blocks(
     from resources.models.loading import load
 
     began = time.monotonic()
-    parent = load(inputs["parent"].path(), device=execution.get("device", "cpu"), dtype="float32")
+    parent = load(inputs["parent"].path(), device=execution.device, dtype="float32")
     library = Library(parent, [part.path() for part in parts(inputs, "block_library")])
     names, prescreen = recipe["metrics"], recipe["prescreen"]
-    together = execution.get("micro_batch", 32) * recipe["sequence_length"]
+    together = execution.micro_batch * recipe["sequence_length"]
     if parent.device.type == "cpu":
         together = min(together, TOGETHER)
     columns = ["text_ids", "loss_mask"] if "task" in names else ["text_ids"]
     sets = score_sets(inputs["corpus"].table("corpus", columns=columns), recipe)
-    home = execution.get("home")
-    folder = workdir / "scores" if home is None else Path(home) / "cache" / "scores"
+    folder = execution.cache("scores", workdir)
     pairs = variant_pairs(recipe["attention"], recipe["ffn"])
     shape = (parent.config.num_hidden_layers, len(pairs))
     runs = fused_runs(recipe["fused_runs"], shape[0])
-    report = _reports(execution.get("progress"), len(sets) * (1 + bool(runs)) + bool(prescreen))
+    report = _reports(execution.progress, len(sets) * (1 + bool(runs)) + bool(prescreen))
     kept = None if prescreen else np.ones(shape, bool)
     measured: list[Measured] = []
     computed = 0

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from assets.puzzle.assemblies import Assembly
     from assets.puzzle.baselines import Rows
     from assets.puzzle.milp import Program
+    from resources.execution import Execution
 
 SEARCH = "search"
 TOTALS = ("parameters", "kv_bytes_per_token", "memory_bytes")
@@ -47,7 +48,7 @@ def study_search(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> Output:
     """Tables `search_baselines` (a row a way to choose, at equal limits) and `surrogate` (a row a
     random assembly: sum of scores and true KL).
@@ -76,7 +77,7 @@ def study_search(
     scores = program.candidates.columns[problem.objective]
     random = damaged(program, scores, recipe["assemblies"], seed)
     feasible = {name: rows for name, rows in methods.items() if rows is not None}
-    parent = load(inputs["parent"].path(), device=execution.get("device", "cpu"), dtype="float32")
+    parent = load(inputs["parent"].path(), device=execution.device, dtype="float32")
     library = Library(parent, [part.path() for part in parts(inputs, "block_library")])
     data = sequences(
         inputs["corpus"].table("corpus", columns=["text_ids"]),
@@ -89,9 +90,9 @@ def study_search(
         library,
         [assembly(program, rows) for rows in [*feasible.values(), *random]],
         data,
-        batch=execution.get("micro_batch", 32),
+        batch=execution.micro_batch,
         folder=workdir,
-        progress=execution.get("progress"),
+        progress=execution.progress,
     )
     sums = np.array([math.fsum(scores[list(rows)]) for rows in [*feasible.values(), *random]])
     means = kl.mean(axis=1)

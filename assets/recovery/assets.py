@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from resources.recipe.budget import predict
+from resources.costs.budget import predict
 from resources.recipe.chats import tokens_of
 from resources.recipe.model import Distillation, ModelRecipe
 from resources.recipe.schema import Recipe

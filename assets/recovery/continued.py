@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -16,12 +16,15 @@ from resources.training.fit import fit, language_model_loss
 from resources.training.measuring import Objective
 from warehouse.store import Artifact, Output
 
+if TYPE_CHECKING:
+    from resources.execution import Execution
+
 
 def continue_pretraining(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: Mapping[str, Any],
-    execution: Mapping[str, Any],
+    execution: Execution,
 ) -> Output:
     """Train `inputs["model"]` on `inputs["corpus"]`; key metric: held-out cross-entropy in nats.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,9 @@ from resources.training import mapped
 from resources.training.data import Examples, split_held_out
 from resources.training.fit import held_out_count
 from warehouse.store import Artifact
+
+if TYPE_CHECKING:
+    from resources.execution import Execution
 
 COLUMNS = ["text_ids", "loss_mask"]
 
@@ -36,7 +39,7 @@ def read(
     corpus: Artifact,
     recipe: Mapping[str, Any],
     workdir: Path,
-    execution: Mapping[str, Any],
+    execution: Execution,
 ) -> Split:
     """The pieces that carry loss, split by the recipe's seed.
 
@@ -54,7 +57,7 @@ def read(
     return Split(cut, usable[training], usable[held_out])
 
 
-def documents(corpus: Artifact, workdir: Path, execution: Mapping[str, Any]) -> Examples:
+def documents(corpus: Artifact, workdir: Path, execution: Execution) -> Examples:
     """The documents in corpus order.
 
     Read in batches, and kept in files of the work folder where they exceed the `examples_bytes` of
@@ -65,5 +68,5 @@ def documents(corpus: Artifact, workdir: Path, execution: Mapping[str, Any]) -> 
         for batch in corpus.batches("corpus", columns=COLUMNS, batch_size=4096):
             yield Examples.from_table(pa.Table.from_batches([batch]))
 
-    most = int(execution.get("examples_bytes") or mapped.BYTES)
+    most = execution.examples_bytes
     return mapped.gather(parts(), workdir / "examples", most)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -21,6 +21,9 @@ from resources.training.distilling import depth_map
 from resources.training.fit import Attach, fit
 from warehouse.store import Artifact, Output
 
+if TYPE_CHECKING:
+    from resources.execution import Execution
+
 STUDENT, TEACHER, OUTPUTS, ARCHITECTURE = "student", "teacher", "teacher_outputs", "architecture"
 
 
@@ -28,7 +31,7 @@ def distil(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: Mapping[str, Any],
-    execution: Mapping[str, Any],
+    execution: Execution,
 ) -> Output:
     """Train `inputs["student"]` towards its teacher on `inputs["corpus"]`.
 

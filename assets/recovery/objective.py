@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,10 @@ from resources.training.objectives import (
     distillation,
     hidden_cosine,
 )
-from resources.training.runtime import own_device
+from resources.training.runtime import own_device, usual_dtype
+
+if TYPE_CHECKING:
+    from resources.execution import Execution
 
 # What a cached teacher adds to a batch: `[B,T,k]`, 0 where a token carries no loss.
 IDS, LOGS = "teacher_ids", "teacher_log_probabilities"
@@ -53,14 +56,12 @@ class LiveTeacher:
     def __init__(
         self,
         folder: Path,
-        execution: Mapping[str, Any],
+        execution: Execution,
         temperature: float = 1.0,
         direction: str = "forward",
     ) -> None:
-        home = str(execution.get("device") or "cpu")
-        self.device = own_device(str(execution.get("teacher_device") or home))
-        default = "bfloat16" if self.device.type == "cuda" else "float32"
-        dtype = str(execution.get("dtype") or default)
+        self.device = own_device(execution.teacher_device or execution.device)
+        dtype = usual_dtype(self.device.type)
         self.model = load(folder, device=str(self.device), dtype=dtype)
         self.model.requires_grad_(False)
         self.temperature, self.direction = temperature, direction

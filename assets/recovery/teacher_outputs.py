@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,6 @@ import torch
 
 from assets.recovery import corpus
 from assets.recovery.objective import IDS, LOGS, LiveTeacher
-from resources.training import mapped
 from resources.training.data import Batches, Examples, singles
 from resources.training.distilling import CHUNK, top_k
 from resources.training.fit import Attach
@@ -27,6 +26,9 @@ from resources.training.measuring import Batch, to_device
 from warehouse.filesystem import replacing
 from warehouse.rows import parents_of, row_ids
 from warehouse.store import Artifact, Output
+
+if TYPE_CHECKING:
+    from resources.execution import Execution
 
 SHARD = 1 << 22  # numbers that are computed before they are written: what a kill can lose
 SPAN = 4096  # numbers of one row at most, so that a Parquet part of the table stays below 300 MB
@@ -36,7 +38,7 @@ def teacher_outputs(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: Mapping[str, Any],
-    execution: Mapping[str, Any],
+    execution: Execution,
 ) -> Output:
     """The `top_k` likeliest tokens of `inputs["teacher"]` at `temperature`, on `inputs["corpus"]`.
 
@@ -51,11 +53,10 @@ def teacher_outputs(
     pieces = documents.cut(int(recipe["sequence_length"]))
     starts = kept_starts(pieces)
     k = min(int(recipe["top_k"]), int(teacher.model.config.vocab_size))
-    micro_tokens = int(execution.get("micro_batch") or 32) * int(recipe["sequence_length"])
+    micro_tokens = execution.micro_batch * int(recipe["sequence_length"])
     batches = Batches(pieces, singles(pieces), [], micro_tokens)
     folder = workdir / "outputs"
     folder.mkdir(parents=True, exist_ok=True)
-    progress = execution.get("progress")
     shards = _shards(starts, max(1, SHARD // k))
     files = [folder / f"{number:06d}.npz" for number in range(len(shards))]
     outside = 0.0
@@ -65,8 +66,7 @@ def teacher_outputs(
             with replacing(file) as aside:
                 np.savez(aside, ids=ids, logs=logs)
         outside += float(_rest(_load(file)[1]).sum())
-        if progress is not None:
-            progress(f"shard {number}/{len(shards)}", number / len(shards))
+        execution.progress(f"shard {number}/{len(shards)}", number / len(shards))
     # Where each document's tokens begin among those kept, by way of where it begins in all.
     ends = [np.concatenate([[0], np.cumsum(each.lengths)]) for each in (documents, pieces)]
     bounds = starts[np.searchsorted(ends[1], ends[0])]
@@ -134,7 +134,7 @@ def read(
     made_from: Artifact,
     pieces: Examples,
     workdir: Path,
-    execution: Mapping[str, Any],
+    execution: Execution,
 ) -> Outputs:
     """The outputs for these pieces of the corpus, in memory up to `examples_bytes`, else in files.
 
@@ -151,7 +151,7 @@ def read(
             "same sequence_length"
         )
     shape = (total, k)
-    if total * k * 8 <= int(execution.get("examples_bytes") or mapped.BYTES):
+    if total * k * 8 <= execution.examples_bytes:
         ids, logs = np.empty(shape, np.int32), np.empty(shape, np.float32)
     else:
         ids = np.memmap(workdir / "teacher_ids", np.int32, "w+", shape=shape)

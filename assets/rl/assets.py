@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from resources.recipe.budget import predict
+from resources.costs.budget import predict
 from resources.recipe.reinforcement import PolicyGradient, PreferenceGrpo, Rpo
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec

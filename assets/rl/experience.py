@@ -22,17 +22,17 @@ from warehouse.store import Output
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SAVE_SECONDS = 15.0
 SHOWN = ("reward", "reward_accuracy", "reward_format")
 
 
 class Experience:
     """Rollouts and metrics of a run, by step."""
 
-    def __init__(self, workdir: Path, asset_key: str, model: str, stage: str) -> None:
+    def __init__(self, workdir: Path, recipe: Mapping[str, Any], save_every_seconds: float) -> None:
         self.folder = workdir / "rollouts"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.asset_key, self.model, self.stage = asset_key, model, stage
+        self.asset_key, self.model = recipe["asset_key"], recipe["model"]
+        self.stage, self.save_every_seconds = recipe["stage"], save_every_seconds
         self.history: list[dict[str, float]] = []
         self.saved = time.monotonic()
 
@@ -64,7 +64,7 @@ class Experience:
 
     def save(self, trainer: Trainer, *, last: bool) -> None:
         """Save the trainer at the end, and before it when the last save is some seconds old."""
-        if last or time.monotonic() - self.saved >= SAVE_SECONDS:
+        if last or time.monotonic() - self.saved >= self.save_every_seconds:
             trainer.save()
             self.saved = time.monotonic()
 

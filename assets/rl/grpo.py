@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -31,6 +31,9 @@ from resources.training.optimizer import OptimizerConfig
 from resources.training.trainer import Trainer
 from warehouse.store import Artifact, Output
 
+if TYPE_CHECKING:
+    from resources.execution import Execution
+
 # A bf16 engine differs from its trainer by about 0.015 nats a token; 0.2 meant weights that were
 # never synchronised (TRL issue 5312).
 LARGEST_ENGINE_ERROR = 0.05
@@ -41,7 +44,7 @@ class EngineMismatchError(RuntimeError):
 
 
 def train_policy_gradient(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """Train `inputs["model"]` on `inputs["prompts"]` for `steps` x `updates_per_rollout` updates.
 
@@ -51,7 +54,7 @@ def train_policy_gradient(
     which nothing is pending, so a resumed run equals an undisturbed one.
     """
     start = inputs["model"]
-    device = str(execution.get("device") or "cpu")
+    device = execution.device
     tokenizer = loading.load_tokenizer(start.path())
     plan = plan_slots(inputs, recipe)
     updates = int(recipe["updates_per_rollout"])
@@ -77,17 +80,16 @@ def train_policy_gradient(
         max_new_tokens=recipe["max_new_tokens"],
         seed=recipe["seed"],
     )
-    experience = Experience(workdir, recipe["asset_key"], recipe["model"], recipe["stage"])
-    learner = Learner(trainer, reference, recipe, int(execution.get("micro_batch") or 32))
-    progress = execution.get("progress")
+    experience = Experience(workdir, recipe, execution.save_every_seconds)
+    learner = Learner(trainer, reference, recipe, execution.micro_batch)
     for step in range(experience.resume(trainer.step // updates), len(plan)):
         version = f"{start.data_version[:16]}+{trainer.step}"
         engine = TransformersEngine(
             model,
             tokenizer,
             version,
-            batch_size=int(execution.get("generation_batch") or 128),
-            threads=execution.get("threads"),
+            batch_size=execution.generation_batch,
+            threads=execution.threads,
         )
         made = rollouts.collect(
             engine, tokenizer, plan[step], recipe["samples"], sampling, rewarder
@@ -95,8 +97,7 @@ def train_policy_gradient(
         made, metrics = learner.learn(made)
         experience.add(step, made, version, trainer.step, metrics)
         experience.save(trainer, last=step + 1 == len(plan))
-        if progress:
-            progress(f"step {step + 1}/{len(plan)}", (step + 1) / len(plan))
+        execution.progress(f"step {step + 1}/{len(plan)}", (step + 1) / len(plan))
     trainer.close()
     folder = workdir / "checkpoint"
     loading.save(model, folder, start.path())

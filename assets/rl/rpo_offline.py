@@ -28,13 +28,14 @@ from warehouse.store import Artifact, Output
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from resources.execution import Execution
     from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 SHOWN = ("rpo_loss", "margin", "preference_accuracy")
 
 
 def train_rpo_offline(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """Train `inputs["model"]` on the rounds of `inputs["pairs"]`, `steps` updates each.
 
@@ -76,10 +77,10 @@ def _train_round(
     number: int,
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> tuple[HeterogeneousDecoderForCausalLM, pa.Table]:
-    rows = int(execution.get("micro_batch") or 32)
-    reference = loading.load(source, device=str(execution.get("device") or "cpu"), dtype="float32")
+    rows = execution.micro_batch
+    reference = loading.load(source, device=execution.device, dtype="float32")
     pairs = _pairs(inputs, number, reference, rows)
     seed = [recipe["seed"], number]
     plan = list(passes(pairs, recipe["steps"], min(recipe["batch_size"], len(pairs)), seed))
@@ -97,6 +98,7 @@ def _train_round(
         lambda step: micro_batches(plan[step], rows),
         functools.partial(rpo_loss, recipe=recipe),
         stage=f"{recipe['stage']}_round_{number + 1}",
+        save_every_seconds=execution.save_every_seconds,
     )
     trainer.close()
     return model, history

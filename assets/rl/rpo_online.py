@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -29,9 +29,12 @@ from resources.training.trainer import Trainer
 from resources.verifiers.extremes import extremes
 from warehouse.store import Artifact, Output
 
+if TYPE_CHECKING:
+    from resources.execution import Execution
+
 
 def train_rpo_online(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """Train `inputs["model"]` for the recipe's rounds (iterations) of `steps` updates each.
 
@@ -40,7 +43,7 @@ def train_rpo_online(
     """
     plan = plan_slots(inputs, recipe)
     steps = int(recipe["steps"])
-    experience = Experience(workdir, recipe["asset_key"], recipe["model"], recipe["stage"])
+    experience = Experience(workdir, recipe, execution.save_every_seconds)
     source = inputs["model"].path()
     for number in range(len(recipe["rounds"])):
         folder = workdir / f"round_{number}"
@@ -65,12 +68,12 @@ class Iteration:
         first: int,
         inputs: Mapping[str, Artifact],
         recipe: Mapping[str, Any],
-        execution: dict[str, Any],
+        execution: Execution,
     ) -> None:
         self.first, self.recipe, self.execution = first, recipe, execution
-        self.rows = int(execution.get("micro_batch") or 32)
+        self.rows = execution.micro_batch
         self.version = inputs["model"].data_version[:16]
-        device = str(execution.get("device") or "cpu")
+        device = execution.device
         self.tokenizer = loading.load_tokenizer(source)
         self.reference = loading.load(source, device=device, dtype="float32").requires_grad_(False)
         self.rewarder = rollouts.model_reward(inputs["reward_model"].path(), self.tokenizer, device)
@@ -93,7 +96,6 @@ class Iteration:
     def run(self, plan: Sequence[Sequence[Slot]], experience: Experience) -> Any:
         """The remaining steps; returns the trained model."""
         begin = experience.resume(self.first + self.trainer.step) - self.first
-        progress = self.execution.get("progress")
         for step in range(begin, len(plan)):
             version = f"{self.version}+{self.first + step}"
             made, pairs, error = self._sample(plan[step], version)
@@ -108,9 +110,8 @@ class Iteration:
             done = self.first + step + 1
             experience.add(done - 1, made, version, done, metrics)
             experience.save(self.trainer, last=step + 1 == len(plan))
-            if progress:
-                total = len(self.recipe["rounds"]) * len(plan)
-                progress(f"step {done}/{total}", done / total)
+            total = len(self.recipe["rounds"]) * len(plan)
+            self.execution.progress(f"step {done}/{total}", done / total)
         self.trainer.close()
         return self.model
 
@@ -121,8 +122,8 @@ class Iteration:
             self.model,
             self.tokenizer,
             version,
-            batch_size=int(self.execution.get("generation_batch") or 128),
-            threads=self.execution.get("threads"),
+            batch_size=self.execution.generation_batch,
+            threads=self.execution.threads,
         )
         made = rollouts.collect(
             engine,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from resources.recipe.budget import predict
+from resources.costs.budget import predict
 from resources.recipe.reinforcement import Preference
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec

@@ -6,6 +6,8 @@ literally; `transport` allots the same Gaussian targets exactly, so every prompt
 the batches never drift back to easy prompts.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,18 +18,20 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from resources.execution import Execution
+
 Method = Literal["transport", "paper"]
 _IPF_ROUNDS = 10_000
 _IPF_TOLERANCE = 1e-9
 
 
 def plan(
-    pass_rates: "pa.Table",
+    pass_rates: pa.Table,
     batch_size: int,
     method: str = "transport",
     sigma: float = 0.15,
     seed: int = 0,
-) -> "pa.Table":
+) -> pa.Table:
     """Allot every row of `pass_rates` to a training step, easy steps first.
 
     `pass_rates` has columns `problem_id` and `pass_rate` (share of samples that were correct, in
@@ -93,14 +97,14 @@ def _batch_sizes(rows: int, batch_size: int) -> list[int]:
     return [batch_size] * full + ([rest] if rest else [])
 
 
-def _centres(levels: "np.ndarray", steps: int) -> "np.ndarray":
+def _centres(levels: np.ndarray, steps: int) -> np.ndarray:
     import numpy as np
 
     return np.linspace(levels[-1], levels[0], steps) if steps > 1 else levels[-1:]
 
 
 def _transport(
-    levels: "np.ndarray", counts: "np.ndarray", sizes: Sequence[int], sigma: float
+    levels: np.ndarray, counts: np.ndarray, sizes: Sequence[int], sigma: float
 ) -> list[list[int]]:
     """The plan nearest to the Gaussian kernel whose rows are `sizes` and columns are `counts`.
 
@@ -133,7 +137,7 @@ def _transport(
     return allotment
 
 
-def _logsumexp(values: "np.ndarray", axis: int) -> "np.ndarray":
+def _logsumexp(values: np.ndarray, axis: int) -> np.ndarray:
     import numpy as np
 
     top = values.max(axis=axis, keepdims=True)
@@ -141,7 +145,7 @@ def _logsumexp(values: "np.ndarray", axis: int) -> "np.ndarray":
 
 
 def _paper(
-    levels: "np.ndarray", counts: "np.ndarray", sizes: Sequence[int], sigma: float
+    levels: np.ndarray, counts: np.ndarray, sizes: Sequence[int], sigma: float
 ) -> list[list[int]]:
     """The written rule: Gaussian targets capped by what is left, then the largest pools fill up."""
     import numpy as np
@@ -159,7 +163,7 @@ def _paper(
     return allotment
 
 
-def _round(wanted: "np.ndarray", size: int, available: "np.ndarray") -> "np.ndarray":
+def _round(wanted: np.ndarray, size: int, available: np.ndarray) -> np.ndarray:
     """Integers near `wanted` that sum to `size` and stay within `available` (largest remainder)."""
     import numpy as np
 
@@ -173,7 +177,7 @@ def _round(wanted: "np.ndarray", size: int, available: "np.ndarray") -> "np.ndar
     return given
 
 
-def draw_slots(pass_rates: "pa.Table", slots: int, seed: int) -> "pa.Table":
+def draw_slots(pass_rates: pa.Table, slots: int, seed: int) -> pa.Table:
     """Exactly `slots` rows of `pass_rates`: whole copies first, then an even draw by difficulty.
 
     Training asks for a fixed number of prompts. When fewer were kept, prompts come again; when
@@ -197,7 +201,7 @@ def draw_slots(pass_rates: "pa.Table", slots: int, seed: int) -> "pa.Table":
 
 
 def build_curriculum(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """The batches of a model's GRPO run: `steps` batches of `prompts_per_step` kept prompts."""
     import numpy as np

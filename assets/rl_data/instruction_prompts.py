@@ -4,16 +4,21 @@ Prompts are drawn fresh, so none of them is a question that SFT has already answ
 Source: arXiv 2505.00949 section 6.1 (synthetic prompts with 1 to 10 verifiable instructions).
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assets.rl_data import problem_rows
 from warehouse.store import Artifact, Output
 
+if TYPE_CHECKING:
+    from resources.execution import Execution
+
 
 def build_instruction_prompts(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """`prompts` new questions, evenly over 1 … `max_constraints` constraints.
 

@@ -5,6 +5,8 @@ Samples every problem several times with thinking on and counts verdicts, `unkno
 Source: arXiv 2505.00949 section 5 (8 samples by Super; pass rates of 0.75 and above discarded).
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,11 +18,12 @@ from warehouse.store import Artifact, Output
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from resources.execution import Execution
     from resources.verifiers.attempts import Attempt
 
 
 def build_pass_rates(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """Sample `samples` responses to `prompts` problems of `domains` and count what is correct."""
     from resources.engines.opening import open_engine
@@ -94,7 +97,7 @@ def decide(
     return (rate, False, "solved") if rate >= discard_at else (rate, True, "")
 
 
-def count(made: "Sequence[Attempt]", discard_at: float) -> "pa.Table":
+def count(made: Sequence[Attempt], discard_at: float) -> pa.Table:
     """The `pass_rates` table, one row a problem in order of first appearance.
 
     pass_rate = correct / (correct + incorrect); null, and not kept, when every verdict is unknown.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assets.rl_data.ranked_pairs import Pair, pair_table, sampled
 from resources.engines.opening import open_engine
@@ -20,9 +20,12 @@ from resources.verifiers import attempts
 from resources.verifiers.extremes import extremes
 from warehouse.store import Artifact, Output
 
+if TYPE_CHECKING:
+    from resources.execution import Execution
+
 
 def build_preference_pairs(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """One pair a prompt and round, from `samples` responses of `inputs["model"]`.
 
@@ -38,9 +41,7 @@ def build_preference_pairs(
         seed=recipe["seed"],
     )
     engine = open_engine(model, model.data_version, execution)
-    scorer = reward.load(
-        inputs["reward_model"].path(), device=str(execution.get("device", "cpu")), dtype="float32"
-    )
+    scorer = reward.load(inputs["reward_model"].path(), device=execution.device, dtype="float32")
     tokenizer = loading.load_tokenizer(model.path())
 
     made: list[attempts.Attempt] = []

@@ -3,17 +3,22 @@
 Draws training problems per domain; pairs are made from them in `preference_pairs.py` or during RL.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assets.rl_data import problem_rows
 from resources.tasks.drawing import draw
 from warehouse.store import Artifact, Output
 
+if TYPE_CHECKING:
+    from resources.execution import Execution
+
 
 def build_preference_prompts(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """`domains[d]` training problems of each domain d (all of them where there are fewer)."""
     rows = problem_rows.by_domain(inputs, list(recipe["domains"]))

@@ -4,12 +4,17 @@ Reads pass rates and problems, writes the kept prompts, and a reason with eviden
 Source: arXiv 2505.00949 section 5 (prompts with a pass rate of 0.75 or more are discarded).
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assets.rl_data import problem_rows
 from warehouse.store import Artifact, Output
+
+if TYPE_CHECKING:
+    from resources.execution import Execution
 
 
 def keep(row: Mapping[str, Any], discard_at: float) -> tuple[str, str] | None:
@@ -33,7 +38,7 @@ def keep(row: Mapping[str, Any], discard_at: float) -> tuple[str, str] | None:
 
 
 def build_prompts(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """The problems with a pass rate below `discard_at` as `prompts`; the others as `dropped`."""
     import pyarrow as pa

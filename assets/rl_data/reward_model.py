@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ from resources.models import loading, reward
 from resources.models.template import encode_prompts, encode_texts
 from resources.pretrained.assembling import assemble
 from resources.pretrained.checking import read_weights
-from resources.pretrained.source import ParentSource
 from resources.training.data import plan_steps
 from resources.training.loop import train
 from resources.training.objectives import Loss, bradley_terry
@@ -31,11 +30,14 @@ from resources.training.trainer import Trainer
 from resources.verifiers import attempts
 from warehouse.store import Artifact, Output
 
+if TYPE_CHECKING:
+    from resources.execution import Execution
+
 HELD_OUT = 8  # one problem in eight measures the reward model and is not trained on
 
 
 def train_reward_model(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """Reward model initialised from `inputs["model"]`; key metric: accuracy on held-out pairs."""
     base = inputs["model"]
@@ -90,12 +92,18 @@ def train_reward_model(
         recipe["seed"],
         execution,
     )
-    micro = max(1, int(execution.get("micro_batch") or 32) // 2)
+    micro = max(1, execution.micro_batch // 2)
 
     def batch_of(step: int) -> list[dict[str, Any]]:
         return _micro_batches([training[index] for index in batches[step]], micro)
 
-    metrics_table = train(trainer, batch_of, pair_loss, stage="reward_model")
+    metrics_table = train(
+        trainer,
+        batch_of,
+        pair_loss,
+        stage="reward_model",
+        save_every_seconds=execution.save_every_seconds,
+    )
     trainer.close()
     folder = workdir / "checkpoint"
     reward.save(model, folder, base.path())
@@ -188,13 +196,13 @@ def _accuracy(
 
 
 def use_pretrained(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """The reward model that the recipe names, unchanged: a folder with `reward_head.safetensors`.
 
     Raises CheckpointError when it is none that this project can score with.
     """
-    found = assemble(ParentSource.of(execution["source"]), workdir)
+    found = assemble(execution.model, workdir)
     with found.naming():
         read_weights(found.folder, found.digests)
     reward.load(found.folder)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
+    from resources.execution import Execution
     from resources.models.template import Message
 
 DEPTHS = {1: 1.0, 2: 1.0, 3: 1.0}
 
 
 def build_exported(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """The checkpoint `inputs["model"]` in the form that the recipe names, else in the first that
     holds it: for stock vLLM, for vLLM with our plugin, or padded for both (which saves nothing).

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,9 @@ from resources.tasks.drawing import apportion
 from warehouse.rows import PARENTS, with_ids
 from warehouse.store import Artifact, Output
 
+if TYPE_CHECKING:
+    from resources.execution import Execution
+
 ANY = "any"  # the mode of samples that are wanted as they are
 
 
@@ -24,7 +27,7 @@ def make_blend(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: Mapping[str, Any],
-    execution: Mapping[str, Any],
+    execution: Execution,
 ) -> Output:
     """Draw `samples` rows from one `sft_samples` artifact a domain.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,9 @@ from resources.training.data import Examples, split_held_out
 from resources.training.fit import HELD_OUT_MOST, held_out_count
 from warehouse.filesystem import replacing
 from warehouse.store import Artifact
+
+if TYPE_CHECKING:
+    from resources.execution import Execution
 
 BATCH = 4096  # samples read and encoded at once
 ID = "S16"  # a row id, or a question's hash, as numpy sorts and finds it
@@ -49,7 +52,7 @@ def read(
     datasets: Mapping[str, Artifact],
     recipe: Mapping[str, Any],
     workdir: Path,
-    execution: Mapping[str, Any],
+    execution: Execution,
 ) -> Split:
     """The blend's rows as examples with loss on what the assistant says alone.
 
@@ -76,7 +79,7 @@ def read(
     examples = mapped.gather(
         encoded(model.path(), datasets, distinct, length, counted),
         workdir / "examples",
-        int(execution.get("examples_bytes") or mapped.BYTES),
+        execution.examples_bytes,
     )
     counts = np.load(counted)
     every, rows = _of_rows(found, counts)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assets.sft import samples
 from resources.models.loading import load, save
 from resources.training import launch, ranked
 from resources.training.fit import fit, language_model_loss
 from warehouse.store import Artifact, Output
+
+if TYPE_CHECKING:
+    from resources.execution import Execution
 
 ROLES = ("model", "blend")
 
@@ -20,7 +23,7 @@ def sft(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: Mapping[str, Any],
-    execution: Mapping[str, Any],
+    execution: Execution,
 ) -> Output:
     """Train `inputs["model"]` on `inputs["blend"]`; the other inputs are the blended datasets.
 

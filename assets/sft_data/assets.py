@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resources.recipe.budget import predict
+from resources.costs.budget import predict
 from resources.recipe.schema import Recipe
 from resources.store.home import find
 from resources.store.spec import Spec

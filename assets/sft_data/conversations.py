@@ -19,6 +19,7 @@ from warehouse.store import Artifact, Output
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from resources.execution import Execution
     from resources.sources.account import Account
 
 VERSION = "v1"
@@ -29,7 +30,7 @@ def load(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: Mapping[str, Any],
-    execution: Mapping[str, Any],
+    execution: Execution,
 ) -> Output:
     """The tables `sft_samples`, `dropped`, `rejected` and `sources` of one source, streamed.
 
@@ -42,7 +43,7 @@ def load(
 
     account = Account(recipe["name"])
     read = workdir / "conversations.arrow"
-    _stage(read, account, recipe, execution.get("observe") or ())
+    _stage(read, account, recipe, execution.observe)
     try:
         account.judge(recipe["max_drop"])
     except SourceError as error:

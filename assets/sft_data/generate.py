@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from resources.engines.protocol import Completion, Sampling
+    from resources.execution import Execution
     from resources.verifiers.attempts import Prompt
 
 MODES = ("on", "off")
@@ -28,7 +29,7 @@ def generate(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: Mapping[str, Any],
-    execution: Mapping[str, Any],
+    execution: Execution,
 ) -> Output:
     """Sample `samples_on` and `samples_off` responses to `prompts` problems, as `generations`.
 

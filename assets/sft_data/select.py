@@ -19,6 +19,8 @@ from warehouse.store import Artifact, Output
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from resources.execution import Execution
+
 VERSION = "v1"  # of the published rows, as in the published data set
 PROBLEM_COLUMNS = (
     "domain",
@@ -35,7 +37,7 @@ def select(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: Mapping[str, Any],
-    execution: Mapping[str, Any],
+    execution: Execution,
 ) -> Output:
     """The tables `sft_samples` and `dropped` of one domain.
 

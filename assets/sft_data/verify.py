@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from warehouse.store import Artifact, Output
+
+if TYPE_CHECKING:
+    from resources.execution import Execution
 
 BATCH = 2048  # generations judged between two reports of progress
 
@@ -16,7 +19,7 @@ def verify(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: Mapping[str, Any],
-    execution: Mapping[str, Any],
+    execution: Execution,
 ) -> Output:
     """One row of `verdicts` for each row of `generations`; `inputs` holds it and `problems`."""
     import pyarrow as pa
@@ -37,13 +40,11 @@ def verify(
     rows = problems.to_pylist()
     asked = [rows[index] for index in place.to_pylist()]
     responses, modes = generations["response"].to_pylist(), generations["reasoning"].to_pylist()
-    progress = execution.get("progress")
     found = []
     for start in range(0, len(asked), BATCH):
         part = slice(start, start + BATCH)
         found += verify_many(asked[part], responses[part], modes[part])
-        if progress is not None:
-            progress("verdicts", len(found) / len(asked))
+        execution.progress("verdicts", len(found) / len(asked))
     ids = generations["row_id"].combine_chunks()
     table = pa.table(
         {

@@ -6,12 +6,15 @@ last bits of floating-point sums, so none of the settings is part of a request's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from resources.engines.cache import CachedEngine
 from resources.engines.protocol import Engine
+
+if TYPE_CHECKING:
+    from resources.execution import Execution, Progress
 
 ENGINES = ("transformers", "replay")
 
@@ -24,20 +27,17 @@ class Checkpoint(Protocol):
 
 
 def open_engine(
-    checkpoint: Checkpoint | str | Path, model_version: str, execution: Mapping[str, Any]
+    checkpoint: Checkpoint | str | Path, model_version: str, execution: Execution
 ) -> Engine:
-    """The engine named by `execution["engine"]` (default "transformers") for a checkpoint.
+    """The engine named by `execution.engine` for a checkpoint.
 
-    Read from `execution`: `requests` (folder of the request cache; without it nothing is cached),
-    `device`, `dtype`, `threads`, `generation_batch` (sequences decoded together, default 128) and
-    `progress` (called with a message and the fraction done). Raises ValueError for an engine that
-    does not exist.
+    Without `execution.requests`, the folder of the request cache, nothing is cached. Raises
+    ValueError for an engine that does not exist.
     """
-    name = execution.get("engine", "transformers")
-    requests = execution.get("requests")
+    name, requests = execution.engine, execution.requests
     if name == "replay":
         if requests is None:
-            raise ValueError("the replay engine needs execution['requests'], a recorded cache")
+            raise ValueError("the replay engine needs execution.requests, a recorded cache")
         from resources.engines.replay import ReplayEngine
 
         return ReplayEngine(requests, model_version)
@@ -49,26 +49,20 @@ def open_engine(
     from resources.engines.transformers import TransformersEngine
     from resources.models.loading import load_tokenizer
 
-    model = load_causal(
-        folder,
-        device=execution.get("device", "cpu"),
-        dtype=execution.get("dtype", "float32"),
-    )
+    model = load_causal(folder, device=execution.device, dtype="float32")
     engine = TransformersEngine(
         model,
         load_tokenizer(folder),
         model_version,
-        batch_size=execution.get("generation_batch", 128),
-        threads=execution.get("threads"),
+        batch_size=execution.generation_batch,
+        threads=execution.threads,
     )
     if requests is None:
         return engine
-    return CachedEngine(engine, requests, _reporter(execution.get("progress")))
+    return CachedEngine(engine, requests, _reporter(execution.progress))
 
 
 def _reporter(
-    progress: Callable[[str, float], None] | None,
-) -> Callable[[int, int], None] | None:
-    if progress is None:
-        return None
+    progress: Progress,
+) -> Callable[[int, int], None]:
     return lambda done, total: progress(f"{done}/{total} completions", done / total)

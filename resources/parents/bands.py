@@ -28,10 +28,11 @@ def accuracy(folder: Path, reasoning: str, problems: int, threads: int) -> dict[
     """Share of `problems` held-out problems solved greedily, by domain, for every depth."""
     from resources.engines.opening import open_engine
     from resources.engines.protocol import Request, Sampling
+    from resources.execution import Execution
     from resources.models.template import prompt_messages
     from resources.verifiers.dispatch import verify_many
 
-    engine = open_engine(folder, folder.name, {"threads": threads})
+    engine = open_engine(folder, folder.name, Execution(threads=threads))
     rows: list[dict[str, Any]] = []
     for domain in generate.DOMAINS:
         for depth in DEPTHS:

@@ -73,8 +73,11 @@ class Sizes(Section):
     parameters: Count | None = None
 
 
-class Execution(Section):
-    """How a run is executed. `micro_batch` in sequences, `approval_seconds` a predicted cost.
+class ExecutionSettings(Section):
+    """How a run is executed. `micro_batch` in sequences, `approval_seconds` a predicted cost;
+    `generation_batch` sequences are decoded together. The `replay` engine answers from recorded
+    completions alone.
+
 
     `workers` partitions of an asset are built side by side, each in its own process.
     `checkpoint_steps` is how often a block library in training writes its state.
@@ -104,11 +107,12 @@ class Execution(Section):
     checkpoint_steps: Count = 200
     save_every_seconds: NonNegative = 300.0
     micro_batch: Count = 32
+    generation_batch: Count = 128
     examples_bytes: Count = 2_000_000_000
     teacher_device: str | None = None
     flops: Positive | None = None
     trackers: list[Literal["tensorboard", "wandb", "mlflow"]] = Field(default_factory=list)
-    engine: Literal["transformers", "vllm"] = "transformers"
+    engine: Literal["transformers", "vllm", "replay"] = "transformers"
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 0
     ranks: Count = 1
     hosts: list[str] = Field(default_factory=list)

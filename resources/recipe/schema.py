@@ -9,7 +9,7 @@ from typing import Any
 
 from resources.pretrained.source import ParentSource
 from resources.recipe.errors import nearest
-from resources.recipe.execution import Execution
+from resources.recipe.execution import ExecutionSettings
 from resources.recipe.family import Family
 from resources.recipe.model import ModelRecipe, Sft
 from resources.recipe.paths import local, parent_source
@@ -28,7 +28,7 @@ class Recipe:
     directory: Path
     family: Family
     models: Mapping[str, ModelRecipe]
-    execution: Execution
+    execution: ExecutionSettings
     marks: Mapping[str, Node] = field(default_factory=dict)
     tree: Node = field(default_factory=lambda: Node({}, Origin("default")))
     overrides: tuple[str, ...] = ()

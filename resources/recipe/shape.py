@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from resources.recipe.execution import Execution
+from resources.recipe.execution import ExecutionSettings
 from resources.recipe.family import Family
 from resources.recipe.model import ModelRecipe
 from resources.recipe.tree import KeyPath
@@ -21,7 +21,7 @@ def top() -> Mapping[str, Any]:
     sections: dict[str, Any] = {
         name: field.annotation for name, field in Family.model_fields.items()
     }
-    return {**sections, MODELS: dict[str, ModelRecipe], EXECUTION: Execution}
+    return {**sections, MODELS: dict[str, ModelRecipe], EXECUTION: ExecutionSettings}
 
 
 def at(path: KeyPath) -> list[Any]:

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from resources.recipe.base import DOMAINS
 from resources.recipe.errors import dotted, nearest
-from resources.recipe.execution import Execution
+from resources.recipe.execution import ExecutionSettings
 from resources.recipe.family import Family
 from resources.recipe.faults import Fault
 from resources.recipe.model import ModelRecipe
@@ -37,7 +37,7 @@ class Sections:
 
     family: Family | None
     models: Mapping[str, ModelRecipe]
-    execution: Execution | None
+    execution: ExecutionSettings | None
 
 
 def amount(text: object) -> int | float | None:
@@ -73,7 +73,7 @@ def validate(root: Node, name: str) -> tuple[Sections, list[Fault]]:
             if model is not None:
                 models[str(key)] = model
     node = root.value.get(EXECUTION, Node({}, root.origin))
-    execution = _section(Execution, node, (EXECUTION,), faults)
+    execution = _section(ExecutionSettings, node, (EXECUTION,), faults)
     return Sections(family, models, execution), faults
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from resources.checkout import CHECKOUT
+from resources.execution import Execution
 from resources.store.digests import Digests
 from resources.store.spec import Spec
 from resources.verifiers import code as code_verifier
@@ -27,7 +28,7 @@ from warehouse.store import Artifact, CheckFailed, CheckResult, Output, Request,
 
 EQUIVALENCE = CHECKOUT / "assets" / "equivalence.json"
 Code = CodeVersion
-Build = Callable[[Path, Mapping[str, Artifact], dict[str, Any], dict[str, Any]], Output]
+Build = Callable[[Path, Mapping[str, Artifact], dict[str, Any], Execution], Output]
 
 
 def find_source(module: str) -> Path:
@@ -141,7 +142,7 @@ def materialise(
     store: Store,
     spec: Spec,
     code: Code,
-    execution: Mapping[str, Any] | None = None,
+    execution: Execution | None = None,
     run_id: str | None = None,
     partition: str | None = None,
     inputs: Mapping[str, Artifact] | None = None,
@@ -161,7 +162,7 @@ def _materialise(
     spec: Spec,
     code: Code,
     inputs: Mapping[str, Artifact],
-    execution: Mapping[str, Any] | None,
+    execution: Execution | None,
     run_id: str | None,
     partition: str | None,
     note: Noted,
@@ -176,14 +177,15 @@ def _materialise(
     known = Digests(store.scratch / "digests.json")
     observed = {part: known.observed(spec, part) for part in slices if part != partition}
     observed[partition] = Digests(commits=known.commits).observed(spec, partition)
-    files = [*spec.observe, *(path for path, *_ in spec.observe_of.get(partition or "", ()))]
+    files = (*spec.observe, *(path for path, *_ in spec.observe_of.get(partition or "", ())))
+    own = (execution or Execution()).but(home=store.home, source=known.source(spec), observe=files)
     former = _settle(store, spec, code, partition, inputs, observed)
 
     def fn(
         workdir: Path,
         inputs: Mapping[str, Artifact],
         recipe: dict[str, Any],
-        execution: dict[str, Any],
+        execution: Execution,
     ) -> Output:
         note.begin()
         build: Build = load(spec.fn)
@@ -213,7 +215,7 @@ def _materialise(
             model=spec.model,
         ),
         former_memos=former,
-        execution={**(execution or {}), "source": known.source(spec), "observe": files},
+        execution=own,
         checks=[bind(target, inputs) for target in spec.checks],
         run_id=run_id,
     )

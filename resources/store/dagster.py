@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 
 from resources.checkout import CHECKOUT
+from resources.execution import Execution
 from resources.store.building import Code, check_name, checked, find_source, materialise
 from resources.store.home import Home
 from resources.store.preview import preview
@@ -32,15 +33,13 @@ IMAGE_BYTES = 100_000  # images are kept in Dagster's event database: larger one
 class Builder:
     """What asset bodies work with: the home and the execution settings, none of which is keyed.
 
-    A plain object given to Dagster as the resource `builder`; the driver's has a `progress`, told
-    the running stage's message and fraction (0..1). `failures`: what a worker process could not
-    build, by label; it is raised instead of building once more. `started` is told of each asset
-    that a run begins, before anything else.
+    A plain object given to Dagster as the resource `builder`. `failures`: what a worker process
+    could not build, by label; it is raised instead of building once more. `started` is told of each
+    asset that a run begins, before anything else.
     """
 
     home: str
-    execution: Mapping[str, Any] = field(default_factory=dict)
-    progress: Callable[[str, float], None] | None = None
+    execution: Execution = field(default_factory=Execution)
     failures: dict[str, Exception] = field(default_factory=dict)
     started: Callable[[], None] | None = None
 
@@ -117,8 +116,7 @@ def _make(
     known = builder.failures.pop(label(spec.key, partition), None)
     if known is not None:
         raise known
-    execution = {**builder.execution, "progress": builder.progress}
-    artifact = materialise(store, spec, code, execution, run_id, partition)
+    artifact = materialise(store, spec, code, builder.execution, run_id, partition)
     return Made(artifact, checked(store, spec, artifact))
 
 

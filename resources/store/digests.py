@@ -71,10 +71,10 @@ class Digests:
             found[name] = self._range(Path(path), start, stop)
         return found
 
-    def source(self, spec: Spec) -> dict[str, Any] | str | None:
-        """The spec's source as its build function gets it: a record with the commit, or a path."""
+    def source(self, spec: Spec) -> ParentSource | str | None:
+        """The spec's source as its build function gets it, with the commit of a hub's."""
         if isinstance(spec.source, ParentSource):
-            return self._settled(spec.source).record()
+            return self._settled(spec.source)
         return spec.source
 
     def _settled(self, source: ParentSource) -> ParentSource:

@@ -18,7 +18,7 @@ from resources.training import launch, trackers
 from resources.training.bins import pack
 from resources.training.data import Batches, Examples, plan_steps, singles
 from resources.training.guard import GuardConfig
-from resources.training.loop import SAVE_EVERY_SECONDS, train
+from resources.training.loop import train
 from resources.training.measuring import (
     Batch,
     Objective,
@@ -34,6 +34,8 @@ from resources.training.trainer import Trainer
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from resources.execution import Execution
 
 HELD_OUT_SHARE = 0.05  # of the examples measure the model and are not trained on,
 HELD_OUT_MOST = 64  # but no more than this many
@@ -105,7 +107,7 @@ def fit(
     objective: Objective,
     recipe: Mapping[str, Any],
     workdir: Path,
-    execution: Mapping[str, Any],
+    execution: Execution,
     *,
     stage: str,
     measure: str,
@@ -141,13 +143,13 @@ def fit(
         tokens=recipe.get("tokens"),
         epochs=recipe.get("epochs"),
     )
-    micro_tokens = int(execution.get("micro_batch") or 32) * int(recipe["sequence_length"])
+    micro_tokens = execution.micro_batch * int(recipe["sequence_length"])
     batches = Batches(training, units, plan, micro_tokens)
     unseen = _collated(held_out, micro_tokens)
     others = {name: _collated(each, micro_tokens) for name, each in (further or {}).items()}
     if attach is not None:
         unseen = attach[1](range(len(held_out)), unseen)
-    trackers.check(execution.get("trackers") or ())
+    trackers.check(execution.trackers)
     config = OptimizerConfig.from_recipe(recipe)
     trainer = Trainer(model, config, len(plan), workdir, seed, execution)
     prove_separate(trainer)
@@ -165,18 +167,17 @@ def fit(
     if trainer.step == 0:
         trainer.state.setdefault("before", measured())
     before = trainer.state["before"]
-    telemetry = Telemetry.of(trainer.state, len(plan), execution, trainer.world_size)
+    telemetry = Telemetry.of(trainer.state, len(plan), execution, trainer.dtype, trainer.world_size)
     telemetry.operations = operations_of(model, batches, teachers)
     if trainer.rank == 0:
         telemetry.trackers = trackers.open_all(
-            execution.get("trackers") or (),
-            Path(execution.get("home") or workdir),
+            execution.trackers,
+            Path(execution.home or workdir),
             str(recipe.get("asset_key") or stage),
             workdir.name[:12],
             trainer.step,
         )
     due = measured_steps(recipe.get("measure_at") or (), len(plan))
-    progress = execution.get("progress")
 
     def batch_of(step: int) -> list[Batch]:
         made = batches(step)
@@ -193,8 +194,7 @@ def fit(
             found = _held_out(measured())
             state.setdefault("measured", []).append({"step": step, **found})
             telemetry.measured(step, found)
-        if progress is not None:
-            progress(line, step / len(plan))
+        execution.progress(line, step / len(plan))
 
     try:
         table = train(
@@ -203,7 +203,7 @@ def fit(
             objective,
             stage=stage,
             key=str(recipe.get("asset_key") or stage),
-            save_every_seconds=float(execution.get("save_every_seconds", SAVE_EVERY_SECONDS)),
+            save_every_seconds=execution.save_every_seconds,
             guard=GuardConfig.from_recipe(recipe.get("divergence")),
             on_step=report,
         )

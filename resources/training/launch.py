@@ -22,6 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from resources.execution import Execution, Progress
+
 PORT = 29500  # where ranks of several hosts meet, unless the first host is given as name:port
 PATIENCE = 3600  # seconds that a host waits for the others
 DRIVER = "HEIRLOOM_DRIVER"  # set where standard input is a pipe from the driver
@@ -40,18 +42,15 @@ class Finished(BaseException):
     """Ends a rank that has nothing left to do; see `first_goes_on`."""
 
 
-def several(execution: Mapping[str, Any]) -> bool:
+def several(execution: Execution) -> bool:
     """Whether these execution settings ask for more than one process, and this is not one yet."""
-    many = int(execution.get("ranks") or 1) > 1 or len(execution.get("hosts") or ()) > 1
-    return many and "RANK" not in os.environ
+    return execution.processes > 1 and "RANK" not in os.environ
 
 
-def run(
-    target: str, arguments: Mapping[str, Any], execution: Mapping[str, Any], folder: Path
-) -> Any:
+def run(target: str, arguments: Mapping[str, Any], execution: Execution, folder: Path) -> Any:
     """What rank 0's `target(**arguments, execution=execution)` returns; "module:function".
 
-    The function runs on `execution["ranks"]` processes of each of `execution["hosts"]`; it joins
+    The function runs on `execution.ranks` processes of each of `execution.hosts`; it joins
     the group itself (`runtime.bring_up`). With one process, or in a rank already, it is simply
     called. Arguments and result are plain JSON values. `folder`, which all hosts must see, takes
     `ranks.json` and the log of what the ranks print. With several hosts this one must be the
@@ -60,13 +59,10 @@ def run(
     """
     if not several(execution):
         return load(target)(**arguments, execution=execution)
-    hosts = [str(host) for host in execution.get("hosts") or ()]
-    ranks = int(execution.get("ranks") or 1)
-    progress = execution.get("progress")
-    plain = {name: value for name, value in execution.items() if not callable(value)}
+    hosts, ranks = execution.hosts, execution.ranks
     folder.mkdir(parents=True, exist_ok=True)
     spec, log = folder / "ranks.json", folder / "ranks.log"
-    task = {"target": target, "arguments": dict(arguments), "execution": plain}
+    task = {"target": target, "arguments": dict(arguments), "execution": execution.recorded()}
     try:
         spec.write_text(json.dumps(task))
     except TypeError as error:
@@ -75,7 +71,7 @@ def run(
         ) from None
     for number, host in enumerate(hosts[1:], 1):
         print(f"on {host}, run: {' '.join(command(spec, ranks, hosts, number))}", file=sys.stderr)
-    return _drive(command(spec, ranks, hosts, 0), log, progress, len(hosts))
+    return _drive(command(spec, ranks, hosts, 0), log, execution.progress, len(hosts))
 
 
 def command(spec: Path, ranks: int, hosts: Sequence[str], number: int) -> list[str]:
@@ -102,9 +98,7 @@ def first_goes_on() -> None:
         raise Finished
 
 
-def _drive(
-    arguments: Sequence[str], log: Path, progress: Callable[[str, float], None] | None, hosts: int
-) -> Any:
+def _drive(arguments: Sequence[str], log: Path, progress: Progress, hosts: int) -> Any:
     """Start a host's torchrun and follow its ranks until they end."""
     failures: list[dict[str, Any]] = []
     result: Any = NO_ANSWER
@@ -123,7 +117,7 @@ def _drive(
         for line in process.stdout or ():
             with suppress(ValueError):  # cut off by a kill
                 answer = json.loads(line)
-                if "progress" in answer and progress is not None:
+                if "progress" in answer:
                     progress(*answer["progress"])
                 elif "result" in answer:
                     result = answer["result"]
@@ -191,11 +185,11 @@ def main(spec: str) -> int:
 
     try:
         task = json.loads(Path(spec).read_text())
-        execution = task["execution"]
-        share = int(execution.get("threads") or 1) // int(os.environ["LOCAL_WORLD_SIZE"])
-        execution["threads"] = max(1, share)
+        execution = Execution.read(task["execution"])
+        share = execution.threads // int(os.environ["LOCAL_WORLD_SIZE"])
+        execution = execution.but(threads=max(1, share))
         if rank == 0:
-            execution["progress"] = progress
+            execution = execution.but(progress=progress)
         result = load(task["target"])(**task["arguments"], execution=execution)
         if rank == 0:
             answer(result=result)

@@ -19,8 +19,6 @@ from resources.training.watch import Watch
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SAVE_EVERY_SECONDS = 20.0
-
 
 def train(
     trainer: Trainer,
@@ -29,7 +27,7 @@ def train(
     *,
     stage: str = "",
     key: str = "",
-    save_every_seconds: float = SAVE_EVERY_SECONDS,
+    save_every_seconds: float,
     guard: GuardConfig | None = None,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
 ) -> pa.Table:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resources.training import launch
 from resources.verifiers import code, sandbox
 from warehouse.artifact import Artifact, Output
 from warehouse.manifest import jsonable
 from warehouse.versions import Versions
+
+if TYPE_CHECKING:
+    from resources.execution import Execution
 
 FOLDER = "ranks"  # in the work folder: the other ranks' work folders, and the output
 
@@ -25,7 +28,7 @@ def build(
     workdir: Path,
     inputs: Mapping[str, Artifact],
     recipe: Mapping[str, Any],
-    execution: Mapping[str, Any],
+    execution: Execution,
 ) -> Output:
     """What the build function `target` ("module:function") returns on rank 0 of several.
 
@@ -51,14 +54,14 @@ def rank(
     manifests: Mapping[str, Mapping[str, Any]],
     recipe: dict[str, Any],
     programs: str,
-    execution: dict[str, Any],
+    execution: Execution,
 ) -> dict[str, Any]:
     """One rank's part of `build`."""
     number = int(os.environ["RANK"])
     work = Path(workdir)
     own = work / FOLDER / str(number) if number else work
     own.mkdir(parents=True, exist_ok=True)
-    versions = Versions(execution["home"])
+    versions = Versions(str(execution.home))
     inputs = {name: versions.artifact(dict(each)) for name, each in manifests.items()}
     with code.judging(programs), sandbox.noted() as tiers:
         output = launch.load(target)(own, inputs, recipe, execution)

@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from resources.models import accounting
 from resources.models.accounting import Shape
 from resources.training.data import Batches
 from resources.training.trackers import Tracker
+
+if TYPE_CHECKING:
+    from resources.execution import Execution
 
 MEASURED_SECONDS = 0.1  # for which a device's matrix rate is measured,
 MATRIX = {"cpu": 1024, "cuda": 8192}  # with square matrices of this size
@@ -90,16 +93,12 @@ def matrix_rate(device: str, dtype: str, threads: int) -> float:
     return 2 * size**3 / min(times)
 
 
-def peak_rate(execution: Mapping[str, Any]) -> float:
+def peak_rate(execution: Execution, dtype: str) -> float:
     """Operations a second that utilisation is a share of: `flops` of the settings, else measured.
 
-    For one device, in the dtype that training computes in.
+    For one device, in the `dtype` that training computes in.
     """
-    if execution.get("flops"):
-        return float(execution["flops"])
-    device = str(execution.get("device") or "cpu")
-    default = "bfloat16" if device.startswith("cuda") else "float32"
-    return matrix_rate(device, str(execution.get("dtype") or default), torch.get_num_threads())
+    return execution.flops or matrix_rate(execution.device, dtype, torch.get_num_threads())
 
 
 @dataclass
@@ -125,16 +124,17 @@ class Telemetry:
         cls,
         state: Mapping[str, Any],
         steps: int,
-        execution: Mapping[str, Any],
+        execution: Execution,
+        dtype: str,
         devices: int = 1,
     ) -> Telemetry:
-        """For a run with this resumable state, under these execution settings."""
+        """For a run with this resumable state, computed in `dtype` under these settings."""
         return cls(
             steps,
             clock=list(state.get("clock", [])),
             tokens=list(state.get("tokens", [])),
-            memory=PeakMemory(str(execution.get("device") or "cpu")),
-            peak=peak_rate(execution),
+            memory=PeakMemory(execution.device),
+            peak=peak_rate(execution, dtype),
             devices=devices,
         )
 

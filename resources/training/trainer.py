@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from resources.training import checkpoint, recompute, runtime, sharded
 from resources.training.measuring import Batch, Objective, to_device
 from resources.training.optimizer import OptimizerConfig
 from resources.training.sequence_parallel import Team
+
+if TYPE_CHECKING:
+    from resources.execution import Execution
 
 
 class NonFiniteError(RuntimeError):
@@ -36,9 +39,8 @@ class NonFiniteError(RuntimeError):
 class Trainer:
     """A model, AdamW and a schedule on a DeepSpeed engine; resumes from `workdir` when it can.
 
-    `execution` settings, none of which belongs to the result's identity: `device` (cpu), `threads`,
-    `dtype` (float32 on CPU, bfloat16 autocast on CUDA), `zero_stage` (0), `offload_optimizer`,
-    `activation_checkpointing`, `sequence_parallel` (1). Weights and optimizer states are float32.
+    It computes in `dtype` (None: float32 on a CPU, bfloat16 autocast on CUDA); weights and
+    optimizer states are float32.
     Under a launcher every rank makes its own Trainer of the same model; checkpoints, written by
     rank 0 as safetensors and JSON into its `workdir`, which all ranks must see, do not depend on
     the number of ranks or on `zero_stage`.
@@ -52,30 +54,29 @@ class Trainer:
         total_steps: int,
         workdir: Path,
         seed: int,
-        execution: Mapping[str, Any],
+        execution: Execution,
+        dtype: str | None = None,
     ) -> None:
         if total_steps < 1:
             raise ValueError(f"training needs at least one step, got {total_steps}")
-        device = str(execution.get("device") or "cpu")
-        default_dtype = "bfloat16" if device.startswith("cuda") else "float32"
         self.config = optimizer
         self.total_steps = total_steps
         self.step = 0
         self.state: dict[str, Any] = {}
-        self.zero_stage = int(execution.get("zero_stage") or 0)
-        runtime.bring_up(device, execution.get("threads"))
-        self.device = runtime.own_device(device)
+        self.zero_stage = execution.zero_stage
+        runtime.bring_up(execution.device, execution.threads)
+        self.device = runtime.own_device(execution.device)
         self.world_size = torch.distributed.get_world_size()
         self.rank = torch.distributed.get_rank()
         self.folder = Path(runtime.texts(str(workdir), self.device)[0])
         self.root = self.folder / "checkpoints"
         torch.manual_seed(seed + self.rank)
         self.model = model.train()
-        self.dtype = str(execution.get("dtype") or default_dtype)
-        self.offload = bool(execution.get("offload_optimizer"))
-        self.team = Team(int(execution.get("sequence_parallel") or 1))
+        self.dtype = dtype or runtime.usual_dtype(execution.device)
+        self.offload = execution.offload_optimizer
+        self.team = Team(execution.sequence_parallel)
         self.team.join(model)
-        if execution.get("activation_checkpointing"):
+        if execution.activation_checkpointing:
             recompute.wrap(model)
         self._open(resets=False)
 

@@ -23,6 +23,7 @@ from jobs.plan import Plan
 from jobs.worker import Task, build
 from jobs.workers import device
 from resources.checkout import CHECKOUT
+from resources.execution import Execution
 from resources.store.building import Code
 from resources.store.home import Home
 from tests.jobs import toy_groups as toy
@@ -173,7 +174,7 @@ def test_a_check_that_fails_in_a_worker_is_told_as_one(home: Home, folder: Path)
 def test_a_worker_refuses_code_that_moved_since_it_was_planned(home: Home, folder: Path) -> None:
     run(home, folder)
     library = toy.specs(folder)[1]
-    execution = {"threads": 1}
+    execution = Execution(threads=1)
     task = Task(library, Code("planned before"), "group_1", str(home.path), execution, "run")
     assert Task.from_line(task.to_line()) == task
     answers = io.StringIO()

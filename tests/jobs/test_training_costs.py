@@ -18,13 +18,13 @@ from jobs.training_costs import (
     training_costs,
 )
 from resources.checkout import CHECKOUT
+from resources.costs.placement import DoesNotFitError
+from resources.costs.planning import Sizes, narrowed
 from resources.models.accounting import Shape, blocks_of, total_parameters
 from resources.recipe.loading import load
 from resources.recipe.reference import Reference
 from resources.recipe.schema import Recipe
 from resources.store.home import Home
-from resources.training.placement import DoesNotFitError
-from resources.training.planning import Sizes, narrowed
 
 LLAMA_70B = Shape(8192, 64, 8, 128, 28672, 128256)
 

@@ -7,11 +7,14 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from warehouse.store import Artifact, CheckResult, Output
+
+if TYPE_CHECKING:
+    from resources.execution import Execution
 
 PICTURE = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c63"
@@ -20,14 +23,13 @@ PICTURE = bytes.fromhex(
 
 
 def numbers(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """All numbers of the folder's JSON files, sorted; counts its calls beside the folder."""
     folder = Path(recipe["folder"])
     with (folder.parent / "calls").open("a") as file:
         file.write(f"{os.getpid()}\n")
-    if execution.get("progress"):
-        execution["progress"]("reading", 0.5)
+    execution.progress("reading", 0.5)
     time.sleep(recipe.get("pause", 0.0))
     found = sorted(n for path in folder.glob("*.json") for n in json.loads(path.read_text()))
     return Output(
@@ -36,7 +38,7 @@ def numbers(
 
 
 def doubled(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """Every even number times the factor: odd numbers make no difference."""
     print("library chatter")
@@ -46,7 +48,7 @@ def doubled(
 
 
 def total(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """The sum as a file."""
     values = inputs["numbers"].table("doubled")["n"].to_pylist()
@@ -55,7 +57,7 @@ def total(
 
 
 def listing(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """The numbers once more."""
     return Output({"listing": inputs["numbers"].table("numbers")})

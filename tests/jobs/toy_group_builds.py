@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +16,12 @@ from warehouse.artifact import parts
 from warehouse.rows import with_ids
 from warehouse.store import Artifact, CheckResult, Output
 
+if TYPE_CHECKING:
+    from resources.execution import Execution
+
 
 def library(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """The group's share of the numbers, scaled; notes who built it and with how many threads."""
     group, control = recipe.get("group", 0), Path(recipe["control"])
@@ -28,8 +31,7 @@ def library(
         file.write(f"{group + 1} {os.getpid()} {os.environ.get('OMP_NUM_THREADS')}\n")
     order = control / f"group_{group + 1}"
     command = order.read_text() if order.exists() else ""
-    if execution.get("progress"):
-        execution["progress"]("scaling", 0.5)
+    execution.progress("scaling", 0.5)
     if command == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if command == "fail":
@@ -43,7 +45,7 @@ def library(
 
 
 def joined(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """All groups' numbers in the order of the groups."""
     tables = [part.table("scaled")["n"].to_pylist() for part in parts(inputs, "library")]

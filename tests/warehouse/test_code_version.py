@@ -26,9 +26,12 @@ def checkout(tmp_path: Path) -> Path:
         "resources/__init__.py": "",
         "resources/lazy.py": (
             "from typing import TYPE_CHECKING\nfrom warehouse.store import Output\n"
+            "from resources import execution\nfrom resources.recipe import model\n"
             "if TYPE_CHECKING:\n    from resources import only_types\n\ndef g():\n    return 2\n"
         ),
         "resources/only_types.py": "T = int\n",
+        "resources/execution.py": "device = 'cpu'\n",
+        "resources/recipe/model.py": "rate = 1\n",
         "warehouse/__init__.py": "",
         "warehouse/store.py": "class Output: ...\n",
     }
@@ -97,6 +100,8 @@ def test_what_is_not_imported_or_is_the_store_does_not_count(checkout: Path) -> 
     edit(checkout, "assets/stage/unrelated.py", "1", "2")
     edit(checkout, "resources/only_types.py", "int", "str")
     edit(checkout, "warehouse/store.py", "...", "pass")
+    edit(checkout, "resources/execution.py", "cpu", "cuda")
+    edit(checkout, "resources/recipe/model.py", "1", "2")
     assert version(checkout) == before
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,16 @@ from warehouse.filesystem import Files
 from warehouse.store import CheckFailed, CheckResult, Output, Request, Store, WarehouseError
 
 Make = Callable[..., Artifact]
+
+
+@dataclass(frozen=True)
+class On:
+    """Execution settings, as far as the store knows them."""
+
+    device: str
+
+    def recorded(self) -> dict[str, Any]:
+        return {"device": self.device, "progress": print}
 
 
 def test_a_known_memo_key_is_restored_after_going_back_and_forth(
@@ -46,9 +57,7 @@ def test_content_and_only_content_makes_the_data_version(store: Store, build: Ma
         )
 
     one = store.build(Request("x/a", None, fn(1), {}, {}, 0, code_version="1"))
-    two = store.build(
-        Request("x/a", None, fn(2), {}, {}, 0, code_version="2"), execution={"device": "gpu"}
-    )
+    two = store.build(Request("x/a", None, fn(2), {}, {}, 0, code_version="2"), execution=On("gpu"))
     assert one.data_version == two.data_version and one.memo_key != two.memo_key
     assert two.metrics == {"m": 2.0} and two.image("p") == b"2"
     assert two.observations["seconds_spent"] == 2 and two.observations["seconds"] >= 0
@@ -56,11 +65,10 @@ def test_content_and_only_content_makes_the_data_version(store: Store, build: Ma
 
 def test_execution_is_recorded_but_never_keyed(store: Store, build: Make) -> None:
     calls: list[str] = []
-    progress = {"device": "cpu", "progress": print}
-    first = build(store, calls=calls, execution=progress)
-    build(store, calls=calls, execution={"device": "cuda"})
+    first = build(store, calls=calls, execution=On("cpu"))
+    build(store, calls=calls, execution=On("cuda"))
     assert len(calls) == 1
-    assert first.manifest["execution"] == {"device": "cpu", "home": store.home}
+    assert first.manifest["execution"] == {"device": "cpu"}
 
 
 def test_the_manifest_tells_the_lineage_alone(store: Store, build: Make) -> None:

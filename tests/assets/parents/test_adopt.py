@@ -11,6 +11,7 @@ import pytest
 
 from assets.parents.adopt import TEACHER, adopt, adopt_tokenizer
 from assets.parents.checks import weights_complete
+from resources.execution import Execution
 from resources.models.errors import CheckpointError
 from resources.models.loading import load
 from resources.pretrained.source import parse
@@ -21,10 +22,8 @@ from warehouse.errors import WarehouseError
 from warehouse.store import Artifact, Request, Store
 
 
-def given(source: Any) -> dict[str, Any]:
-    return {
-        "source": parse(source if isinstance(source, dict) else str(source), Path("/")).record()
-    }
+def given(source: Any) -> Execution:
+    return Execution(source=parse(source if isinstance(source, dict) else str(source), Path("/")))
 
 
 def published(tmp_path: Path, source: Any, key: str = "x/parent") -> Artifact:
@@ -66,7 +65,7 @@ def test_bundled_folders_keep_their_versions(tmp_path: Path, name: str) -> None:
     source = recipe.parent_source(f"bundled/{name}")
     folder = Path(source.location)
     function = adopt_tokenizer if name == "tokenizer" else adopt
-    output = function(tmp_path, {}, {}, {"source": source.record()})
+    output = function(tmp_path, {}, {}, Execution(source=source))
     assert output.files == {file.name: file for file in sorted(folder.iterdir())}
     from assets.parents.assets import specs
 

@@ -10,6 +10,10 @@ import pytest
 import torch
 
 from assets.planning import assets, pace
+from resources.costs import planning
+from resources.costs.placement import Machine
+from resources.costs.planning import Settings, Sizes, Work
+from resources.execution import Execution
 from resources.models.accounting import blocks_of
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.recipe.execution import Hardware
@@ -17,9 +21,6 @@ from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 from resources.store.building import code_of, materialise, states_of
 from resources.store.spec import Spec
-from resources.training import planning
-from resources.training.placement import Machine
-from resources.training.planning import Settings, Sizes, Work
 from tests.assets.planning.sized import CHOSEN, CONFIG, SHAPE
 from warehouse.catalog import connect
 from warehouse.store import Artifact, Store
@@ -28,7 +29,7 @@ PARENT = blocks_of(SHAPE, [("full", "full")] * 2)
 SIZES = Sizes(SHAPE, blocks_of(SHAPE, CHOSEN), PARENT)
 WORK = Work("distilled", tokens=80, length=8, batch_tokens=16, taught=True)
 ALONE = Settings("cpu", ranks=1, zero_stage=0, micro_batch=4)
-EXECUTION = {"device": "cpu", "threads": 1, "ranks": 1}
+EXECUTION = Execution(threads=1)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,9 @@ from assets.puzzle.fusion import fuse
 from assets.puzzle.halves import Library, compose, file_name
 from assets.puzzle.importance import channel_importance
 from assets.puzzle.library import build_library, group_layers
+from resources.execution import Execution
 from resources.models.loading import load, save
+from resources.recipe.execution import Activations
 from tests.assets.puzzle import tiny
 from warehouse.artifact import Artifact, Output
 
@@ -46,6 +48,7 @@ RECIPE: dict[str, Any] = {
     "asset_key": "super/block_library",
 }
 COUPLED = {"coupling": "coupled", "attention": ["full", "kv_1", "noop"]}
+WHOLE = Execution()
 STEP_BYTES = 2 * 64 * 16 * 4  # two boundaries of a step: 64 tokens, hidden size 16, float32
 Files = dict[str, bytes]
 
@@ -74,18 +77,18 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
         "corpus": Made(corpus=tiny.corpus(200)),
     }
     recipe = {"tokens": 256, "sequence_length": 32, "seed": 3}
-    made = channel_importance(home, found, recipe, {"micro_batch": 4})
+    made = channel_importance(home, found, recipe, Execution(micro_batch=4))
     return {**found, "channel_importance": cast(Artifact, Made(**made.tables))}
 
 
 def build(
     folder: Path,
     inputs: dict[str, Artifact],
-    execution: dict[str, Any] | None = None,
+    execution: Execution = WHOLE,
     **changes: Any,
 ) -> Output:
     folder.mkdir(parents=True, exist_ok=True)
-    return build_library(folder, inputs, RECIPE | changes, execution or {})
+    return build_library(folder, inputs, RECIPE | changes, execution)
 
 
 def files(*outputs: Output) -> Files:
@@ -99,9 +102,10 @@ def files(*outputs: Output) -> Files:
     return found
 
 
-def sweep(steps: int) -> dict[str, Any]:
+def sweep(steps: int, **more: Any) -> Execution:
     """Execution settings of a sweep in chunks of some steps."""
-    return {"activations": {"source": "sweep", "bytes": steps * STEP_BYTES}}
+    activations = Activations(source="sweep", bytes=steps * STEP_BYTES)
+    return Execution(activations=activations, **more)
 
 
 def same_tables(one: Output, other: Output) -> bool:
@@ -156,8 +160,8 @@ def test_a_sweep_trains_the_same_blocks(
     tmp_path: Path, inputs: dict[str, Artifact], steps: int, changes: dict[str, Any]
 ) -> None:
     changes = {**changes, "groups": 2, "group": 1}
-    resident = build(tmp_path / "resident", inputs, {"micro_batch": 1}, **changes)
-    swept = build(tmp_path / "swept", inputs, {**sweep(steps), "micro_batch": 1}, **changes)
+    resident = build(tmp_path / "resident", inputs, Execution(micro_batch=1), **changes)
+    swept = build(tmp_path / "swept", inputs, sweep(steps, micro_batch=1), **changes)
     assert files(swept) == files(resident)
     assert same_tables(swept, resident)
     left = {path.name for path in (tmp_path / "swept").rglob("*") if path.is_file()}
@@ -185,7 +189,7 @@ def test_layers_of_a_group() -> None:
 
 
 def test_too_little_disk_for_a_step(tmp_path: Path, inputs: dict[str, Artifact]) -> None:
-    execution = {"activations": {"source": "sweep", "bytes": STEP_BYTES - 1}}
+    execution = Execution(activations=Activations(source="sweep", bytes=STEP_BYTES - 1))
     with pytest.raises(ValueError, match=f"take {STEP_BYTES}; give execution.activations.bytes"):
         build(tmp_path, inputs, execution)
 
@@ -211,13 +215,13 @@ def killed_after(monkeypatch: pytest.MonkeyPatch, learned: int) -> Callable[[], 
     ("execution", "learned", "again"),
     [
         # After four steps of two layers and one layer's fifth: both go on after step four.
-        ({"checkpoint_steps": 2}, 9, 4),
-        ({"checkpoint_steps": 100}, 9, 12),
+        (Execution(checkpoint_steps=2), 9, 4),
+        (Execution(checkpoint_steps=100), 9, 12),
         # In chunks of two turns, the first two without a step: killed in the last layer's second
         # step, that layer's state of before and the other's of after are there.
-        (sweep(2) | {"checkpoint_steps": 100}, 3, 2 + 8),
+        (sweep(2, checkpoint_steps=100), 3, 2 + 8),
         # The same with a state on disk after every step.
-        (sweep(2) | {"checkpoint_steps": 1}, 3, 1 + 8),
+        (sweep(2, checkpoint_steps=1), 3, 1 + 8),
     ],
     ids=["resident", "from the start", "sweep", "sweep, within a chunk"],
 )
@@ -225,7 +229,7 @@ def test_a_killed_group_goes_on_bit_for_bit(
     tmp_path: Path,
     inputs: dict[str, Artifact],
     monkeypatch: pytest.MonkeyPatch,
-    execution: dict[str, Any],
+    execution: Execution,
     learned: int,
     again: int,
     coupled: bool,
@@ -247,7 +251,7 @@ def test_a_killed_group_may_go_on_from_another_source(
     killed_after(monkeypatch, 9)
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path, inputs, sweep(3))
-    for execution, learned in (({"checkpoint_steps": 1}, 7), (sweep(2), 3)):
+    for execution, learned in ((Execution(checkpoint_steps=1), 7), (sweep(2), 3)):
         killed_after(monkeypatch, learned)
         with pytest.raises(KeyboardInterrupt):
             build(tmp_path, inputs, execution)
@@ -259,18 +263,18 @@ def test_a_finished_group_is_not_trained_again(
 ) -> None:
     made = build(tmp_path, inputs, groups=4, group=2)
     calls = killed_after(monkeypatch, 0)
-    for execution in ({}, sweep(1)):
+    for execution in (WHOLE, sweep(1)):
         assert same_tables(build(tmp_path, inputs, execution, groups=4, group=2), made)
     assert calls() == 0
 
 
-@pytest.mark.parametrize("execution", [{"checkpoint_steps": 2}, sweep(2)])
+@pytest.mark.parametrize("execution", [Execution(checkpoint_steps=2), sweep(2)])
 @pytest.mark.parametrize("written", [0, 1, 3, 5, 6])
 def test_a_full_disk_leaves_nothing_half_written(
     tmp_path: Path,
     inputs: dict[str, Artifact],
     monkeypatch: pytest.MonkeyPatch,
-    execution: dict[str, Any],
+    execution: Execution,
     written: int,
 ) -> None:
     """States, blocks and reports: whichever write meets the full disk, the next run makes it."""
@@ -344,7 +348,9 @@ def test_a_parent_with_biases_on_queries_keys_and_values(
     save(tiny.parent(2, dtype=torch.float32, qkv_bias=True), tmp_path / "parent", TOKENIZER)
     given: dict[str, Any] = {**inputs, "parent": Made(tmp_path / "parent")}
     recipe = {"tokens": 256, "sequence_length": 32, "seed": 3}
-    given["channel_importance"] = Made(**channel_importance(tmp_path, given, recipe, {}).tables)
+    given["channel_importance"] = Made(
+        **channel_importance(tmp_path, given, recipe, Execution()).tables
+    )
     for coupling in ("decoupled", "coupled"):
         made = build(tmp_path / coupling, given, coupling=coupling)
         library = Library(load(tmp_path / "parent"), made.files[""])
@@ -425,13 +431,17 @@ def test_importance_does_not_depend_on_the_room(
     recipe = {"tokens": 256, "sequence_length": 32, "seed": 3}
     one = 2 * 4 * 32 * 16 * 4  # two boundaries of four sequences
     for room in (one, 10**6):
-        execution = {"micro_batch": 4, "activations": {"source": "sweep", "bytes": room}}
+        activations = Activations(source="sweep", bytes=room)
+        execution = Execution(micro_batch=4, activations=activations)
         made = channel_importance(tmp_path, inputs, recipe, execution)
         for name, table in made.tables.items():
             assert table.equals(inputs["channel_importance"].table(name))
     with pytest.raises(ValueError, match=f"take {one}"):
         channel_importance(
-            tmp_path, inputs, recipe, {"micro_batch": 4, "activations": {"bytes": one - 1}}
+            tmp_path,
+            inputs,
+            recipe,
+            Execution(micro_batch=4, activations=Activations(bytes=one - 1)),
         )
 
 
@@ -460,7 +470,7 @@ def test_assembly_takes_partitions_and_fuses_the_runs_of_the_search(
         work = tmp_path / f"assembled_{len(expected.model.layers)}"
         work.mkdir()
         made = assembly.assemble(
-            work, {**inputs, **parts, "architecture": architecture}, recipe, {}
+            work, {**inputs, **parts, "architecture": architecture}, recipe, Execution()
         )
         model = load(made.files[""])
         assert torch.equal(tiny.logits(model, batch), tiny.logits(expected, batch))

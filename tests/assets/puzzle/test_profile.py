@@ -23,6 +23,7 @@ from assets.puzzle.timing import TimingError, marginal, paired, settled
 from jobs import cli
 from jobs.profile import attention_variants
 from resources import machine
+from resources.execution import Execution
 from resources.models import blocks as parts
 from resources.models.accounting import Shape, blocks_of
 from resources.models.loading import save
@@ -79,7 +80,7 @@ def parent_config() -> Any:
 
 
 def build_model(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     blocks = blocks_of(Shape.of(parent_config().to_dict()), CHOICE) if recipe["chosen"] else None
     save(tiny.parent(4, blocks=blocks, dtype=torch.float32), workdir / "model", TOKENIZER)
@@ -90,7 +91,7 @@ def build(store: Store, name: str, fn: Any, recipe: dict[str, Any], **execution:
     needed = ("parent", "assembled", "block_costs", "cost_profile")
     inputs = {key: store.current(f"super/{key}") for key in needed}
     there = {key: found for key, found in inputs.items() if found is not None}
-    settings = {"device": "cpu", "threads": 1} | execution
+    settings = Execution(threads=1, **execution)
     return store.build(
         Request(f"super/{name}", None, fn, there, recipe, 0, code_version="1"), execution=settings
     )

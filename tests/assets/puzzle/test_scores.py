@@ -40,6 +40,7 @@ from assets.puzzle.scores import (
     score_blocks,
     variant_pairs,
 )
+from resources.execution import Execution
 from resources.models.loading import save
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from tests.assets.puzzle import tiny
@@ -503,7 +504,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_the_tables_of_a_build(inputs: dict[str, Any], tmp_path: Path) -> None:
     seen: list[float] = []
-    execution = {"home": tmp_path, "progress": lambda _, share: seen.append(share)}
+    execution = Execution(home=str(tmp_path), progress=lambda _, share: seen.append(share))
     made_with = score_blocks(tmp_path, inputs, RECIPE, execution)
     rows = made_with.tables["block_scores"].to_pylist()
     assert len(rows) == 3 * 9 * 7
@@ -542,4 +543,4 @@ def test_the_tables_of_a_build(inputs: dict[str, Any], tmp_path: Path) -> None:
 def test_a_layer_without_a_variant_is_named(inputs: dict[str, Any], tmp_path: Path) -> None:
     without = {name: made_by for name, made_by in inputs.items() if not name.endswith("group_2")}
     with pytest.raises(FileNotFoundError, match=r"ffn variant 'ratio_50' for layer 2"):
-        score_blocks(tmp_path, without, RECIPE, {})
+        score_blocks(tmp_path, without, RECIPE, Execution())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -25,6 +25,9 @@ from resources.store.spec import Spec
 from tests.assets.puzzle import tiny
 from warehouse.store import Artifact, Output, Request, Store
 
+if TYPE_CHECKING:
+    from resources.execution import Execution
+
 TOKENIZER = Path(__file__).parents[3] / "resources" / "models" / "bundled" / "tokenizer"
 LAYERS = {"super": 3, "ultra": 7}
 NAMES = ("assembled", "fused")
@@ -34,7 +37,7 @@ CHAT = chats_of(RECIPE)["super"]
 
 
 def build_parent(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     model = tiny.parent(recipe["layers"], dtype=torch.float32)
     save(model, workdir / "parent", TOKENIZER)
@@ -59,7 +62,7 @@ def shorter(spec: Spec) -> Spec:
     )
 
 
-def build(store: Store, spec: Spec, execution: dict[str, Any] | None = None) -> Artifact:
+def build(store: Store, spec: Spec, execution: Execution | None = None) -> Artifact:
     for partition in spec.slices():
         artifact = materialise(store, spec, Code("1"), execution, partition=partition)
     return artifact
@@ -260,7 +263,7 @@ FAMILIES = {
 
 
 def build_family(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """A random parent as `transformers` itself makes and saves it, biases not zero."""
     import shutil

@@ -18,6 +18,7 @@ from assets.puzzle.fusion import fuse
 from assets.puzzle.halves import ATTENTION, FFN, Library, compose, file_name, new_half
 from assets.puzzle.scores import model_kl
 from assets.puzzle.study import correlation, ranks, study_search
+from resources.execution import Execution
 from resources.models.loading import save
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from tests.assets.puzzle import tiny
@@ -127,7 +128,7 @@ def test_the_study_sets_the_search_beside_the_others(
     inputs: dict[str, Artifact], tmp_path: Path
 ) -> None:
     section = recipe({"parameters": 0.75, "kv_bytes_per_token": 0.6}, rounds=2)
-    chosen = choose_architecture(tmp_path / "a", inputs, section | SECTION, {})
+    chosen = choose_architecture(tmp_path / "a", inputs, section | SECTION, Execution())
     rounds = chosen.tables["rounds"].to_pylist()
     assert chosen.metrics["rounds_kl"] == rounds[-1]["kl"] <= rounds[0]["kl"]
     assert chosen.metrics["kl"] == pytest.approx(rounds[-1]["objective"])
@@ -136,7 +137,7 @@ def test_the_study_sets_the_search_beside_the_others(
     )
     study = {"assemblies": 20, "random": 2, "search": section}
     made = study_search(
-        tmp_path, inputs | {"architecture": architecture}, study | SECTION, {"micro_batch": 4}
+        tmp_path, inputs | {"architecture": architecture}, study | SECTION, Execution(micro_batch=4)
     )
     rows = {row["method"]: row for row in made.tables["search_baselines"].to_pylist()}
     assert list(rows) == [

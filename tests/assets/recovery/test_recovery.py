@@ -10,6 +10,7 @@ import torch
 from assets.recovery import checks, corpus
 from assets.recovery.continued import continue_pretraining
 from assets.recovery.distill import distil
+from resources.execution import Execution
 from resources.models.loading import load
 from resources.training.checks import loss_decreased, loss_finite
 from tests.assets.recovery.section import DISTILLATION
@@ -87,7 +88,7 @@ def test_corpus_is_cut_and_split_without_overlap(
     inputs: dict[str, Artifact], tmp_path: Path
 ) -> None:
     recipe = {"sequence_length": 16, "seed": 1}
-    training, held_out = corpus.read(inputs["corpus"], recipe, tmp_path, {}).examples
+    training, held_out = corpus.read(inputs["corpus"], recipe, tmp_path, Execution()).examples
     assert max(training.lengths.max(), held_out.lengths.max()) <= 16
     tokens = sum(len(ids) for ids in tiny.corpus_table().column("text_ids").to_pylist())
     # Pieces of a single token predict nothing and are left out.

@@ -11,6 +11,7 @@ import torch
 
 from assets.recovery import checks, teacher_outputs
 from assets.recovery.distill import distil
+from resources.execution import Execution
 from resources.models.loading import load
 from tests.assets.recovery.section import PLAIN, furthest, losses
 from tests.resources.training import tiny_family as tiny
@@ -20,7 +21,7 @@ VOCABULARY = 260
 
 
 def cached_inputs(
-    store: Store, inputs: dict[str, Artifact], k: int, execution: Any = None
+    store: Store, inputs: dict[str, Artifact], k: int, execution: Execution = tiny.EXECUTION
 ) -> dict[str, Artifact]:
     recipe = {"temperature": 1.0, "sequence_length": 100, "top_k": k}
     given = {name: inputs[name] for name in ("teacher", "corpus")}
@@ -37,16 +38,16 @@ def cached_inputs(
 
 
 @pytest.mark.parametrize("chunk", [None, 16])
-@pytest.mark.parametrize("examples_bytes", [None, 1])
+@pytest.mark.parametrize("examples_bytes", [2_000_000_000, 1])
 def test_a_cached_teacher_with_the_whole_vocabulary_is_the_live_one(
     store: Store,
     inputs: dict[str, Artifact],
     plain: Artifact,
     chunk: int | None,
-    examples_bytes: int | None,
+    examples_bytes: int,
 ) -> None:
     given = cached_inputs(store, inputs, VOCABULARY)
-    settings = {**tiny.EXECUTION, "examples_bytes": examples_bytes}
+    settings = tiny.EXECUTION.but(examples_bytes=examples_bytes)
     recipe = {**PLAIN, "chunk": chunk}
     made = tiny.build(store, "super/distilled", distil, given, recipe, settings)
     assert losses(made) == pytest.approx(losses(plain), abs=1e-5)
@@ -104,7 +105,7 @@ def test_outputs_go_on_after_a_kill(
 
     other = Store(tmp_path / "other")
     with pytest.raises(tiny.Killed):
-        cached_inputs(other, inputs, 8, {**tiny.EXECUTION, "progress": progress})
+        cached_inputs(other, inputs, 8, tiny.EXECUTION.but(progress=progress))
     assert seen[3].startswith("shard 4/")
     computed: list[int] = []
     compute = teacher_outputs._compute

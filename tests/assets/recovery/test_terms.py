@@ -13,6 +13,7 @@ import torch
 from assets.recovery import assets, corpus
 from assets.recovery.distill import distil
 from assets.recovery.objective import LiveTeacher, Towards
+from resources.execution import Execution
 from resources.models.loading import load
 from resources.recipe.chats import tokens_of
 from resources.recipe.errors import RecipeError
@@ -37,7 +38,7 @@ def test_a_chunked_run_is_the_whole_one(
     store: Store, inputs: dict[str, Artifact], plain: Artifact, stage: int
 ) -> None:
     recipe = {**PLAIN, "chunk": 16}
-    settings = {**tiny.EXECUTION, "zero_stage": stage}
+    settings = tiny.EXECUTION.but(zero_stage=stage)
     made = tiny.build(store, "super/distilled", distil, inputs, recipe, settings)
     same_run(made, plain)
     assert losses(made, "gradient_norm") == pytest.approx(losses(plain, "gradient_norm"), rel=1e-4)
@@ -47,7 +48,7 @@ def test_a_chunked_run_is_the_whole_one(
 def test_two_ranks_share_a_chunked_run(
     store: Store, inputs: dict[str, Artifact], plain: Artifact
 ) -> None:
-    settings = {**tiny.EXECUTION, "ranks": 2, "threads": 2, "zero_stage": 1}
+    settings = tiny.EXECUTION.but(ranks=2, threads=2, zero_stage=1)
     recipe = {**PLAIN, "chunk": 16}
     made = tiny.build(store, "super/distilled", distil, inputs, recipe, settings)
     same_run(made, plain)
@@ -66,7 +67,7 @@ def test_two_ranks_share_documents_with_their_teacher(
         inputs[name] = tiny.publish(store, f"super/{name}", Output(files={"": folder}))
     recipe = {**PLAIN, "hidden_weight": 0.5, "layer_weight": 1.0}
     alone = tiny.build(store, "super/distilled", distil, inputs, recipe)
-    settings = {**tiny.EXECUTION, "ranks": 2, "threads": 2, "sequence_parallel": 2}
+    settings = tiny.EXECUTION.but(ranks=2, threads=2, sequence_parallel=2)
     made = tiny.build(store, "super/distilled", distil, inputs, {**recipe, "chunk": 16}, settings)
     assert losses(made) == pytest.approx(losses(alone), abs=1e-6)
     for name, value in alone.metrics.items():
@@ -109,9 +110,12 @@ def test_layers_learn_from_the_layers_they_hold(store: Store, fused: dict[str, A
     assert curve[-1] == made.metrics[name] < 0.85 * curve[0]
     assert losses(made) == losses(made, "layer_cosine_distance")
     # By hand: the student's layers 0 and 1 against the teacher's 0 and 2, the last after its norm.
-    split = corpus.read(fused["corpus"], {"sequence_length": 100, "seed": 1}, Path(), {})
+    split = corpus.read(fused["corpus"], {"sequence_length": 100, "seed": 1}, Path(), Execution())
     batch = Batches(split.pieces, singles(split.pieces), [], 10**6).collate([0, 5])[0]
-    student, teacher = load(fused["student"].path()), LiveTeacher(fused["teacher"].path(), {})
+    student, teacher = (
+        load(fused["student"].path()),
+        LiveTeacher(fused["teacher"].path(), Execution()),
+    )
     towards = Towards(teacher, kl=0.0, layer=1.0, depth=[0, 2])
     with torch.no_grad():
         found = towards.objective()(student, batch)

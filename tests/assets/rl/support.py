@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from resources.execution import Execution
 from resources.tasks.generate import generate
 from warehouse.rows import with_ids
 from warehouse.store import Artifact, Output, Request, Store
@@ -37,9 +38,16 @@ def build(
     inputs: Mapping[str, Artifact],
     recipe: Mapping[str, Any],
     version: str = "test",
+    save_every_seconds: float = 20.0,
 ) -> Artifact:
     """Build through the store, as an asset would be."""
-    execution = {"requests": str(Path(store.home) / "requests"), "threads": 1, "micro_batch": 8}
+    execution = Execution(
+        home=store.home,
+        requests=Path(store.home) / "requests",
+        threads=1,
+        micro_batch=8,
+        save_every_seconds=save_every_seconds,
+    )
     return store.build(
         Request(key, None, fn, inputs, recipe, SEED, code_version=version), execution=execution
     )

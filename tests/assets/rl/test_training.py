@@ -142,7 +142,6 @@ def test_a_killed_run_continues_exactly(
 ) -> None:
     used = without(inputs, "reward_model") if name == "grpo" else inputs
     whole = support.build(store, f"ultra/{name}", fn, used, recipe, version="undisturbed")
-    monkeypatch.setattr("assets.rl.experience.SAVE_SECONDS", 0.0)
     add = Experience.add
     calls = []
 

@@ -14,6 +14,7 @@ from assets.sft.blend import make_blend
 from assets.sft.train import sft
 from assets.sft_data.conversations import load
 from resources.chat.chat import Chat
+from resources.execution import Execution
 from tests.resources.training import tiny_family as tiny
 from warehouse.store import Artifact, Output, Store
 
@@ -41,7 +42,7 @@ def dataset(store: Store, folder: Path, rows: list[Any], **recipe: Any) -> Artif
         "holdout": 0.3,
         "over_long": "drop",
     }
-    seen = {"observe": [str(file)]}
+    seen = Execution(observe=(str(file),))
     return tiny.build(store, "sft_data/support", load, {}, given | recipe, seen)
 
 
@@ -99,7 +100,7 @@ def test_sft_measures_what_the_source_holds_out(tmp_path: Path) -> None:
         {"support": made},
         {"sequence_length": 300, "seed": 3},
         tmp_path,
-        {},
+        Execution(),
     )
     chat = Chat.load(folder)
     told = {learned(chat, each) for each in split.training}

@@ -12,6 +12,7 @@ import pytest
 from assets.sft import assets, checks, samples
 from assets.sft.blend import make_blend
 from assets.sft.train import sft
+from resources.execution import Execution
 from resources.models.loading import load, load_tokenizer
 from resources.models.template import encode_example
 from resources.recipe.loading import load as load_recipe
@@ -135,7 +136,7 @@ def test_loss_is_on_outputs_only_and_held_out_questions_are_unseen(
 
     def read(length: int) -> samples.Split:
         recipe = {"sequence_length": length, "seed": 3}
-        return samples.read(model, blend, only, recipe, tmp_path, {})
+        return samples.read(model, blend, only, recipe, tmp_path, Execution())
 
     split = read(500)
     assert split.too_long == 0 and len(split.training) + len(split.held_out) == 30
@@ -152,9 +153,9 @@ def test_loss_is_on_outputs_only_and_held_out_questions_are_unseen(
     with pytest.raises(ValueError, match="0 of 30 samples fit in 5 tokens"):
         read(5)
     with pytest.raises(ValueError, match=r"sft_blend: \d+ of 30 samples are in none of sft_da"):
-        samples.read(model, blend, {"code": only["code"]}, {}, tmp_path, {})
+        samples.read(model, blend, {"code": only["code"]}, {}, tmp_path, Execution())
     with pytest.raises(ValueError, match="30 of 30 samples are in none of"):
-        samples.read(model, blend, {}, {}, tmp_path, {})
+        samples.read(model, blend, {}, {}, tmp_path, Execution())
 
 
 def test_examples_follow_the_blend_from_memory_and_from_files(
@@ -185,10 +186,11 @@ def test_examples_follow_the_blend_from_memory_and_from_files(
     ]
     recipe = {"sequence_length": 500, "seed": 3}
     monkeypatch.setattr(samples, "BATCH", 5)
-    held = samples.read(model, blend, only, recipe, tmp_path / "a", {})
-    filed = samples.read(model, blend, only, recipe, tmp_path / "b", {"examples_bytes": 100})
+    held = samples.read(model, blend, only, recipe, tmp_path / "a", Execution())
+    filed = samples.read(model, blend, only, recipe, tmp_path / "b", Execution(examples_bytes=100))
     assert not (tmp_path / "a/examples").exists() and (tmp_path / "b/examples").is_dir()
-    for split in (held, filed, samples.read(model, blend, only, recipe, tmp_path / "b", {})):
+    again = samples.read(model, blend, only, recipe, tmp_path / "b", Execution())
+    for split in (held, filed, again):
         training, unseen = (
             [(ids.tolist(), mask.tolist()) for ids, mask in part]
             for part in (split.training, split.held_out)

@@ -77,7 +77,7 @@ def test_answers_are_paid_for_once_and_in_both_modes(store: Store, tmp_path: Pat
     }
     recipe = {"domain": "math", "prompts": 4, "samples_on": 2, "samples_off": 1}
     recipe = recipe | {"generation": GENERATION}
-    execution = tiny.EXECUTION | {"requests": str(tmp_path / "requests")}
+    execution = tiny.EXECUTION.but(requests=tmp_path / "requests")
     made = tiny.build(store, "sft_data/math_generations", generate, inputs, recipe, execution)
     rows = made.table("generations").to_pylist()
     asked = Counter((row["model"], row["reasoning"]) for row in rows)

@@ -13,6 +13,7 @@ from resources.engines.cache import CachedEngine, RequestCache
 from resources.engines.opening import open_engine
 from resources.engines.protocol import Batch, Completion, Request, Sampling, collect
 from resources.engines.replay import ReplayEngine
+from resources.execution import Execution
 
 SAMPLING = Sampling(temperature=1.0, max_new_tokens=8)
 REQUESTS = [Request((("user", f"question {i}"),), sample_index=i % 2) for i in range(10)]
@@ -177,23 +178,22 @@ def test_replay_answers_from_the_record_only(tmp_path: Path) -> None:
 
 def test_opening_engines(tmp_path: Path, tiny_llama: Path) -> None:
     said: list[tuple[str, float]] = []
-    execution = {
-        "requests": str(tmp_path),
-        "progress": lambda message, fraction: said.append((message, fraction)),
-    }
+    execution = Execution(
+        requests=tmp_path, progress=lambda message, fraction: said.append((message, fraction))
+    )
     engine = open_engine(tiny_llama, "v1", execution)
     answers = engine.generate(REQUESTS[:2], SAMPLING)
     assert said == [("2/2 completions", 1.0)]
     assert isinstance(engine, CachedEngine) and engine.asked == 2
-    replay = open_engine("nowhere", "v1", {**execution, "engine": "replay"})
+    replay = open_engine("nowhere", "v1", execution.but(engine="replay"))
     assert replay.generate(REQUESTS[:2], SAMPLING) == answers
 
     class Artifact:
         def path(self, name: str = "") -> Path:
             return tiny_llama
 
-    assert open_engine(Artifact(), "v1", {}).generate(REQUESTS[:2], SAMPLING)[1].token_ids == (
-        answers[1].token_ids
-    )
+    assert open_engine(Artifact(), "v1", Execution()).generate(REQUESTS[:2], SAMPLING)[
+        1
+    ].token_ids == (answers[1].token_ids)
     with pytest.raises(ValueError, match="engine 'magic' is unknown"):
-        open_engine(tiny_llama, "v1", {"engine": "magic"})
+        open_engine(tiny_llama, "v1", Execution().but(engine="magic"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from assets.parents.adopt import adopt
+from resources.execution import Execution
 from resources.models.errors import CheckpointError
 from resources.pretrained.checking import faults, read_weights
 from resources.pretrained.source import parse
@@ -169,7 +170,7 @@ def test_one_line_says_what_is_wrong(name: str, tmp_path: Path, tiny_llama: Path
     folder = instruct(tiny_llama, tmp_path / "model")
     spoil(folder)
     with pytest.raises(CheckpointError) as caught:
-        adopt(tmp_path / "work", {}, {}, {"source": parse(str(folder), tmp_path).record()})
+        adopt(tmp_path / "work", {}, {}, Execution(source=parse(str(folder), tmp_path)))
     message = str(caught.value)
     print(f"{name:>22}: {message.replace(str(tmp_path), '…')}")  # the table, with -s
     assert "\n" not in message

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from assets.parents.adopt import adopt
+from resources.execution import Execution
 from resources.models.errors import CheckpointError
 from resources.pretrained.gguf import convert, llama3_factor
 from resources.pretrained.source import parse
@@ -115,7 +116,7 @@ def test_a_file_is_what_transformers_reads_of_it(
         quantized=quantized,
         pre={"llama": "gpt-2", "qwen2": "qwen2"}[architecture],
     )
-    output = adopt(tmp_path, {}, {}, {"source": parse(str(file), tmp_path).record()})
+    output = adopt(tmp_path, {}, {}, Execution(source=parse(str(file), tmp_path)))
     folder = tmp_path / "converted"
     assert set(output.files) == {
         *("config.json", "generation_config.json", "model.safetensors"),
@@ -225,7 +226,7 @@ def test_what_would_change_the_model_is_refused(
     options, said = REFUSED[name]
     file = write(tmp_path / "m.gguf", tokenizer_dir, **options)
     with pytest.raises(CheckpointError) as caught:
-        adopt(tmp_path, {}, {}, {"source": parse(str(file), tmp_path).record()})
+        adopt(tmp_path, {}, {}, Execution(source=parse(str(file), tmp_path)))
     message = str(caught.value)
     print(f"{name:>15}: {message.replace(str(tmp_path), '…')}")
     assert "\n" not in message and said in message and message.startswith(str(file))
@@ -259,10 +260,10 @@ def test_smollm2_is_the_same_from_its_gguf_and_from_a_folder(tmp_path: Path) -> 
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source = parse(str(REAL), tmp_path)
-    adopt(tmp_path, {}, {}, {"source": source.record()})
+    adopt(tmp_path, {}, {}, Execution(source=source))
     folder = tmp_path / "converted"
     assert FOLDER is not None, "HEIRLOOM_SMOLLM2 names no folder"
-    adopt(tmp_path / "b", {}, {}, {"source": parse(FOLDER, tmp_path).record()})
+    adopt(tmp_path / "b", {}, {}, Execution(source=parse(FOLDER, tmp_path)))
     texts = [
         "What is the capital of France? Answer in one word.",
         "Tom has 3 apples and buys 14 more in 2024.\n\ndef f(x):\n    return x",

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import pytest
 
 from assets.parents.adopt import adopt
+from resources.execution import Execution
 from resources.models.errors import CheckpointError
 from resources.pretrained import hub
 from resources.pretrained.checking import source_faults
@@ -139,7 +140,7 @@ def spec(revision: str = "@main") -> Spec:
 
 def refused(source: ParentSource, tmp_path: Path) -> str:
     with pytest.raises(CheckpointError) as caught:
-        adopt(tmp_path / "work", {}, {}, {"source": source.record()})
+        adopt(tmp_path / "work", {}, {}, Execution(source=source))
     message = str(caught.value)
     print(message)
     assert "\n" not in message and TOKEN not in message
@@ -191,14 +192,14 @@ def test_what_is_cached_is_adopted_without_network(
 ) -> None:
     from huggingface_hub import hf_hub_download
 
-    online = adopt(tmp_path / "a", {}, {}, {"source": source().at(FIRST).record()})
+    online = adopt(tmp_path / "a", {}, {}, Execution(source=source().at(FIRST)))
     hf_hub_download(NAME, "config.json", revision="main", endpoint=os.environ["HF_ENDPOINT"])
     if unreachable:
         monkeypatch.setenv("HF_ENDPOINT", NOBODY)
     else:
         switch_off(monkeypatch)
     settled = hub.Commits(None).settled(source())
-    offline = adopt(tmp_path / "b", {}, {}, {"source": settled.record()})
+    offline = adopt(tmp_path / "b", {}, {}, Execution(source=settled))
     assert settled.commit == FIRST and offline.files == online.files
 
 

@@ -180,7 +180,7 @@ def test_a_fourth_model_is_a_new_file_only(edit: Edit) -> None:
          "ultra.yaml: fusion: windows: [6, 8] overlaps", "disjoint"),
         # execution
         ("execution.yaml", "engine: transformers", "engine: transformer",
-         "execution.yaml: engine: must be 'transformers' or 'vllm'", "found 'transformer'"),
+         "execution.yaml: engine: must be", "'vllm' or 'replay', found 'transformer'"),
         ("execution.yaml", "threads: 2", "thread: 2",
          "execution.yaml: thread: unknown key", "did you mean 'threads'?"),
         # marks and YAML

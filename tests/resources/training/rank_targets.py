@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from resources.execution import Execution
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.training import objectives, runtime
@@ -105,7 +106,7 @@ def spread_small_parameters() -> None:
 
 def train_some(
     folder: str,
-    execution: dict[str, Any],
+    execution: Execution,
     until: int = STEPS,
     rows: int = 3,
     save_at: tuple[int, ...] = (),
@@ -143,16 +144,16 @@ def train_some(
     }
 
 
-def several(folder: str, runs: list[dict[str, Any]], execution: dict[str, Any]) -> list[Any]:
+def several(folder: str, runs: list[dict[str, Any]], execution: Execution) -> list[Any]:
     """Several trainings in one process each, one after the other: starting a rank takes seconds."""
     found = []
     for each in runs:
-        settings = {"threads": 1, **each.pop("execution", {})}
+        settings = Execution(threads=1, **each.pop("execution", {}))
         found.append(train_some(str(Path(folder) / each.pop("folder")), settings, **each))
     return found
 
 
-def looped(folder: str, execution: dict[str, Any]) -> dict[str, Any]:
+def looped(folder: str, execution: Execution) -> dict[str, Any]:
     """The training loop with a checkpoint whenever some time has passed, on clocks that differ."""
     from resources.training.loop import train
 
@@ -177,11 +178,9 @@ def looped(folder: str, execution: dict[str, Any]) -> dict[str, Any]:
     return {"losses": losses, "saves": said, "folder": str(trainer.folder)}
 
 
-def fail(rank: int, how: str, execution: dict[str, Any]) -> str:
+def fail(rank: int, how: str, execution: Execution) -> str:
     """Rank `rank` raises or is killed; the others wait for it."""
-    progress = execution.get("progress")
-    if progress is not None:
-        progress("waiting", 0.5)
+    execution.progress("waiting", 0.5)
     if int(os.environ["RANK"]) == rank:
         if how == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -190,26 +189,26 @@ def fail(rank: int, how: str, execution: dict[str, Any]) -> str:
     return "unreachable"
 
 
-def sleep(folder: str, execution: dict[str, Any]) -> None:
+def sleep(folder: str, execution: Execution) -> None:
     """Says which process it is, and then does nothing for long."""
     (Path(folder) / f"pid_{os.environ['RANK']}").write_text(str(os.getpid()))
     time.sleep(120)
 
 
-def meet(execution: dict[str, Any]) -> dict[str, Any]:
+def meet(execution: Execution) -> dict[str, Any]:
     """The sum of all ranks, from the first one; the others end before it."""
     from resources.training.launch import first_goes_on
 
-    runtime.bring_up("cpu", execution["threads"])
+    runtime.bring_up("cpu", execution.threads)
     total = torch.tensor(float(os.environ["RANK"]))
     torch.distributed.all_reduce(total)
-    execution.get("progress", lambda *_: None)("met", 1.0)
+    execution.progress("met", 1.0)
     first_goes_on()
-    return {"sum": float(total), "threads": execution["threads"]}
+    return {"sum": float(total), "threads": execution.threads}
 
 
 def artifact(
-    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: dict[str, Any]
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """A build function: trains, on several ranks where it is asked to, and writes what it has."""
     import pyarrow as pa

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from resources.execution import Execution
 from resources.training import interventions
 from resources.training.guard import Diverged, Guard, GuardConfig
 from resources.training.loop import train
@@ -68,7 +69,7 @@ def exploding(trainer: Trainer) -> Any:
 
 def trainer_in(folder: Path) -> Trainer:
     torch.manual_seed(0)
-    return Trainer(Cliff(), OptimizerConfig(1e-2), STEPS, folder, 1, {"threads": 1})
+    return Trainer(Cliff(), OptimizerConfig(1e-2), STEPS, folder, 1, Execution(threads=1))
 
 
 def run(trainer: Trainer, guard: GuardConfig = GUARD) -> Any:
@@ -135,7 +136,7 @@ def test_the_only_checkpoint_is_kept_however_bad(tmp_path: Path) -> None:
     """A run that explodes before it saved goes back to its start."""
     trainer = trainer_in(tmp_path)
     with pytest.raises(Diverged) as stop:
-        train(trainer, batch_of, exploding(trainer), guard=GUARD)
+        train(trainer, batch_of, exploding(trainer), guard=GUARD, save_every_seconds=20.0)
     assert stop.value.good == trainer.saved_step == 0
 
 

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from resources.execution import Execution
 from resources.models.loading import load
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.training import fit as fitting
@@ -27,10 +28,9 @@ def examples(count: int = 40) -> Examples:
     return Examples.from_table(tiny.corpus_table(count))
 
 
-def run(workdir: Path, execution: dict[str, Any] | None = None, **changes: Any) -> Fitted:
+def run(workdir: Path, execution: Execution = tiny.EXECUTION, **changes: Any) -> Fitted:
     recipe = {**tiny.TRAINING, "seed": 3, "tokens": 1000, **changes}
     model = load(tiny.checkpoint_in(workdir / "model", seed=1))
-    settings = {**tiny.EXECUTION, **(execution or {})}
     everything, packed = examples(), bool(changes.get("packed"))
     return fit(
         model,
@@ -39,7 +39,7 @@ def run(workdir: Path, execution: dict[str, Any] | None = None, **changes: Any) 
         language_model_loss,
         recipe,
         workdir / "work",
-        settings,
+        execution,
         stage="test",
         measure="cross_entropy",
         packed=packed,
@@ -93,7 +93,12 @@ def test_shares_of_a_run() -> None:
 
 def test_progress_tells_speed_and_time_left(tmp_path: Path) -> None:
     lines: list[str] = []
-    made = run(tmp_path, {"progress": lambda line, share: lines.append(line), "flops": 1e9})
+    made = run(
+        tmp_path,
+        Execution(
+            progress=lambda line, share: lines.append(line), flops=1e9, threads=1, micro_batch=1
+        ),
+    )
     assert lines[0].startswith("step 1/5, loss ") and "tokens/s" in lines[0]
     assert lines[0].endswith("s left") and not lines[-1].endswith("left")
     assert made.observations["peak_flops"] == 1e9
@@ -109,7 +114,7 @@ def test_progress_tells_speed_and_time_left(tmp_path: Path) -> None:
 
 def test_an_unknown_tracker_stops_a_run_before_it_starts(tmp_path: Path) -> None:
     with pytest.raises(TrackerError, match="no tracker 'paper'"):
-        run(tmp_path, {"trackers": ["paper"]})
+        run(tmp_path, tiny.EXECUTION.but(trackers=["paper"]))
     assert not (tmp_path / "work").exists()
 
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from resources.execution import Execution
 from resources.training import checkpoint
 from resources.training.loop import train
 from resources.training.trainer import Trainer
@@ -52,7 +53,7 @@ def stage(folder: Path, started: Any, last_operation: int | None) -> None:
     for name in ("rename", "mkdir", "write_text"):
         setattr(Path, name, counted(getattr(Path, name)))
     model = llama()
-    trainer = Trainer(model, CONFIG, STEPS, folder, 5, {"threads": 1})
+    trainer = Trainer(model, CONFIG, STEPS, folder, 5, Execution(threads=1))
     train(trainer, batch_of, objective, save_every_seconds=0.0)
     (folder / "operations").write_bytes(str(count).encode())
     save_file(model.state_dict(), folder / "final.partial")

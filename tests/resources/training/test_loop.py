@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from resources.execution import Execution
 from resources.training import checkpoint, objectives
 from resources.training.loop import train
 from resources.training.optimizer import OptimizerConfig
@@ -63,13 +64,17 @@ def objective(module: nn.Module, batch: dict[str, Any]) -> objectives.Loss:
     return objectives.cross_entropy(logits, batch["labels"], batch["weights"], batch["total"])
 
 
-def trainer_in(folder: Path, net: nn.Module, steps: int = STEPS, **execution: Any) -> Trainer:
-    return Trainer(net, CONFIG, steps, folder, 5, {"threads": 1, **execution})
+def trainer_in(
+    folder: Path, net: nn.Module, steps: int = STEPS, dtype: str | None = None, **execution: Any
+) -> Trainer:
+    return Trainer(net, CONFIG, steps, folder, 5, Execution(threads=1, **execution), dtype)
 
 
 def test_equals_bare_torch_to_the_bit(tmp_path: Path) -> None:
     trained = model()
-    table = train(trainer_in(tmp_path, trained), batch_of, objective, stage="test")
+    table = train(
+        trainer_in(tmp_path, trained), batch_of, objective, stage="test", save_every_seconds=20.0
+    )
     bare = model()
     optimizer = CONFIG.build(bare)
     losses = []
@@ -101,7 +106,12 @@ class Killed(Exception):
 def test_resume_is_bit_exact(tmp_path: Path, zero_stage: int) -> None:
     """Killed at step 7, checkpoints at 2, 4 and 6; dropout shows that random state resumes."""
     whole = model(dropout=0.2)
-    expected = train(trainer_in(tmp_path / "a", whole, zero_stage=zero_stage), batch_of, objective)
+    expected = train(
+        trainer_in(tmp_path / "a", whole, zero_stage=zero_stage),
+        batch_of,
+        objective,
+        save_every_seconds=20.0,
+    )
 
     first = trainer_in(tmp_path / "b", model(dropout=0.2), zero_stage=zero_stage)
 
@@ -112,7 +122,7 @@ def test_resume_is_bit_exact(tmp_path: Path, zero_stage: int) -> None:
             raise Killed
 
     with pytest.raises(Killed):
-        train(first, batch_of, objective, on_step=kill)
+        train(first, batch_of, objective, on_step=kill, save_every_seconds=20.0)
     assert [p.name for p in checkpoint.steps(tmp_path / "b" / "checkpoints")] == [
         "step_00000004",
         "step_00000006",
@@ -121,7 +131,7 @@ def test_resume_is_bit_exact(tmp_path: Path, zero_stage: int) -> None:
     resumed = model(dropout=0.2)
     second = trainer_in(tmp_path / "b", resumed, zero_stage=zero_stage)
     assert second.step == 6
-    table = train(second, batch_of, objective)
+    table = train(second, batch_of, objective, save_every_seconds=20.0)
     assert table.equals(expected)
     for mine, theirs in zip(resumed.parameters(), whole.parameters(), strict=True):
         assert torch.equal(mine, theirs)
@@ -138,7 +148,7 @@ def test_optimizer_reset_is_exact_across_a_resume(tmp_path: Path) -> None:
                 trainer.save()
                 raise Killed
 
-        train(trainer, batch_of, objective, on_step=on_step)
+        train(trainer, batch_of, objective, on_step=on_step, save_every_seconds=20.0)
         return network
 
     whole = trained("a", model(), reset=True)
@@ -187,7 +197,9 @@ def test_non_finite_loss_and_gradient_stop_before_the_weights_change(tmp_path: P
 
 def test_bfloat16_autocast_keeps_float32_weights(tmp_path: Path) -> None:
     net = model()
-    table = train(trainer_in(tmp_path, net, dtype="bfloat16"), batch_of, objective)
+    table = train(
+        trainer_in(tmp_path, net, dtype="bfloat16"), batch_of, objective, save_every_seconds=20.0
+    )
     losses = [r["value"] for r in table.to_pylist() if r["metric"] == "loss"]
     assert net.hidden.weight.dtype == torch.float32
     assert losses[-1] < losses[0]

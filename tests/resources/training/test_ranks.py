@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from resources.execution import Execution
 from resources.training import launch
 from resources.training.launch import RankError
 from resources.training.sequence_parallel import Team
@@ -28,7 +29,7 @@ from tests.resources.training.rank_targets import (
 from warehouse.artifact import Output
 
 TARGETS = "tests.resources.training.rank_targets"
-TWO = {"ranks": 2, "threads": 2}
+TWO = Execution(ranks=2, threads=2)
 SHARED = {"hidden_size": 16, "num_attention_heads": 4, "num_key_value_heads": 2}
 
 
@@ -49,9 +50,11 @@ def test_commands(tmp_path: Path) -> None:
 
 
 def test_one_process_needs_no_launcher(tmp_path: Path) -> None:
-    found = launch.run(f"{TARGETS}:several", {"folder": str(tmp_path), "runs": []}, {}, tmp_path)
+    found = launch.run(
+        f"{TARGETS}:several", {"folder": str(tmp_path), "runs": []}, Execution(), tmp_path
+    )
     assert found == [] and not any(tmp_path.iterdir())
-    assert not launch.several({"ranks": 1, "hosts": ["here"]})
+    assert not launch.several(Execution(hosts=["here"]))
     with pytest.raises(TypeError, match="must be plain JSON values: Object of type PosixPath"):
         launch.run(f"{TARGETS}:several", {"folder": tmp_path}, TWO, tmp_path)
 
@@ -59,7 +62,7 @@ def test_one_process_needs_no_launcher(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_first_rank_answers(tmp_path: Path) -> None:
     told: list[tuple[str, float]] = []
-    execution = {**TWO, "threads": 5, "progress": lambda *said: told.append(said)}
+    execution = TWO.but(threads=5, progress=lambda *said: told.append(said))
     found = launch.run(f"{TARGETS}:meet", {}, execution, tmp_path)
     assert found == {"sum": 1.0, "threads": 2}
     assert told == [("met", 1.0)]
@@ -134,7 +137,7 @@ def test_two_hosts_meet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     found: list[Any] = []
-    execution = {"ranks": 1, "hosts": [f"127.0.0.1:{port}", "localhost"], "threads": 1}
+    execution = Execution(hosts=[f"127.0.0.1:{port}", "localhost"], threads=1)
     driver = threading.Thread(
         target=lambda: found.append(launch.run(f"{TARGETS}:meet", {}, execution, tmp_path)),
         daemon=True,
@@ -157,7 +160,7 @@ def test_activation_checkpointing_is_bit_equal(tmp_path: Path) -> None:
         for stage in (0, 3)
         for again in ({}, {"activation_checkpointing": True})
     ]
-    plain, again, sharded, sharded_again = several(str(tmp_path), runs, {})
+    plain, again, sharded, sharded_again = several(str(tmp_path), runs, Execution())
     assert again == plain
     assert sharded_again == sharded
 
@@ -167,7 +170,7 @@ def test_activation_checkpointing_keeps_only_the_inputs(tmp_path: Path) -> None:
     saved = {}
     for again in (False, True):
         model = llama()
-        settings = {"threads": 1, "activation_checkpointing": again}
+        settings = Execution(threads=1, activation_checkpointing=again)
         trainer = Trainer(model, CONFIG, STEPS, tmp_path / f"{again}", 5, settings)
         batch = batch_of(0)[0]
         hidden = torch.randn(1, batch["input_ids"].shape[1], 15, requires_grad=True)
@@ -187,7 +190,7 @@ def test_activation_checkpointing_keeps_only_the_inputs(tmp_path: Path) -> None:
 
 def test_settings_that_cannot_be(tmp_path: Path) -> None:
     def trainer(model: torch.nn.Module, **settings: Any) -> None:
-        Trainer(model, CONFIG, STEPS, tmp_path, 5, {"threads": 1, **settings})
+        Trainer(model, CONFIG, STEPS, tmp_path, 5, Execution(threads=1, **settings))
 
     with pytest.raises(ValueError, match="offload_optimizer needs zero_stage 1, 2 or 3"):
         trainer(llama(), offload_optimizer=True)
@@ -244,7 +247,7 @@ def test_sequence_parallel_equals_one_rank(tmp_path: Path) -> None:
             ({"activation_checkpointing": True}, {"zero_stage": 3}),
         )
     ]
-    alone = several(str(tmp_path / "one"), [{**run, "execution": {}} for run in runs], {})
+    alone = several(str(tmp_path / "one"), [{**run, "execution": {}} for run in runs], Execution())
     for run in runs:
         run["execution"]["sequence_parallel"] = 2
     shared = launch.run(
@@ -264,7 +267,7 @@ def test_sequence_parallel_equals_one_rank(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ranks_save_together_whatever_their_clocks_say(tmp_path: Path) -> None:
     found = launch.run(f"{TARGETS}:looped", {"folder": str(tmp_path)}, TWO, tmp_path)
-    alone = several(str(tmp_path / "one"), [{"folder": "a"}], {})[0]
+    alone = several(str(tmp_path / "one"), [{"folder": "a"}], Execution())[0]
     assert found["losses"] == pytest.approx([loss for loss, _ in alone["losses"]], rel=1e-6)
     assert len(found["saves"]) == 2 and found["saves"][0] == found["saves"][1] != "[]"
 
@@ -285,7 +288,7 @@ def test_a_whole_build_on_two_ranks(tmp_path: Path) -> None:
         inputs = {
             "start": store.build(Request("a/start", None, start, {}, {}, 0, code_version="1"))
         }
-        execution = {"ranks": ranks, "threads": ranks, "progress": lambda said, share: None}
+        execution = Execution(ranks=ranks, threads=ranks, home=store.home)
         made.append(
             store.build(
                 Request("a/b", None, artifact, inputs, {}, 0, code_version="1"), execution=execution

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from resources.execution import Execution
 from resources.training import checkpoint, launch, sharded
 from resources.training.trainer import Trainer
 from tests.resources.training.rank_targets import (
@@ -62,10 +63,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, dict[s
     for ranks in (1, 2):
         place = folder / f"{ranks}"
         results = (
-            several(str(place), copy.deepcopy(runs), {})
+            several(str(place), copy.deepcopy(runs), Execution())
             if ranks == 1
             else launch.run(
-                TARGET, {"folder": str(place), "runs": runs}, {"ranks": 2, "threads": 2}, place
+                TARGET, {"folder": str(place), "runs": runs}, Execution(ranks=2, threads=2), place
             )
         )
         named: dict[str, dict[str, Any]] = {"folder": {"path": str(place)}}
@@ -144,10 +145,10 @@ def test_another_number_of_ranks_goes_on(
             (tmp_path / name).symlink_to(from_folder / f"half_{stage}")
             runs.append({"folder": name, "execution": {"zero_stage": other}})
     results = (
-        several(str(tmp_path), runs, {})
+        several(str(tmp_path), runs, Execution())
         if after == 1
         else launch.run(
-            TARGET, {"folder": str(tmp_path), "runs": runs}, {"ranks": 2, "threads": 2}, tmp_path
+            TARGET, {"folder": str(tmp_path), "runs": runs}, Execution(ranks=2, threads=2), tmp_path
         )
     )
     for result in results:
@@ -178,7 +179,7 @@ def test_a_trainer_leaves_a_plain_model(tmp_path: Path, stage: int) -> None:
     spread_small_parameters()
     model = llama(tie_word_embeddings=True)
     names = list(model.state_dict())
-    trainer = Trainer(model, CONFIG, STEPS, tmp_path, 5, {"threads": 1, "zero_stage": stage})
+    trainer = Trainer(model, CONFIG, STEPS, tmp_path, 5, Execution(threads=1, zero_stage=stage))
     trainer.update(batch_of(0), objective)
     through_engine = trainer.evaluate(batch_of(1), objective)["loss"]
     trainer.close()
@@ -188,7 +189,7 @@ def test_a_trainer_leaves_a_plain_model(tmp_path: Path, stage: int) -> None:
     plain = sum(objective(model, batch).loss.item() for batch in batch_of(1))
     assert plain == pytest.approx(through_engine, rel=1e-6)
     copy.deepcopy(model)
-    again = Trainer(model, CONFIG, STEPS, tmp_path / "b", 5, {"threads": 1, "zero_stage": stage})
+    again = Trainer(model, CONFIG, STEPS, tmp_path / "b", 5, Execution(threads=1, zero_stage=stage))
     assert again.evaluate(batch_of(1), objective)["loss"] == through_engine
     again.close()
 
@@ -198,7 +199,7 @@ def test_shards_hold_a_bounded_number_of_bytes(
 ) -> None:
     monkeypatch.setattr(checkpoint, "SHARD_BYTES", 2000)
     model = llama()
-    trainer = Trainer(model, CONFIG, STEPS, tmp_path, 5, {"threads": 1, "zero_stage": 2})
+    trainer = Trainer(model, CONFIG, STEPS, tmp_path, 5, Execution(threads=1, zero_stage=2))
     trainer.update(batch_of(0), objective)
     trainer.save()
     folder = checkpoint.steps(trainer.root)[-1]

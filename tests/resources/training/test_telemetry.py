@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from resources.execution import Execution
 from resources.machine import PeakMemory
 from resources.models import accounting
 from resources.models.accounting import Shape
@@ -88,16 +89,18 @@ def test_a_run_that_went_back_forgets_what_did_not_happen() -> None:
     run.step(2, {"loss": 1.0}, 3.0, 20)
     assert (run.clock, run.tokens) == ([1.0, 3.0], [10, 20])
     assert "mfu" not in run.summary() and "median_mfu" not in run.summary()
-    resumed = Telemetry.of({"clock": run.clock, "tokens": run.tokens}, 10, {"flops": 1.0})
+    resumed = Telemetry.of(
+        {"clock": run.clock, "tokens": run.tokens}, 10, Execution(flops=1.0), "float32"
+    )
     assert resumed.speeds() == run.speeds() == [10.0, 5.0]
     assert resumed.clock is not run.clock
 
 
 def test_the_peak_is_given_or_measured_without_touching_random_numbers() -> None:
-    assert peak_rate({"flops": 3e12}) == 3e12
+    assert peak_rate(Execution(flops=3e12), "float32") == 3e12
     state = torch.get_rng_state()
     rate = matrix_rate("cpu", "float32", torch.get_num_threads())
-    assert rate > 1e8 and rate == peak_rate({})
+    assert rate > 1e8 and rate == peak_rate(Execution(), "float32")
     assert torch.equal(state, torch.get_rng_state())
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from resources.execution import Execution
 from resources.models.template import SPECIAL_TOKENS, SYSTEM
 from warehouse.rows import PARENTS, with_ids
 from warehouse.store import Artifact, Output, Request, Store
@@ -28,7 +29,7 @@ TRAINING: dict[str, Any] = {
     "betas": [0.9, 0.95],
     "gradient_clipping": 1.0,
 }
-EXECUTION: dict[str, Any] = {"threads": 1, "micro_batch": 1}
+EXECUTION = Execution(threads=1, micro_batch=1)
 
 _VERSIONS = itertools.count()
 
@@ -37,14 +38,14 @@ class Killed(Exception):
     """What the tests raise where a real run would have been killed."""
 
 
-def kill_after(step: int) -> dict[str, Any]:
+def kill_after(step: int) -> Execution:
     """Execution settings under which training dies once it has reported `step`."""
 
     def progress(message: str, fraction: float) -> None:
         if message.startswith(f"step {step}/"):
             raise Killed
 
-    return {**EXECUTION, "progress": progress, "save_every_seconds": 0}
+    return EXECUTION.but(progress=progress, save_every_seconds=0.0)
 
 
 def tokenizer_in(folder: Path) -> Path:
@@ -97,7 +98,7 @@ def build(
     fn: Callable[..., Output],
     inputs: Mapping[str, Artifact],
     recipe: dict[str, Any],
-    execution: dict[str, Any] | None = None,
+    execution: Execution = EXECUTION,
 ) -> Artifact:
     """An artifact built through the store's door."""
     settings = EXECUTION if execution is None else execution

@@ -1,7 +1,7 @@
 """What a model's training stages take: tokens, operations, bytes a rank, hours, and what fits.
 
 From sizes and settings alone, for the asset `<model>/training_plan` and for the dry run alike. It
-knows neither recipes nor files: `resources/recipe/workload.py` says what the stages train on.
+knows neither recipes nor files: `resources/costs/workload.py` says what the stages train on.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+from resources.costs import placement
+from resources.costs.placement import DoesNotFitError, Machine, Memory, Placement
 from resources.models import accounting
 from resources.models.accounting import Shape
-from resources.training import placement
-from resources.training.placement import DoesNotFitError, Machine, Memory, Placement
 
 Blocks = Sequence[Mapping[str, Any]]
 

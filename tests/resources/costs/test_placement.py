@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from resources.costs import placement
+from resources.costs.placement import DoesNotFitError, Machine, Placement
 from resources.models.accounting import Shape, blocks_of, total_parameters
-from resources.training import placement
-from resources.training.placement import DoesNotFitError, Machine, Placement
 
 LLAMA_8B = Shape(4096, 32, 8, 128, 14336, 128256)
 LLAMA_70B = Shape(8192, 64, 8, 128, 28672, 128256)

@@ -1,6 +1,6 @@
 """Predicts tokens and seconds of every stage from a recipe and its machine's measured rates.
 
-`python -m resources.recipe.budget tiny` prints the prediction. Knows no asset: stages
+`python -m resources.costs.budget tiny` prints the prediction. Knows no asset: stages
 are named, not looked up.
 """
 
@@ -173,7 +173,7 @@ def main(arguments: list[str]) -> int:
     from resources.recipe.loading import load
 
     if len(arguments) != 1:
-        print("usage: python -m resources.recipe.budget RECIPE", file=sys.stderr)
+        print("usage: python -m resources.costs.budget RECIPE", file=sys.stderr)
         return 2
     try:
         planned = predict(load(arguments[0], check_paths=False))

@@ -1,6 +1,6 @@
 """What each training stage of a model trains on, and the execution settings that place it.
 
-Recipe in, plain records out: what they take is in `resources/training/planning.py`. Knows no sizes
+Recipe in, plain records out: what they take is in `resources/costs/planning.py`. Knows no sizes
 of models and no machine but the one the recipe names.
 """
 
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from resources.costs.placement import Machine
+from resources.costs.planning import Settings, Work
 from resources.recipe.data import CorpusMix
 from resources.recipe.model import Recovery
 from resources.recipe.reinforcement import PreferenceGrpo, Rpo
 from resources.recipe.schema import Recipe
-from resources.training.placement import Machine
-from resources.training.planning import Settings, Work
 
 VERIFIED = 3.0  # sampled once, then scored by the policy and by the reference
 PAIRED = 1.0  # scored by the reference

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from resources.recipe import budget
-from resources.recipe.budget import Planned
+from resources.costs import budget
+from resources.costs.budget import Planned
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 
