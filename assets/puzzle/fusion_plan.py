@@ -111,7 +111,7 @@ def fuse_checkpoint(
             "max_dependency": float(max(within, default=0.0)),
             "parameters": float(fused.num_parameters()),
         },
-        observations=times,
+        observations=times | kept_apart(recipe["windows"], runs, held),
         images={
             "dependency": dependency_matrix(f"{name}: dependency between layers", matrix),
             "architecture": architecture_strip(
@@ -133,6 +133,20 @@ def fuse_checkpoint(
             ),
         },
     )
+
+
+def kept_apart(
+    windows: Sequence[Sequence[int]] | None, runs: Sequence[Sequence[int]], held: Sequence[int]
+) -> dict[str, list[int]]:
+    """The parent's layers in the recipe's windows that were not fused, if there are any."""
+    fused = {layer for run in runs for layer in run}
+    apart = [
+        layer
+        for first, last in windows or []
+        for layer in range(first, last + 1)
+        if held[layer] not in fused and held.count(held[layer]) == 1
+    ]
+    return {"not_fused_in_windows": apart} if apart else {}
 
 
 def in_model(windows: Sequence[Sequence[int]], held: Sequence[int]) -> list[list[int]]:
@@ -177,14 +191,21 @@ def plan_runs(
 
     Args:
         matrix: `[L, L]` from `fusion.dependency`.
-        windows: [first, last] pairs that replace the planning (`fuse` checks them).
+        windows: [first, last] pairs that replace the planning: what lies in them without attention
+            is fused, in runs of `min_run` layers at least. They may have been found for another
+            architecture, so a layer in them that kept its attention parts a window in two.
         sizes: how many layers of the parent a layer is made of, for `min_run` and `max_run`; one
             by default.
     """
-    if windows is not None:
-        return [list(range(first, last + 1)) for first, last in windows]
     made_of = dict(enumerate(sizes or [1] * len(block_configs)))
     runs: list[list[int]] = []
+    if windows is not None:
+        for first, last in windows:
+            for stretch in attention_free(block_configs):
+                run = [layer for layer in stretch if first <= layer <= last]
+                if len(run) > 1 and sum(made_of[layer] for layer in run) >= min_run:
+                    runs.append(run)
+        return runs
     for stretch in attention_free(block_configs):
         layers = stretch[:-1] if leave_last else stretch
         longest = max_run or sum(made_of.values())

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from assets.puzzle.costs import DTYPES
-from assets.puzzle.profile import MEASURABLE, rest, seconds
+from assets.puzzle.costs import DTYPES, TIMED_AS
+from assets.puzzle.profile import rest, seconds
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def compare_costs(
             predicted[name, batch] = other[place] + math.fsum(pair[place] for pair in pairs)
 
     dtype = DTYPES.get(recipe["dtype_bytes"], "")
-    runs_as = dtype if dtype in MEASURABLE else MEASURABLE[0]
+    runs_as = TIMED_AS.get(recipe["dtype_bytes"], "bfloat16")
     setting = Setting(
         device=device,
         dtype=runs_as,
@@ -224,9 +224,9 @@ def reasons(machine: Mapping[str, Any], dtype: str, device: str) -> dict[str, st
 
     found: dict[str, str] = {}
     here = hardware(device)
-    if dtype not in MEASURABLE:
+    if dtype not in TIMED_AS.values():
         found |= dict.fromkeys(
-            ("bytes", "activation_bytes", "seconds"), f"this engine does not run {dtype or 'that'}"
+            ("bytes", "activation_bytes"), f"this engine does not run {dtype or 'that'}"
         )
     if device == "cpu":
         found["activation_bytes"] = "peak memory of tensors is counted on a GPU only"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from assets.puzzle.costs import COST_SCHEMA, DTYPES, cost_rows
+from assets.puzzle.costs import COST_SCHEMA, DTYPES, TIMED_AS, cost_rows
 from assets.puzzle.profile_file import (
     FORMAT,
     Machine,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from resources.models.accounting import Shape
     from resources.models.config import HeterogeneousDecoderConfig
 
-MEASURABLE = ("bfloat16", "float32")
 Progress = Callable[[str, float], None]
 
 
@@ -50,19 +49,22 @@ def measure_profile(
     ffn, dtype_bytes. Where a time came out below 0 within its noise it is 0, and the observations
     name it.
 
+    Blocks of one-byte numbers are timed in bfloat16, an upper bound of their time, and the
+    observations say so.
+
     Raises:
-        ProfileError: `dtype_bytes` stands for a dtype in which blocks cannot be run here.
+        ProfileError: `dtype_bytes` stands for no dtype.
         TimingError: something does not fit into memory, or its time drowns in noise.
     """
     from assets.puzzle.bench import Setting
     from resources.models.loading import read_config
 
     config = read_config(inputs["parent"].path())
-    dtype = DTYPES.get(recipe["dtype_bytes"])
-    if dtype not in MEASURABLE:
+    dtype = TIMED_AS.get(recipe["dtype_bytes"])
+    if dtype is None:
         raise ProfileError(
-            f"blocks of {recipe['dtype_bytes']} bytes a value cannot be timed here: take "
-            "dtype_bytes 2 (bfloat16) or 4 (float32), or give costs.profile a file"
+            f"blocks of {recipe['dtype_bytes']} bytes a value cannot be timed: take dtype_bytes "
+            f"{', '.join(map(str, TIMED_AS))}, or give costs.profile a file"
         )
     setting = Setting(
         device=execution.device,
@@ -83,7 +85,10 @@ def measure_profile(
         setting,
         execution.progress,
     )
-    return _output(profile, config, recipe, {"timing_seconds": time.monotonic() - began})
+    observations: dict[str, Any] = {"timing_seconds": time.monotonic() - began}
+    if dtype != DTYPES[recipe["dtype_bytes"]]:
+        observations["timed_as"] = f"{dtype}, for {DTYPES[recipe['dtype_bytes']]}"
+    return _output(profile, config, recipe, observations)
 
 
 def read_profile(

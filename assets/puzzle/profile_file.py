@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from assets.puzzle.costs import DTYPES
+from assets.puzzle.costs import DTYPES, TIMED_AS
 from warehouse.filesystem import replacing
 
 if TYPE_CHECKING:
@@ -105,7 +105,9 @@ class Profile(_Part):
 def differences(profile: Profile, shape: Shape, recipe: Mapping[str, Any]) -> list[str]:
     """What keeps a profile from standing for a parent's `shape` and a recipe's settings."""
     sizes = shape.record()
-    wanted = {"dtype": DTYPES.get(recipe["dtype_bytes"])}
+    dtypes = [kinds.get(recipe["dtype_bytes"]) for kinds in (DTYPES, TIMED_AS)]
+    same = profile.machine.dtype in dtypes
+    wanted = {"dtype": profile.machine.dtype if same else dtypes[0]}
     wanted |= {"prefill_length": recipe["prefill"], "decode_length": recipe["decode"]}
     there = {"dtype": profile.machine.dtype}
     there |= {name: getattr(profile, name) for name in ("prefill_length", "decode_length")}

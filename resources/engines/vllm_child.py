@@ -7,6 +7,7 @@ writes tokens and log-probabilities down. It does not know what they are compare
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ def main(request_path: str, answer_path: str) -> None:
     """Run one request: `arguments` are those of vLLM's `LLM`, `prompts` are token ids."""
     from vllm import LLM, SamplingParams
 
+    from resources.engines.vllm_plugin import register
+
+    if os.environ.get("VLLM_PLUGINS") != "":
+        register()  # also where the installed metadata is older than the plugin
     request = json.loads(Path(request_path).read_text())
     engine = LLM(**request["arguments"])
     # The end token is a token like any other here: every prompt gets all its tokens.

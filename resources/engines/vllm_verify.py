@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.checkout import CHECKOUT
-from resources.engines.vllm import KV_CACHE_BYTES, environment, missing, version
+from resources.engines.vllm import KV_CACHE_BYTES, environment, missing, runs_class, version
 
 if TYPE_CHECKING:
     from resources.models.config import HeterogeneousDecoderConfig
@@ -98,14 +98,14 @@ def verify(
 
     Our log-probabilities are those of the tokens that vLLM chose, from one pass over prompt and
     answer, so that one difference is not counted again in all that follows it: when none differs,
-    both generate the same. The folder's own configuration class is run, so it must be one of ours.
-    A model of which two float32 copies do not fit in memory is not verified.
+    both generate the same. Not verified: a model of which two float32 copies do not fit in memory,
+    and a plain one of a family that stock vLLM computes otherwise.
     Raises ValueError where a prompt does not fit, VerificationError where vLLM fails.
     """
     from resources.models.loading import load, read_config
 
     config = read_config(checkpoint)
-    reason = missing() or _no_room(config)
+    reason = missing() or _no_room(config) or _unserved(folder)
     if reason is not None:
         return Comparison(reason=reason)
     longest = max(map(len, prompts)) + tokens
@@ -155,6 +155,15 @@ def _no_room(config: HeterogeneousDecoderConfig) -> str | None:
     return f"float32 copies of both need {needed / 1e9:.0f} GB of memory, {free / 1e9:.0f} are free"
 
 
+def _unserved(folder: str | Path) -> str | None:
+    """Why stock vLLM does not compute a plain folder as transformers does, if so."""
+    from resources.models.export.limits import plain_reasons
+    from resources.models.loading import read_config
+
+    name = json.loads((Path(folder) / "config.json").read_text())["model_type"]
+    return "; ".join(plain_reasons(name, read_config(folder).to_dict())) or None
+
+
 def _ours(
     model: HeterogeneousDecoderForCausalLM, ids: list[int], prompt: int
 ) -> tuple[list[float], list[float]]:
@@ -188,7 +197,7 @@ def _run(
         "model": str(Path(folder).absolute()),
         "dtype": "float32",
         "enforce_eager": True,
-        "trust_remote_code": True,
+        "trust_remote_code": runs_class(folder),
         "max_model_len": longest,
         "kv_cache_memory_bytes": max(KV_CACHE_BYTES, 4 * cache),
         "enable_prefix_caching": False,
@@ -206,7 +215,7 @@ def _run(
                 done = subprocess.run(
                     command,
                     cwd=CHECKOUT,
-                    env={**os.environ, **environment(), **own},
+                    env={**os.environ, **environment(folder), **own},
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     timeout=patience,

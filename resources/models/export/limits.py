@@ -101,6 +101,27 @@ def model_shape_reasons(engine: Engine, qk_norm: bool) -> list[str]:
     return []
 
 
+def plain_reasons(family: str, config: Mapping[str, Any]) -> list[str]:
+    """Why stock vLLM does not compute a plain model of a family as transformers does.
+
+    It says nothing itself where it ignores a window.
+    """
+    if family not in ("llama", "mistral", "qwen2", "qwen3", "smollm3"):
+        return []
+    reasons = []
+    windows = any("window" in block["attention"] for block in config["block_configs"])
+    if windows and family != "mistral":
+        reasons.append(f"stock vLLM ignores the windows of a {family}")
+    own = config["head_dim"] * config["num_attention_heads"] != config["hidden_size"]
+    if own and family == "qwen2":
+        reasons.append("stock vLLM gives a qwen2's heads no size of their own")
+    if config["hidden_act"] != "silu":
+        reasons.append(f"activation {config['hidden_act']!r}: stock vLLM computes silu only")
+    if config["head_dim"] not in HEAD_SIZES:
+        reasons.append(f"heads of {config['head_dim']}: vLLM has no kernels for them")
+    return reasons
+
+
 def head_reasons(config: Mapping[str, Any]) -> list[str]:
     """Why engines have no kernel for the heads, and none for wider ones with zeros added."""
     size = config["head_dim"]

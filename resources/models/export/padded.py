@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from resources.models.config import OWN
-from resources.models.export.limits import HEAD_SIZES, head_reasons
+from resources.models.export.limits import head_reasons, plain_reasons
 from resources.models.export.writing import dtype_reasons, name_of, refuse, with_known_heads, write
 from resources.models.families.registry import family_of
 from resources.models.folders import check_stored
@@ -108,9 +108,9 @@ def export(
         if not head_reasons(model.config.to_dict()):
             model, widened = with_known_heads(model)
             remarks += widened
-    size = model.config.head_dim or 0
-    if size not in HEAD_SIZES:
-        remarks.append(f"heads of {size}: transformers computes them, engines have no kernels")
+    family = family_of(model.config).model_type
+    against = plain_reasons(family, model.config.to_dict())
+    remarks += [f"for transformers, not for vLLM: {reason}" for reason in against]
     dtype = name_of(model.dtype)
     values = configuration(model.config, dtype)
     expected = _expected(model, values)

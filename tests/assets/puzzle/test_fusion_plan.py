@@ -13,7 +13,13 @@ import torch
 from assets.puzzle.architecture import architecture_table
 from assets.puzzle.calibration import sequences
 from assets.puzzle.fusion import fuse, reversed_order
-from assets.puzzle.fusion_plan import attention_free, fuse_checkpoint, in_model, plan_runs
+from assets.puzzle.fusion_plan import (
+    attention_free,
+    fuse_checkpoint,
+    in_model,
+    kept_apart,
+    plan_runs,
+)
 from assets.puzzle.scores import model_kl
 from resources.models.loading import load, save
 from tests.assets.puzzle import tiny
@@ -67,6 +73,17 @@ def test_a_layer_that_is_a_run_already_counts_as_its_layers() -> None:
     assert planned(None) == [[1, 2, 3]]
     assert planned(4) == [[1, 2]]
     assert planned(3) == [[2, 3]]
+
+
+def test_a_window_is_parted_where_a_layer_kept_its_attention() -> None:
+    blocks = [FULL, ffn(12), ffn(12), FULL, ffn(12), FULL, ffn(12), ffn(12), ffn(12)]
+    found = plan_runs(blocks, np.zeros((9, 9)), max_dependency=0.1, windows=[[1, 5], [6, 7]])
+    assert found == [[1, 2], [6, 7]]
+    held = list(range(9))
+    assert kept_apart([[1, 5], [6, 7]], found, held) == {"not_fused_in_windows": [3, 4, 5]}
+    assert kept_apart([[6, 7]], found, held) == kept_apart(None, found, held) == {}
+    # A run that the search fused already counts as fused.
+    assert kept_apart([[1, 3]], [], [0, 1, 1, 1]) == {}
 
 
 def test_windows_are_the_parents_layers() -> None:
@@ -193,6 +210,10 @@ def test_a_run_that_the_search_fused_may_grow(store: Store) -> None:
     config = load(made.path()).config
     widths = [block["ffn"]["intermediate_size"] for block in config.block_configs]
     assert widths == [24, 48, 12, 24]
+    # windows that were found for another architecture fuse what they can
+    windowed = fused(store, given, windows=[[0, 1], [2, 6]])
+    assert windowed.table("fusion_tests")["run"].to_pylist() == [[2, 3, 4, 5]]
+    assert windowed.observations["not_fused_in_windows"] == [0, 1, 6]
     # with nothing left to fuse, what the search fused stays on record
     kept = fused(store, given, windows=[])
     rows = kept.table("architectures").to_pylist()

@@ -263,8 +263,17 @@ def test_what_cannot_be_timed_says_why(store: Store) -> None:
         Bench(config, SETTING).sub_block("attention", "full", 10**9)
     with pytest.raises(ProfileError, match="3 key-value heads do not divide"):
         measure(config, ["full", "kv_3"], FFN, BATCHES, SETTING)
-    with pytest.raises(ProfileError, match="1 bytes a value cannot be timed here"):
-        build(store, "cost_profile", measure_profile, RECIPE | {"dtype_bytes": 1})
+    with pytest.raises(ProfileError, match="3 bytes a value cannot be timed: take dtype_bytes 1,"):
+        build(store, "cost_profile", measure_profile, RECIPE | {"dtype_bytes": 3})
+
+
+def test_one_byte_numbers_are_timed_in_bfloat16_and_say_so(store: Store) -> None:
+    made = build(store, "cost_profile", measure_profile, RECIPE | {"dtype_bytes": 1})
+    assert made.observations["timed_as"] == "bfloat16, for float8"
+    rows = made.table("block_costs").to_pylist()
+    assert {row["dtype"] for row in rows} == {"bfloat16"}
+    for row in rows:  # sizes are those of one byte
+        assert row["weight_bytes"] == row["parameters"]
 
 
 def test_the_real_clock_takes_every_kind_of_block(monkeypatch: pytest.MonkeyPatch) -> None:
