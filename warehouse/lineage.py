@@ -75,29 +75,53 @@ def asset_tree(store: Store, name: str, *, down: bool = False) -> AssetNode:
         near = [k for k in known if key in k or k.rpartition("/")[2] == key.rpartition("/")[2]]
         there = ", ".join((near or known)[:6]) or "nothing is built yet"
         raise WarehouseError(f"there is no current version of {key!r}; there is: {there}")
-    manifests = {m["memo_key"]: m for m in store.manifests()}
-    current = {m["memo_key"] for m in store.currents().values()}
-    children: dict[str, list[str]] = {}
-    for memo, manifest in manifests.items():
-        for parent in manifest["inputs"].values():
-            children.setdefault(parent["memo_key"], []).append(memo)
+    walk = _AssetWalk(store, down, old=bool(version))
+    made = [walk.node(artifact.memo_key) for artifact in parts.values()]
+    if len(made) == 1:
+        return made[0]
+    versions = {str(n): artifact.data_version for n, artifact in parts.items()}
+    return AssetNode(
+        key,
+        None,
+        whole_version(versions),
+        "",
+        made[0].stage,
+        sum(part.rows for part in made),
+        all(part.is_current for part in made),
+        made,
+    )
 
-    def towards(memo: str) -> list[str]:
-        if down:
-            return [m for m in sorted(set(children.get(memo, []))) if m in current or version]
-        return [p["memo_key"] for p in manifests[memo]["inputs"].values()]
 
-    seen: set[str] = set()
-    siblings: dict[str, set[frozenset[str]]] = {}
+class _AssetWalk:
+    """Manifests as nodes, up to inputs or down to what was made; `old`: also not current ones."""
 
-    def node(memo: str) -> AssetNode:
-        manifest = manifests[memo]
-        further = frozenset(towards(memo))
-        if manifest["partition"] is not None and memo not in seen:
+    def __init__(self, store: Store, down: bool, old: bool) -> None:
+        self.down, self.old = down, old
+        self.manifests = {m["memo_key"]: m for m in store.manifests()}
+        self.current = {m["memo_key"] for m in store.currents().values()}
+        self.children: dict[str, list[str]] = {}
+        for memo, manifest in self.manifests.items():
+            for parent in manifest["inputs"].values():
+                self.children.setdefault(parent["memo_key"], []).append(memo)
+        self.seen: set[str] = set()
+        self.siblings: dict[str, set[frozenset[str]]] = {}
+
+    def towards(self, memo: str) -> list[str]:
+        """The memo keys one step further on."""
+        if self.down:
+            made = sorted(set(self.children.get(memo, [])))
+            return [each for each in made if each in self.current or self.old]
+        return [parent["memo_key"] for parent in self.manifests[memo]["inputs"].values()]
+
+    def node(self, memo: str) -> AssetNode:
+        """A version with its branches, where these do not stand in the tree already."""
+        manifest = self.manifests[memo]
+        further = frozenset(self.towards(memo))
+        if manifest["partition"] is not None and memo not in self.seen:
             # Partitions share their inputs: the branches of one stand for those of the others.
-            shown = siblings.setdefault(manifest["asset_key"], set())
+            shown = self.siblings.setdefault(manifest["asset_key"], set())
             if further in shown:
-                seen.add(memo)
+                self.seen.add(memo)
             shown.add(further)
         made = AssetNode(
             manifest["asset_key"],
@@ -106,29 +130,13 @@ def asset_tree(store: Store, name: str, *, down: bool = False) -> AssetNode:
             memo,
             manifest["stage"],
             manifest["rows"],
-            memo in current,
-            again=memo in seen,
+            memo in self.current,
+            again=memo in self.seen,
         )
         if not made.again:
-            seen.add(memo)
-            made.branches = [node(other) for other in towards(memo) if other in manifests]
+            self.seen.add(memo)
+            made.branches = [self.node(m) for m in self.towards(memo) if m in self.manifests]
         return made
-
-    made = [node(artifact.memo_key) for artifact in parts.values()]
-    if len(made) == 1:
-        return made[0]
-    versions = {str(n): artifact.data_version for n, artifact in parts.items()}
-    first = made[0]
-    return AssetNode(
-        key,
-        None,
-        whole_version(versions),
-        "",
-        first.stage,
-        sum(part.rows for part in made),
-        all(part.is_current for part in made),
-        made,
-    )
 
 
 def row_tree(store: Store, row_id: str, *, down: bool = False, limit: int = 1000) -> RowNode:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from resources.recipe.base import Domain
 from resources.recipe.chats import CORPUS_TOKENS, chats_of
 from resources.recipe.data import CorpusMix
 from resources.recipe.schema import Recipe
@@ -20,49 +21,9 @@ CORPUS = "problems/corpus"
 def specs(recipe: Recipe) -> list[Spec]:
     """The held-out set over all domains, a problem set a domain without it, and the corpus."""
     family = recipe.family
-    folder = Path(family.watched_folder) if family.watched_folder else find().path / "incoming"
     sections = {name: section.model_dump(mode="json") for name, section in family.problems.items()}
-    local = [path for section in sections.values() for path in _local(recipe, section)]
-    made = [
-        Spec(
-            key=HELD_OUT,
-            stage="problems",
-            fn="assets.problems.make:make_held_out",
-            recipe={
-                **family.held_out.model_dump(mode="json"),
-                "domains": {
-                    name: {"kinds": section["kinds"], "extra_sources": section["extra_sources"]}
-                    for name, section in sections.items()
-                },
-            },
-            seed=family.seed,
-            checks=("assets.problems.checks:not_empty", "assets.problems.checks:all_held_out"),
-            kinds=("parquet",),
-            description="Problems of held-out compositions and depths, for measurement only.",
-            predicted={"seconds": 1.0},
-            observe=tuple(str(path) for path in local),
-        )
-    ]
-    made += [
-        Spec(
-            key=f"problems/{domain}",
-            stage="problems",
-            fn="assets.problems.make:make_problems",
-            inputs={"held_out": HELD_OUT},
-            recipe={"domain": domain, **section},
-            seed=family.seed,
-            checks=(
-                "assets.problems.checks:not_empty",
-                "assets.problems.checks:distinct_questions",
-                "assets.problems.checks:nothing_held_out",
-            ),
-            kinds=("parquet",),
-            description=f"Training problems of the domain {domain}, with ground truth.",
-            predicted={"seconds": 1.0},
-            observe=tuple(str(path) for path in (*files(folder, domain), *_local(recipe, section))),
-        )
-        for domain, section in sections.items()
-    ]
+    made = [_held_out(recipe, sections)]
+    made += [_problems(recipe, domain, section) for domain, section in sections.items()]
     if isinstance(family.corpus, CorpusMix):
         made += mixed(recipe, family.corpus)
         limits: dict[str, Any] = {"weights": family.corpus.weights, "tokens": family.corpus.tokens}
@@ -82,6 +43,50 @@ def specs(recipe: Recipe) -> list[Spec]:
             )
         )
     return [*made, _tokens(recipe, limits)]
+
+
+def _held_out(recipe: Recipe, sections: Mapping[Domain, dict[str, Any]]) -> Spec:
+    local = [path for section in sections.values() for path in _local(recipe, section)]
+    return Spec(
+        key=HELD_OUT,
+        stage="problems",
+        fn="assets.problems.make:make_held_out",
+        recipe={
+            **recipe.family.held_out.model_dump(mode="json"),
+            "domains": {
+                name: {"kinds": section["kinds"], "extra_sources": section["extra_sources"]}
+                for name, section in sections.items()
+            },
+        },
+        seed=recipe.family.seed,
+        checks=("assets.problems.checks:not_empty", "assets.problems.checks:all_held_out"),
+        kinds=("parquet",),
+        description="Problems of held-out compositions and depths, for measurement only.",
+        predicted={"seconds": 1.0},
+        observe=tuple(str(path) for path in local),
+    )
+
+
+def _problems(recipe: Recipe, domain: Domain, section: dict[str, Any]) -> Spec:
+    watched = recipe.family.watched_folder
+    folder = Path(watched) if watched else find().path / "incoming"
+    return Spec(
+        key=f"problems/{domain}",
+        stage="problems",
+        fn="assets.problems.make:make_problems",
+        inputs={"held_out": HELD_OUT},
+        recipe={"domain": domain, **section},
+        seed=recipe.family.seed,
+        checks=(
+            "assets.problems.checks:not_empty",
+            "assets.problems.checks:distinct_questions",
+            "assets.problems.checks:nothing_held_out",
+        ),
+        kinds=("parquet",),
+        description=f"Training problems of the domain {domain}, with ground truth.",
+        predicted={"seconds": 1.0},
+        observe=tuple(str(path) for path in (*files(folder, domain), *_local(recipe, section))),
+    )
 
 
 def _tokens(recipe: Recipe, limits: Mapping[str, Any]) -> Spec:

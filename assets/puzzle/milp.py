@@ -182,61 +182,86 @@ def _build(
     limits: dict[str, tuple[float, float]],
     refused: Sequence[Cut],
 ) -> tuple[Any, dict[int, Any]]:
-    import pulp
-
-    candidates = program.candidates
-    problem = pulp.LpProblem("architecture", pulp.LpMinimize)
-    variables = {
-        row: pulp.LpVariable(f"x{row:06d}", cat="Binary")
-        for row in range(len(candidates.variants))
-        if row not in program.excluded
-    }
-
-    def expression(coefficients: Any) -> Any:
-        return pulp.LpAffineExpression(
-            [(variables[row], float(c)) for row, c in coefficients if row in variables and c != 0]
-        )
-
-    def add(coefficients: dict[int, float], lower: float, upper: float) -> None:
-        biggest = max((abs(c) for row, c in coefficients.items() if row in variables), default=0)
-        size = biggest or 1.0
-        scaled = expression((row, c / size) for row, c in coefficients.items())
-        if lower == upper:
-            problem.addConstraint(scaled == lower / size)
-            return
-        if upper < math.inf:
-            problem.addConstraint(scaled <= upper / size)
-        if lower > -math.inf:
-            problem.addConstraint(scaled >= lower / size)
-
-    problem.setObjective(expression(enumerate(objective)))
-    at: dict[int, dict[str, list[int]]] = {layer: {} for layer in candidates.layers}
-    for row in variables:
-        for layer in candidates.covers[row]:
-            at[layer].setdefault(candidates.variants[row], []).append(row)
+    """PuLP's problem and its binary variable of each row that is not excluded."""
+    candidates, rows = program.candidates, _Rows(program)
+    rows.problem.setObjective(rows.expression(enumerate(objective)))
     for layer in candidates.layers:
-        add({row: 1.0 for rows in at[layer].values() for row in rows}, 1, 1)
+        rows.add({row: 1.0 for of_one in rows.at[layer].values() for row in of_one}, 1, 1)
     for column, (lower, upper) in limits.items():
-        add(dict(enumerate(candidates.columns[column])), lower, upper)
+        rows.add(dict(enumerate(candidates.columns[column])), lower, upper)
     for group in program.groups:
         for layer in group[1:]:
-            for variant in sorted(set(at[group[0]]) | set(at[layer])):
-                difference = dict.fromkeys(at[group[0]].get(variant, []), 1.0)
-                for row in at[layer].get(variant, []):
-                    difference[row] = difference.get(row, 0.0) - 1.0
-                add(difference, 0, 0)
+            rows.alike(group[0], layer)
     if program.max_distinct is not None:
-        names = sorted({candidates.variants[row] for row in variables})
+        rows.few_variants(program.max_distinct)
+    for cut in [*program.cuts, *refused]:
+        rows.add(cut.coefficients, cut.lower, cut.upper)
+    return rows.problem, rows.variables
+
+
+class _Rows:
+    """A problem in the making: a variable for each candidate row, and constraints over them."""
+
+    def __init__(self, program: Program) -> None:
+        import pulp
+
+        self.candidates = program.candidates
+        self.problem = pulp.LpProblem("architecture", pulp.LpMinimize)
+        self.variables = {
+            row: pulp.LpVariable(f"x{row:06d}", cat="Binary")
+            for row in range(len(self.candidates.variants))
+            if row not in program.excluded
+        }
+        # By layer and variant, the rows that cover the layer.
+        self.at: dict[int, dict[str, list[int]]] = {layer: {} for layer in self.candidates.layers}
+        for row in self.variables:
+            for layer in self.candidates.covers[row]:
+                self.at[layer].setdefault(self.candidates.variants[row], []).append(row)
+
+    def expression(self, coefficients: Any) -> Any:
+        """The weighted sum of rows, those without a variable left out."""
+        import pulp
+
+        there = self.variables
+        return pulp.LpAffineExpression(
+            [(there[row], float(c)) for row, c in coefficients if row in there and c != 0]
+        )
+
+    def add(self, coefficients: dict[int, float], lower: float, upper: float) -> None:
+        """lower <= the weighted sum <= upper, scaled to coefficients of 1 at most."""
+        there = (abs(c) for row, c in coefficients.items() if row in self.variables)
+        size = max(there, default=0) or 1.0
+        scaled = self.expression((row, c / size) for row, c in coefficients.items())
+        if lower == upper:
+            self.problem.addConstraint(scaled == lower / size)
+            return
+        if upper < math.inf:
+            self.problem.addConstraint(scaled <= upper / size)
+        if lower > -math.inf:
+            self.problem.addConstraint(scaled >= lower / size)
+
+    def alike(self, first: int, other: int) -> None:
+        """Two layers choose the same variant."""
+        for variant in sorted(set(self.at[first]) | set(self.at[other])):
+            difference = dict.fromkeys(self.at[first].get(variant, []), 1.0)
+            for row in self.at[other].get(variant, []):
+                difference[row] = difference.get(row, 0.0) - 1.0
+            self.add(difference, 0, 0)
+
+    def few_variants(self, most: int) -> None:
+        """At most so many different variants are chosen."""
+        import pulp
+
+        names = sorted({self.candidates.variants[row] for row in self.variables})
         used = {
             name: pulp.LpVariable(f"z{index:06d}", cat="Binary") for index, name in enumerate(names)
         }
-        problem.addConstraint(pulp.lpSum(used.values()) <= program.max_distinct)
-        for layer in candidates.layers:
-            for name, rows in at[layer].items():
-                problem.addConstraint(expression((row, 1.0) for row in rows) <= used[name])
-    for cut in [*program.cuts, *refused]:
-        add(cut.coefficients, cut.lower, cut.upper)
-    return problem, variables
+        self.problem.addConstraint(pulp.lpSum(used.values()) <= most)
+        for layer in self.candidates.layers:
+            for name, rows in self.at[layer].items():
+                self.problem.addConstraint(
+                    self.expression((row, 1.0) for row in rows) <= used[name]
+                )
 
 
 Outcome = tuple[tuple[int, ...] | None, float, bool]

@@ -109,19 +109,12 @@ def make_problem(
     whole: dict[str, float] = {}
     if shares:
         whole = costing.parent(costing.batch, timed=any(name in CLOCKED for name in shares))
-    removed: list[tuple[int, str, str, str]] = []
-    if recipe["target"] is not None:
-        from assets.puzzle.target import unrunnable
-
-        names = (costing.base[name].to_pylist() for name in ("layer", "attention", "ffn"))
-        removed = unrunnable(recipe["target"], shape, zip(*names, strict=True))
+    removed = _removed(recipe["target"], costing, shape)
     scored = None if runs is None else runs.filter(pc.equal(runs["metric"], metric))
     candidates = {
         batch: costing.with_runs(costing.at(batch, timed=timed), batch, scored, shape)
         for batch in batches
     }
-    gone = {(layer, attention, ffn) for layer, attention, ffn, _ in removed}
-    any_batch = candidates[batches[0]]
     return Problem(
         objective=metric,
         candidates=candidates,
@@ -130,15 +123,33 @@ def make_problem(
             for batch in batches
         },
         parent=parent,
-        rules={
-            "groups": [list(range(first, last + 1)) for first, last in recipe["groups"]],
-            "max_noops": recipe["max_noops"],
-            "max_distinct": recipe["max_distinct"],
-            "forbidden": ruled_out(any_batch, recipe["fixed"], recipe["forbidden"], gone),
-        },
+        rules=_rules(recipe, candidates[batches[0]], removed),
         removed=removed,
         tokens={batch: costing.tokens(batch) for batch in batches},
     )
+
+
+def _removed(target: Any, costing: Costing, shape: Any) -> list[tuple[int, str, str, str]]:
+    """What the target cannot run: layer, attention, FFN and why; nothing without a target."""
+    if target is None:
+        return []
+    from assets.puzzle.target import unrunnable
+
+    names = (costing.base[name].to_pylist() for name in ("layer", "attention", "ffn"))
+    return unrunnable(target, shape, zip(*names, strict=True))
+
+
+def _rules(
+    recipe: Mapping[str, Any], candidates: pa.Table, removed: Sequence[tuple[int, str, str, str]]
+) -> Rules:
+    """What `search` takes besides candidates and limits."""
+    gone = {(layer, attention, ffn) for layer, attention, ffn, _ in removed}
+    return {
+        "groups": [list(range(first, last + 1)) for first, last in recipe["groups"]],
+        "max_noops": recipe["max_noops"],
+        "max_distinct": recipe["max_distinct"],
+        "forbidden": ruled_out(candidates, recipe["fixed"], recipe["forbidden"], gone),
+    }
 
 
 def bounds(limits: Mapping[str, Any], parent: Mapping[str, float], *, tokens: int = 0) -> Bounds:

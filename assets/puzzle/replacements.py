@@ -86,15 +86,11 @@ def score(
     values = np.full((len(replacements), len(metrics), sum(map(len, batches))), math.nan)
     digests = [each.digest(library) if cache else "" for each in replacements]
     missing: dict[tuple[int, int], list[int]] = {}  # (layer, batch) -> places of replacements
-    for layer in sorted({each.layers[0] for each in replacements}):
-        places = [i for i, each in enumerate(replacements) if each.layers[0] == layer]
-        for number, batch in enumerate(batches):
-            known = cache.read(layer, batch.digest, len(batch)) if cache else {}
-            for place in places:
-                if digests[place] in known:
-                    values[place, :, columns[number]] = known[digests[place]]
-                else:
-                    missing.setdefault((layer, number), []).append(place)
+    for place, number, known in _kept(replacements, digests, batches, cache):
+        if known is None:
+            missing.setdefault((replacements[place].layers[0], number), []).append(place)
+        else:
+            values[place, :, columns[number]] = known
     total, done = sum(map(len, missing.values())), 0
     sweeps: dict[int, _Sweep] = {}
     for layer, number in missing:
@@ -119,6 +115,21 @@ def score(
             if progress:
                 progress(f"layer {layer}: {done} of {total} children and batches", done / total)
     return values
+
+
+def _kept(
+    replacements: Sequence[Replacement],
+    digests: Sequence[str],
+    batches: Sequence[Batch],
+    cache: ScoreCache | None,
+) -> Iterator[tuple[int, int, np.ndarray | None]]:
+    """Place, batch and known values `[metrics, N]`, or None, of all, a layer after the other."""
+    for layer in sorted({each.layers[0] for each in replacements}):
+        places = [i for i, each in enumerate(replacements) if each.layers[0] == layer]
+        for number, batch in enumerate(batches):
+            known = cache.read(layer, batch.digest, len(batch)) if cache else {}
+            for place in places:
+                yield place, number, known.get(digests[place])
 
 
 class _Sweep:

@@ -86,34 +86,13 @@ def tensors(documents: list[Document], padding: int) -> tuple[Any, Any]:
 def train(parents: Parents, model: ParentModel, work: Path, threads: int) -> Path:
     """Train to the token budget; returns the folder of the finished bf16 checkpoint."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.set_num_threads(threads)
     torch.manual_seed(parents.seed)
     chat = Chat.load(BUNDLED / "tokenizer")
     tokenizer = chat.tokenizer
-    shape: dict[str, Any] = {**model.shape}
-    network = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            max_position_embeddings=1024,
-            tie_word_embeddings=True,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-            **shape,
-        )
-    )
-    matrices = [p for n, p in network.named_parameters() if p.ndim == 2 and "embed" not in n]
-    others = [p for n, p in network.named_parameters() if p.ndim != 2 or "embed" in n]
-    rate = parents.optimizer["learning_rate"]
-    decay = parents.optimizer["weight_decay"]
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.Muon(
-            matrices, lr=rate, weight_decay=decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
-        ),
-        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
-    ]
+    network = _network(model, tokenizer)
+    optimizers = _optimizers(parents, network)
     work.mkdir(parents=True, exist_ok=True)
     state: State = {"phase": 0, "chunk": 0, "step": 0, "tokens": 0, "seconds": 0.0}
     saved = work / "state.pt"
@@ -127,29 +106,15 @@ def train(parents: Parents, model: ParentModel, work: Path, threads: int) -> Pat
     while state["phase"] < len(model.phases):
         tokens = model.phases[state["phase"]].tokens
         for chunk, last, documents in batches(parents, model, state["phase"], chat, state["chunk"]):
-            ids, labels = tensors(documents, tokenizer.pad_token_id)
             warm = min(1.0, (state["step"] + 1) / parents.optimizer["warmup_steps"])
             left = max(0.0, 1.0 - state["tokens"] / tokens)
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = rate * warm * min(1.0, left / 0.6 + 0.02)
-            hidden = network.model(input_ids=ids, use_cache=False).last_hidden_state
-            counted = labels >= 0
-            logits = network.lm_head(hidden[counted]).float()
-            loss = torch.nn.functional.cross_entropy(logits, labels[counted])
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad()
+            rate = parents.optimizer["learning_rate"] * warm * min(1.0, left / 0.6 + 0.02)
+            loss = _update(network, optimizers, rate, tensors(documents, tokenizer.pad_token_id))
             state["step"] += 1
             state["tokens"] += sum(len(document.ids) for document in documents)
             if state["step"] % 50 == 0:
                 state["seconds"] = time.monotonic() - begun
-                line = {"loss": round(loss.item(), 4), **state}
-                print(json.dumps(line), flush=True)
-                with (work / "log.jsonl").open("a") as log:
-                    log.write(json.dumps(line) + "\n")
+                _log(work / "log.jsonl", {"loss": round(loss, 4), **state})
             done = state["tokens"] >= tokens
             if done:
                 state.update({"phase": state["phase"] + 1, "chunk": 0, "tokens": 0, "step": 0})
@@ -165,6 +130,67 @@ def train(parents: Parents, model: ParentModel, work: Path, threads: int) -> Pat
     network.bfloat16().save_pretrained(target)
     tokenizer.save_pretrained(target)
     return target
+
+
+def _network(model: ParentModel, tokenizer: Any) -> Any:
+    """A new Llama of the model's shape, with tied embeddings."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shape: dict[str, Any] = {**model.shape}
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            max_position_embeddings=1024,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            **shape,
+        )
+    )
+
+
+def _optimizers(parents: Parents, network: Any) -> list[Any]:
+    """Muon for the matrices, AdamW for embeddings and norms; rates are set step by step."""
+    import torch
+
+    matrices = [p for n, p in network.named_parameters() if p.ndim == 2 and "embed" not in n]
+    others = [p for n, p in network.named_parameters() if p.ndim != 2 or "embed" in n]
+    rate = parents.optimizer["learning_rate"]
+    decay = parents.optimizer["weight_decay"]
+    return [
+        torch.optim.Muon(
+            matrices, lr=rate, weight_decay=decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+        ),
+        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
+    ]
+
+
+def _update(network: Any, optimizers: list[Any], rate: float, batch: tuple[Any, Any]) -> float:
+    """One step at a learning rate on `(input ids, labels)`; the mean loss before it, nats."""
+    import torch
+
+    ids, labels = batch
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+    hidden = network.model(input_ids=ids, use_cache=False).last_hidden_state
+    counted = labels >= 0
+    logits = network.lm_head(hidden[counted]).float()
+    loss = torch.nn.functional.cross_entropy(logits, labels[counted])
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad()
+    return float(loss.item())
+
+
+def _log(file: Path, values: dict[str, Any]) -> None:
+    line = json.dumps(values)
+    print(line, flush=True)
+    with file.open("a") as log:
+        log.write(line + "\n")
 
 
 def _save(path: Path, network: Any, optimizers: list[Any], state: State) -> None:

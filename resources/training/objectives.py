@@ -157,6 +157,11 @@ def advantages(
     return centred.float()
 
 
+def _k3(difference: Tensor) -> Tensor:
+    """An estimate of KL(pi ‖ pi_ref) from d = log pi_ref - log pi that is never negative."""
+    return difference.exp() - difference - 1
+
+
 def policy(
     logprobs: Tensor,
     old_logprobs: Tensor,
@@ -210,11 +215,9 @@ def policy(
     loss = aggregate(-surrogate)
     metrics["policy_loss"] = loss.detach()
     if reference_logprobs is not None:
-        difference = (reference_logprobs - logprobs).masked_fill(~inside, 0.0)
-        kl = aggregate(difference.exp() - difference - 1)
+        kl = aggregate(_k3((reference_logprobs - logprobs).masked_fill(~inside, 0.0)))
         metrics["kl"] = kl.detach()
-        if beta:
-            loss = loss + beta * kl
+        loss = loss + beta * kl if beta else loss
     with torch.no_grad():
         cut = ((ratio * advantages) > (clipped * advantages)).to(mask.dtype)
         metrics["clip_fraction"] = aggregate(cut)
