@@ -62,6 +62,18 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--resolved", action="store_true", help="each value and where it is from")
     check.add_argument("--offline", action="store_true", help="ask no network")
 
+    init = command("init", "init", "write one commented recipe from a parent and files")
+    init.add_argument("dir", metavar="DIR", nargs="?", help="DIR.yaml (default: the model's name)")
+    init.add_argument("--parent", required=True, metavar="P", help="a folder, GGUF or hub id")
+    init.add_argument(
+        "--sft", action="append", default=[], metavar="FILE", help="conversations; repeatable"
+    )
+    init.add_argument("--teacher", metavar="URL", help="a server that answers questions")
+    init.add_argument("--gpus", type=int, metavar="N", help="default: 1 where there is one, else 0")
+    init.add_argument(
+        "--from", dest="base", default="single-gpu", metavar="BASE", help="what it extends"
+    )
+
     command("recipes", "recipes", "what can be run or extended")
 
     status = command("status", "status", "every asset: fresh, stale (why) or missing")

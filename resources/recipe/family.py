@@ -201,7 +201,7 @@ class Family(Section):
     problems: dict[Domain, Problems] = Field(min_length=1)
     held_out: HeldOut
     watched_folder: str | None = None
-    corpus: AnyCorpus
+    corpus: AnyCorpus = Corpus(documents=6000, max_tokens=256)
     sources: dict[Name, Source] = Field(default_factory=dict)
     sft_data: dict[Domain, SftDomain] = Field(min_length=1)
     generation: Sampling

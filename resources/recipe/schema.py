@@ -57,7 +57,14 @@ def disagreements(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator
         ("pass_rates", "model", family.pass_rates.model, family.pass_rates.artifact),
         ("reward_model", "base", family.reward_model.base, family.reward_model.artifact),
     ]
+    # What no stage reads may name what is not there.
+    read = {
+        "pass_rates": any(model.grpo for model in models.values()),
+        "reward_model": any(model.preference for model in models.values()),
+    }
     for section, key, model, artifact in references:
+        if not read[section]:
+            continue
         if model not in models:
             yield f"family.{section}.{key}", f"no model '{model}'; {nearest(model, models)}"
             continue

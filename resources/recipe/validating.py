@@ -65,7 +65,12 @@ def validate(root: Node, name: str) -> tuple[Sections, list[Fault]]:
     if listed is None or not isinstance(listed.value, dict) or not listed.value:
         where = f"{listed.origin}: {MODELS}" if listed else str(root.origin.shown)
         faults.append(
-            Fault(SCHEMA, where, "no model", "add one under models, such as `models: {nano: …}`")
+            Fault(
+                SCHEMA,
+                where,
+                "no model",
+                "extend it with one, such as `models: {smol: {parent: …}}`",
+            )
         )
     else:
         for key in sorted(listed.value, key=_place):

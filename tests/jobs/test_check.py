@@ -57,6 +57,12 @@ def test_paper_names_what_this_build_lacks_and_is_not_begun(home: Home, capsys: 
     assert not (home.path / "current").exists()
 
 
+def test_practitioner_fits_its_plan_and_names_what_is_missing(home: Home, capsys: Capture) -> None:
+    out = said(capsys, "check", "practitioner", "--offline", code=1)
+    assert "teacher: Qwen/Qwen3-32B is loaded whole" in out and "1 to mend\n" in out
+    assert "placement: ok" in out and "super/distilled: 16 x H100" in out
+
+
 def test_resolved_values_come_with_their_origin(
     home: Home, tmp_path: Path, capsys: Capture
 ) -> None:

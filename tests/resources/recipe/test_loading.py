@@ -41,8 +41,10 @@ def refusal(folder: Path, check_paths: bool = False) -> str:
     return message
 
 
-def test_the_package_has_three_recipes() -> None:
-    assert names() == ["paper", "smoke", "tiny"]
+def test_the_package_has_recipes_to_run_and_to_extend() -> None:
+    assert names() == ["paper", "practitioner", "single-gpu", "smoke", "tiny"]
+    with pytest.raises(RecipeError, match=r"single-gpu\.yaml:\d+: models: no model; extend it"):
+        load("single-gpu")
 
 
 @pytest.mark.parametrize("name", ["tiny", "smoke", "paper"])

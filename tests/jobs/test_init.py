@@ -1,0 +1,101 @@
+"""`heirloom init` writes one short recipe that `heirloom check` accepts, or says why it cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from jobs import cli
+from resources.recipe.loading import load
+from resources.store.home import Home
+from tests.jobs.broken import GOOD, lines
+
+Capture = pytest.CaptureFixture[str]
+SMOLLM2 = os.environ.get("HEIRLOOM_SMOLLM2", "")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("rows", "fields"),
+    [
+        ([GOOD], {"messages": "messages"}),
+        ([{"conversations": GOOD["messages"]}], {"messages": "conversations"}),
+        (
+            [{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}],
+            {"messages": "conversations", "role": "from", "content": "value"},
+        ),
+        (
+            [{"instruction": "a", "input": "", "output": "b"}],
+            {"prompt": "instruction", "response": "output", "query": "input"},
+        ),
+        ([{"prompt": "a", "response": "b"}], {"prompt": "prompt", "response": "response"}),
+        ([{"question": "a", "answer": "b"}], {"prompt": "question", "response": "answer"}),
+    ],
+)
+def test_rows_are_mapped_as_they_come(
+    rows: list[object], fields: dict[str, str], here: Path
+) -> None:
+    (here / "my-chats.jsonl").write_text(lines(*rows * 20))
+    words = ["init", "mine", "--parent", "bundled/super", "--sft", "./my-chats.jsonl"]
+    assert cli.main([*words, "--gpus", "0"]) == 0
+    recipe = load("mine")
+    source = recipe.family.sources["my_chats"]
+    assert (source.path, source.fields) == ("./my-chats.jsonl", fields)
+    assert recipe.models["super"].sft[0].samples == 18
+    assert recipe.execution.device == "cpu"
+
+
+def test_what_it_writes_is_short_and_passes_the_check(here: Path, capsys: Capture) -> None:
+    (here / "data").mkdir()
+    (here / "data" / "a.jsonl").write_text(lines(*[GOOD] * 20))
+    words = ["init", "deep/mine", "--parent", "bundled/super", "--sft", "data/a.jsonl"]
+    assert cli.main([*words, "--gpus", "0", "--teacher", "http://host/v1"]) == 0
+    text = (here / "deep" / "mine.yaml").read_text()
+    assert text.count("\n") <= 40 and "../data/a.jsonl" in text and "# roles:" in text
+    assert cli.main(["check", "deep/mine", "--offline"]) == 0
+    assert "nothing stops this recipe" in capsys.readouterr().out
+    assert cli.main([*words]) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert cli.main(["init", "sharded", "--parent", "bundled/super", "--gpus", "4"]) == 0
+    assert load("sharded").execution.ranks == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--parent", "./absent"], "absent: no such folder"),
+        (["--parent", "a/b/c"], "--parent a/b/c"),
+        (["--parent", "bundled/super", "--from", "tinny"], "did you mean 'tiny'?"),
+        (["--parent", "bundled/super", "--sft", "none.jsonl"], "none.jsonl: no such file"),
+        (["--parent", "bundled/super", "--sft", "odd.jsonl"], "line 1: messages: no such field"),
+    ],
+)
+def test_what_it_cannot_read_is_one_line_and_nothing_is_written(
+    words: list[str], said: str, here: Path, capsys: Capture
+) -> None:
+    (here / "odd.jsonl").write_text(json.dumps({"text": "a"}) + "\n")
+    assert cli.main(["init", "mine", *words]) == 1
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert not list(here.glob("*.yaml"))
+
+
+@pytest.mark.skipif(not SMOLLM2, reason="HEIRLOOM_SMOLLM2 names no folder of SmolLM2")
+def test_a_downloaded_parent(here: Path, capsys: Capture) -> None:
+    (here / "chats.jsonl").write_text(lines(*[GOOD] * 20))
+    words = ["init", "mine", "--parent", SMOLLM2, "--sft", "./chats.jsonl", "--gpus", "0"]
+    assert cli.main(words) == 0
+    assert list(load("mine").models) == ["smol"]
+    assert cli.main(["check", "mine", "--offline"]) == 0
+    out = capsys.readouterr().out
+    assert "<|im_start|>assistant" in out and "»b<|im_end|>" in out
