@@ -1,14 +1,18 @@
-"""The Puzzle stage's assets, for every model whose recipe has a puzzle section."""
+"""The Puzzle stage's assets, for every model whose recipe has a puzzle section.
+
+One function an asset, in the order of the data; each says what of the recipe its asset depends on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from assets.puzzle.runs import wide_ffn
-from resources.costs.budget import predict
+from resources.recipe.base import Section
 from resources.recipe.chats import tokens_of
 from resources.recipe.model import ModelRecipe
+from resources.recipe.puzzle import Fusion, Profile, Puzzle, Study
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
@@ -17,158 +21,207 @@ LIBRARY_VERSION = "2"
 
 def specs(recipe: Recipe) -> list[Spec]:
     """From channel importance to the assembled (and fused) checkpoint, model by model."""
-    planned = {key: plan.model_dump() for key, plan in predict(recipe).items()}
     return [
-        Spec(
-            stage="puzzle",
-            seed=recipe.family.seed,
-            model=name,
-            predicted=planned.get(fields["key"], {}),
-            checks=tuple(f"assets.puzzle.checks:{check}" for check in fields.pop("checks")),
-            fn=f"assets.puzzle.{fields.pop('fn')}",
-            **fields,
-        )
+        spec
         for name, model in recipe.models.items()
-        for fields in _assets(recipe, name, model)
+        if model.puzzle is not None
+        for spec in _specs(_Assets(recipe, name, model.puzzle), model)
     ]
 
 
-def _assets(recipe: Recipe, name: str, model: ModelRecipe) -> Iterator[dict[str, Any]]:
-    if model.puzzle is None:
-        return
-    sections = model.puzzle
-    puzzle = sections.model_dump(mode="json")
-    variants = {kind: puzzle["library"][kind] for kind in ("attention", "ffn")}
-    sample = {key: puzzle["scores"][key] for key in ("tokens", "sequence_length")}
-    parent = {"parent": f"{name}/parent"}
-    corpus = {"corpus": tokens_of(recipe, name)}
-    library = {"block_library": f"{name}/block_library"}
-    scores = {"block_scores": f"{name}/block_scores"}
-    costs = {"block_costs": f"{name}/block_costs"}
-    profile = {"cost_profile": f"{name}/cost_profile"}
-    architecture = {"architecture": f"{name}/architecture"}
-    yield {
-        "key": f"{name}/channel_importance",
-        "fn": "importance:channel_importance",
-        "inputs": parent | corpus,
-        "recipe": puzzle["importance"],
-        "checks": ("importance_finite",),
-        "kinds": ("torch",),
-        "description": "FFN channels and key-value heads ranked by what they contribute.",
-    }
-    groups = puzzle["library"].pop("groups")
-    yield {
-        "key": f"{name}/block_library",
-        "fn": "library:build_library",
-        "inputs": parent | corpus | {"channel_importance": f"{name}/channel_importance"},
-        "recipe": puzzle["library"]
-        | {"data_seed": recipe.family.seed}
-        | ({"groups": groups} if isinstance(groups, int) else {}),
-        "partitions": sections.library.partitions(),
-        "version": LIBRARY_VERSION,
-        "checks": ("library_trained",),
-        "kinds": ("torch", "safetensors"),
-        "pool": "gpu",
-        "description": "Sub-blocks of every variant, each trained to imitate its parent block; "
-        "a layer group a partition.",
-    }
-    yield {
-        "key": f"{name}/block_scores",
-        "fn": "scores:score_blocks",
-        "inputs": parent | corpus | library,
-        "recipe": puzzle["scores"] | variants,
-        "checks": ("scores_complete",),
-        "kinds": ("torch",),
-        "pool": "gpu",
-        "description": "What one replaced block does to the parent, for every layer and variant.",
-    }
-    measure = puzzle["costs"].pop("profile")
-    yield {
-        "key": f"{name}/block_costs",
-        "fn": "costs:block_costs",
-        "inputs": parent,
-        "recipe": puzzle["costs"] | variants,
-        "checks": ("costs_consistent",),
-        "kinds": ("python",),
-        "description": "Parameters and bytes of every layer and variant, in closed form.",
-    }
-    if measure is not None:
-        file = measure.pop("file")
-        runs = sections.scores.fused_runs
-        wide = [wide_ffn(f, n) for f in runs.ffn for n in runs.lengths] if runs else []
-        measured = variants | {"ffn": list(dict.fromkeys([*variants["ffn"], *wide]))}
-        yield {
-            "key": f"{name}/cost_profile",
-            "fn": "profile:read_profile" if file else "profile:measure_profile",
-            "inputs": parent,
-            "recipe": measure | measured | {"dtype_bytes": puzzle["costs"]["dtype_bytes"]},
-            "source": str(recipe.local(file)) if file else None,
-            "checks": ("profile_complete",),
-            "reproducibility": "exact" if file else "statistical",
-            "kinds": ("torch",),
-            "pool": "gpu",
-            "description": "Measured seconds of every block variant, with hardware and software.",
-        }
-    search = puzzle["search"]
-    timed = bool(sections.search.timed)
-    rescored = parent | library | corpus if search["rounds"] else {}
-    yield {
-        "key": f"{name}/architecture",
-        "fn": "architecture:choose_architecture",
-        "inputs": parent | scores | costs | rescored | (profile if timed else {}),
-        "recipe": search | sample,
-        "checks": ("limits_met",),
-        "kinds": ("pulp", "highs"),
-        "description": "A variant per layer with the least total score within the limits.",
-    }
-    yield {
-        "key": f"{name}/assembled",
-        "fn": "assembly:assemble",
-        "inputs": parent | library | architecture | corpus,
-        "recipe": sample,
-        "checks": ("kl_finite",),
-        "kinds": ("torch", "safetensors"),
-        "description": "The searched model, put together from parent and library, untrained.",
-    }
-    if measure is not None:
-        yield {
-            "key": f"{name}/cost_report",
-            "fn": "predicted:compare_costs",
-            "inputs": parent | {"assembled": f"{name}/assembled"} | costs | profile,
-            "recipe": {
-                "dtype_bytes": puzzle["costs"]["dtype_bytes"],
-                "repeats": measure["repeats"],
-            },
-            "checks": ("prediction_holds",),
-            "reproducibility": "statistical",
-            "kinds": ("torch",),
-            "description": "Predicted against measured costs of the chosen model.",
-        }
-    if sections.study is not None:
-        yield {
-            "key": f"{name}/search_study",
-            "fn": "study:study_search",
-            "inputs": parent
-            | library
-            | corpus
-            | scores
-            | costs
-            | architecture
-            | (profile if timed else {}),
-            "recipe": puzzle["study"] | {"search": search},
-            "checks": ("study_measured",),
-            "kinds": ("torch",),
-            "pool": "gpu",
-            "description": "The search against other ways to choose at equal cost, and the sum of "
+def _specs(assets: _Assets, model: ModelRecipe) -> list[Spec]:
+    profile, study = assets.puzzle.costs.profile, assets.puzzle.study
+    made = [
+        assets.channel_importance(),
+        assets.block_library(),
+        assets.block_scores(),
+        assets.block_costs(),
+        *([assets.cost_profile(profile)] if profile else []),
+        assets.architecture(),
+        assets.assembled(),
+        *([assets.cost_report(profile)] if profile else []),
+        *([assets.search_study(study)] if study else []),
+    ]
+    return made + ([assets.fused(model.fusion)] if model.fusion else [])
+
+
+def _values(section: Section, *without: str) -> dict[str, Any]:
+    return section.model_dump(mode="json", exclude=set(without))
+
+
+@dataclass(frozen=True)
+class _Assets:
+    """The assets of one model, from its puzzle section."""
+
+    recipe: Recipe
+    name: str
+    puzzle: Puzzle
+
+    def channel_importance(self) -> Spec:
+        return self._spec(
+            "channel_importance",
+            "importance:channel_importance",
+            self._inputs("parent", "corpus"),
+            _values(self.puzzle.importance),
+            checks=("importance_finite",),
+            kinds=("torch",),
+            description="FFN channels and key-value heads ranked by what they contribute.",
+        )
+
+    def block_library(self) -> Spec:
+        groups = self.puzzle.library.groups
+        return self._spec(
+            "block_library",
+            "library:build_library",
+            self._inputs("parent", "corpus", "channel_importance"),
+            _values(self.puzzle.library, "groups")
+            | {"data_seed": self.recipe.family.seed}
+            | ({"groups": groups} if isinstance(groups, int) else {}),
+            partitions=self.puzzle.library.partitions(),
+            version=LIBRARY_VERSION,
+            checks=("library_trained",),
+            kinds=("torch", "safetensors"),
+            pool="gpu",
+            description="Sub-blocks of every variant, each trained to imitate its parent block; "
+            "a layer group a partition.",
+        )
+
+    def block_scores(self) -> Spec:
+        return self._spec(
+            "block_scores",
+            "scores:score_blocks",
+            self._inputs("parent", "corpus", "block_library"),
+            _values(self.puzzle.scores) | self._variants(),
+            checks=("scores_complete",),
+            kinds=("torch",),
+            pool="gpu",
+            description="What one replaced block does to the parent, for every layer and variant.",
+        )
+
+    def block_costs(self) -> Spec:
+        return self._spec(
+            "block_costs",
+            "costs:block_costs",
+            self._inputs("parent"),
+            _values(self.puzzle.costs, "profile") | self._variants(),
+            checks=("costs_consistent",),
+            kinds=("python",),
+            description="Parameters and bytes of every layer and variant, in closed form.",
+        )
+
+    def cost_profile(self, profile: Profile) -> Spec:
+        runs, variants = self.puzzle.scores.fused_runs, self._variants()
+        wide = [wide_ffn(ffn, n) for ffn in runs.ffn for n in runs.lengths] if runs else []
+        variants["ffn"] = list(dict.fromkeys([*variants["ffn"], *wide]))
+        return self._spec(
+            "cost_profile",
+            "profile:read_profile" if profile.file else "profile:measure_profile",
+            self._inputs("parent"),
+            _values(profile, "file") | variants | {"dtype_bytes": self.puzzle.costs.dtype_bytes},
+            source=str(self.recipe.local(profile.file)) if profile.file else None,
+            checks=("profile_complete",),
+            reproducibility="exact" if profile.file else "statistical",
+            kinds=("torch",),
+            pool="gpu",
+            description="Measured seconds of every block variant, with hardware and software.",
+        )
+
+    def architecture(self) -> Spec:
+        rescored = ("block_library", "corpus") if self.puzzle.search.rounds else ()
+        return self._spec(
+            "architecture",
+            "architecture:choose_architecture",
+            self._inputs("parent", "block_scores", "block_costs", *rescored, *self._timed()),
+            _values(self.puzzle.search) | self._sample(),
+            checks=("limits_met",),
+            kinds=("pulp", "highs"),
+            description="A variant per layer with the least total score within the limits.",
+        )
+
+    def assembled(self) -> Spec:
+        return self._spec(
+            "assembled",
+            "assembly:assemble",
+            self._inputs("parent", "block_library", "architecture", "corpus"),
+            self._sample(),
+            checks=("kl_finite",),
+            kinds=("torch", "safetensors"),
+            description="The searched model, put together from parent and library, untrained.",
+        )
+
+    def cost_report(self, profile: Profile) -> Spec:
+        return self._spec(
+            "cost_report",
+            "predicted:compare_costs",
+            self._inputs("parent", "assembled", "block_costs", "cost_profile"),
+            {"dtype_bytes": self.puzzle.costs.dtype_bytes, "repeats": profile.repeats},
+            checks=("prediction_holds",),
+            reproducibility="statistical",
+            kinds=("torch",),
+            description="Predicted against measured costs of the chosen model.",
+        )
+
+    def search_study(self, study: Study) -> Spec:
+        read = ("parent", "block_library", "corpus", "block_scores", "block_costs", "architecture")
+        return self._spec(
+            "search_study",
+            "study:study_search",
+            self._inputs(*read, *self._timed()),
+            _values(study) | {"search": _values(self.puzzle.search)},
+            checks=("study_measured",),
+            kinds=("torch",),
+            pool="gpu",
+            description="The search against other ways to choose at equal cost, and the sum of "
             "scores against the true KL of random assemblies.",
-        }
-    if model.fusion is not None:
-        yield {
-            "key": f"{name}/fused",
-            "fn": "fusion_plan:fuse_checkpoint",
-            "inputs": parent | {"assembled": f"{name}/assembled"} | architecture | corpus,
-            "recipe": model.fusion.model_dump(mode="json"),
-            "checks": ("kl_finite",),
-            "kinds": ("torch", "safetensors"),
-            "description": "Runs of attention-free layers as one layer with a wide FFN each.",
-        }
+        )
+
+    def fused(self, fusion: Fusion) -> Spec:
+        return self._spec(
+            "fused",
+            "fusion_plan:fuse_checkpoint",
+            self._inputs("parent", "assembled", "architecture", "corpus"),
+            _values(fusion),
+            checks=("kl_finite",),
+            kinds=("torch", "safetensors"),
+            description="Runs of attention-free layers as one layer with a wide FFN each.",
+        )
+
+    def _variants(self) -> dict[str, Any]:
+        """The variants of both kinds, which costs and scores are of too."""
+        library = self.puzzle.library
+        return {"attention": list(library.attention), "ffn": list(library.ffn)}
+
+    def _sample(self) -> dict[str, Any]:
+        """The text that the scores were measured on, for what is compared with them."""
+        return {key: getattr(self.puzzle.scores, key) for key in ("tokens", "sequence_length")}
+
+    def _timed(self) -> tuple[str, ...]:
+        """The cost profile, for a search whose limits are in seconds."""
+        return ("cost_profile",) if self.puzzle.search.timed else ()
+
+    def _inputs(self, *names: str) -> dict[str, str]:
+        """Assets of the model by name; `corpus` is the text in its own tokens."""
+        tokens = tokens_of(self.recipe, self.name)
+        return {name: tokens if name == "corpus" else f"{self.name}/{name}" for name in names}
+
+    def _spec(
+        self,
+        asset: str,
+        fn: str,
+        inputs: dict[str, str],
+        values: dict[str, Any],
+        *,
+        checks: tuple[str, ...],
+        **more: Any,
+    ) -> Spec:
+        return Spec(
+            key=f"{self.name}/{asset}",
+            stage="puzzle",
+            fn=f"assets.puzzle.{fn}",
+            inputs=inputs,
+            recipe=values,
+            seed=self.recipe.family.seed,
+            model=self.name,
+            checks=tuple(f"assets.puzzle.checks:{check}" for check in checks),
+            **more,
+        )
