@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import replace
 
+from resources.costs.budget import predict
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
@@ -30,6 +31,7 @@ def all_specs(recipe: Recipe) -> list[Spec]:
     """The specs of every stage; ValueError where a key is made twice or a stage strays."""
     specs: list[Spec] = []
     made: dict[str, str] = {}
+    planned = {key: plan.model_dump() for key, plan in predict(recipe).items()}
     for stage in STAGES:
         for spec in importlib.import_module(f"assets.{stage}.assets").specs(recipe):
             if spec.stage != stage:
@@ -39,5 +41,7 @@ def all_specs(recipe: Recipe) -> list[Spec]:
             made[spec.key] = stage
             if spec.runs_programs and recipe.family.programs != "run":
                 spec = replace(spec, recipe={**spec.recipe, "programs": recipe.family.programs})
+            if spec.key in planned:
+                spec = replace(spec, predicted=planned[spec.key])
             specs.append(spec)
     return specs

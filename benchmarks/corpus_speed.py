@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from resources.execution import Execution
 from warehouse.store import Artifact, Output, Request, Store
 
 TOKENIZER = (
@@ -70,7 +71,7 @@ def texts_of(home: Path, file: Path) -> Artifact:
         "pieces": [{"name": file.name, "start": 0, "stop": None}],
     }
     request = Request(f"problems/text_{NAME}", None, make_texts, {}, recipe, 0, code_version="1")
-    return Store(home).build(request, execution={"observe": [str(file)]})
+    return Store(home).build(request, execution=Execution(observe=(str(file),)))
 
 
 def mixture_of(home: Path, file: Path, tokens: float) -> Artifact:

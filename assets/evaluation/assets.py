@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from assets.evaluation import puzzle
 from assets.evaluation.checkpoints import TEACHER, benchmark_key, checkpoints
-from resources.costs.budget import predict
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
@@ -20,8 +19,6 @@ def specs(recipe: Recipe) -> list[Spec]:
 
 
 def _benchmarks(recipe: Recipe, model: str, key: str, label: str) -> Spec:
-    planned = predict(recipe).get(f"{model}/benchmarks")
-    count = len(recipe.models[model].artifacts()) if model in recipe.models else 1
     return Spec(
         key=benchmark_key(key),
         stage="evaluation",
@@ -43,9 +40,6 @@ def _benchmarks(recipe: Recipe, model: str, key: str, label: str) -> Spec:
         runs_programs="code" in recipe.family.benchmarks.domains,
         pool="gpu",
         description=f"Held-out accuracy of {key}, thinking on and off.",
-        predicted={name: value / count for name, value in planned.model_dump().items()}
-        if planned
-        else {},
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from resources.costs.budget import predict
 from resources.recipe.chats import tokens_of
 from resources.recipe.model import Distillation, ModelRecipe
 from resources.recipe.schema import Recipe
@@ -17,11 +16,9 @@ CACHED = ("temperature", "sequence_length", "top_k")  # what a teacher's outputs
 
 def specs(recipe: Recipe) -> list[Spec]:
     """Distilled and continued-pretrained checkpoints of the models that have them."""
-    planned = {key: plan.model_dump() for key, plan in predict(recipe).items()}
     made: list[Spec] = []
     for name, model in recipe.models.items():
         tokens = tokens_of(recipe, name)
-        line = [f"{name}/{artifact}" for artifact in model.artifacts()]
         common: dict[str, Any] = {
             "stage": "recovery",
             "seed": recipe.family.seed,
@@ -30,15 +27,15 @@ def specs(recipe: Recipe) -> list[Spec]:
             "pool": "gpu",
         }
         if model.distillation is not None:
-            key, section = f"{name}/distilled", model.distillation
+            section, before = model.distillation, model.stage("distilled").before
             if section.teacher == "cached":
                 made.append(_teacher_outputs(name, tokens, section, common))
             made.append(
                 Spec(
-                    key=key,
+                    key=f"{name}/distilled",
                     fn="assets.recovery.distill:distil",
                     inputs={
-                        "student": line[line.index(key) - 1],
+                        "student": f"{name}/{model.stage('distilled').before}",
                         **_teacher(name, tokens, model, section),
                     },
                     recipe=section.model_dump(mode="json"),
@@ -49,18 +46,17 @@ def specs(recipe: Recipe) -> list[Spec]:
                     ),
                     kinds=("torch", "deepspeed"),
                     description="The searched model after distillation from its parent.",
-                    predicted=planned.get(key, {}),
                     **common,
                 )
             )
         if model.continued_pretraining is not None:
-            key = f"{name}/continued"
+            before = model.stage("continued").before
             made.append(
                 Spec(
-                    key=key,
+                    key=f"{name}/continued",
                     fn="assets.recovery.continued:continue_pretraining",
                     inputs={
-                        "model": line[line.index(key) - 1],
+                        "model": f"{name}/{before}",
                         "teacher": f"{name}/parent",
                         "corpus": tokens,
                     },
@@ -72,7 +68,6 @@ def specs(recipe: Recipe) -> list[Spec]:
                     ),
                     kinds=("torch", "deepspeed"),
                     description="The distilled model after continued pretraining on the corpus.",
-                    predicted=planned.get(key, {}),
                     **common,
                 )
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from resources.costs.budget import predict
 from resources.recipe.reinforcement import PolicyGradient, PreferenceGrpo, Rpo
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
@@ -77,10 +76,8 @@ def _spec(
     values: dict[str, Any],
     checks: tuple[str, ...] = SAMPLED,
 ) -> Spec:
-    artifacts = recipe.models[name].artifacts()
-    before = artifacts[artifacts.index(artifact) - 1]
+    before = recipe.models[name].stage(artifact).before
     key = f"{name}/{artifact}"
-    planned = predict(recipe).get(key)
     return Spec(
         key=key,
         stage="rl",
@@ -94,5 +91,4 @@ def _spec(
         kinds=("torch", "deepspeed"),
         pool="gpu",
         description=f"{name} after {artifact.upper()}, from {before}; every rollout is kept.",
-        predicted=planned.model_dump() if planned else {},
     )

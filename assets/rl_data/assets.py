@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from resources.costs.budget import predict
 from resources.recipe.reinforcement import Preference
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
@@ -76,7 +75,6 @@ def preference_domains(preferences: Iterable[Preference]) -> dict[str, int]:
 
 def _pass_rates(recipe: Recipe) -> Spec:
     section = recipe.family.pass_rates
-    planned = {key: plan.model_dump() for key, plan in predict(recipe).items()}
     return Spec(
         key=PASS_RATES,
         stage="rl_data",
@@ -96,7 +94,6 @@ def _pass_rates(recipe: Recipe) -> Spec:
         runs_programs="code" in section.domains,
         pool="gpu",
         description=f"How often {section.model} solves each training problem.",
-        predicted=planned.get(PASS_RATES, {}),
     )
 
 
@@ -146,7 +143,6 @@ def _preference_prompts(recipe: Recipe, preferences: Iterable[Preference]) -> Sp
 
 def _reward_model(recipe: Recipe) -> Spec:
     section = recipe.family.reward_model
-    planned = {key: plan.model_dump() for key, plan in predict(recipe).items()}
     domains = list(preference_domains(m.preference for m in recipe.models.values() if m.preference))
     if section.pretrained is not None:
         return Spec(
@@ -175,13 +171,11 @@ def _reward_model(recipe: Recipe) -> Spec:
         runs_programs="code" in domains,
         pool="gpu",
         description="Which of two responses is better, learned from verdicts and the toggle.",
-        predicted=planned.get(REWARD_MODEL, {}),
     )
 
 
 def _preference_pairs(recipe: Recipe, name: str, preference: Preference) -> Spec:
-    artifacts = recipe.models[name].artifacts()
-    before = artifacts[artifacts.index(preference.name) - 1]
+    before = recipe.models[name].stage(preference.name).before
     wanted = {"rounds", "prompts", "samples", "temperature", "top_p", "max_new_tokens"}
     return Spec(
         key=f"{name}/preference_pairs",

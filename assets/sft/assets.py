@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from resources.costs.budget import predict
 from resources.recipe.model import Sft
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
@@ -20,13 +19,11 @@ def specs(recipe: Recipe) -> list[Spec]:
     What only the blend depends on stays out of the checkpoint's slice and the other way round, so a
     new learning rate leaves the blend alone.
     """
-    planned = {key: plan.model_dump() for key, plan in predict(recipe).items()}
     made: list[Spec] = []
     for name, model in recipe.models.items():
-        artifacts = model.artifacts()
         for stage in model.sft:
             key, blend = f"{name}/{stage.name}", f"{name}/{stage.name}_blend"
-            before = stage.start_from or artifacts[artifacts.index(stage.name) - 1]
+            before = model.stage(stage.name).before
             modes = wanted_modes(recipe, stage)
             datasets = {domain: f"sft_data/{domain}" for domain in modes}
             made.append(
@@ -71,7 +68,6 @@ def specs(recipe: Recipe) -> list[Spec]:
                     kinds=("torch", "deepspeed"),
                     pool="gpu",
                     description=f"{name} after the SFT stage {stage.name}, from {before}.",
-                    predicted=planned.get(key, {}),
                 )
             )
     return made

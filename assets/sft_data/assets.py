@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from resources.costs.budget import predict
 from resources.recipe.schema import Recipe
 from resources.store.home import find
 from resources.store.spec import Spec
@@ -20,8 +19,6 @@ def specs(recipe: Recipe) -> list[Spec]:
     And `sft_data/<source>` of each source of conversations that an SFT stage draws from.
     """
     family = recipe.family
-    total = sum(d.prompts * (d.samples_on + d.samples_off) for d in family.sft_data.values())
-    planned = predict(recipe)[STAGE].model_dump()
     off = (
         {} if family.off_generator == "teacher" else {"instruct": f"{family.off_generator}/parent"}
     )
@@ -29,7 +26,6 @@ def specs(recipe: Recipe) -> list[Spec]:
     for domain, data in family.sft_data.items():
         problems, dataset = f"problems/{domain}", f"{STAGE}/{domain}"
         modes = {"samples_on": data.samples_on, "samples_off": data.samples_off}
-        share = data.prompts * (data.samples_on + data.samples_off) / total
         made += [
             Spec(
                 key=f"{dataset}_generations",
@@ -51,7 +47,6 @@ def specs(recipe: Recipe) -> list[Spec]:
                 kinds=("torch", "parquet"),
                 pool="gpu",
                 description=f"Answers to {domain} problems, with thinking on and off.",
-                predicted={name: round(value * share) for name, value in planned.items()},
             ),
             Spec(
                 key=f"{dataset}_verdicts",

@@ -10,10 +10,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from resources.costs.workload import responses, sft_tokens
 from resources.recipe.base import Count, NonNegative, Section
 from resources.recipe.family import Family
-from resources.recipe.model import ModelRecipe
-from resources.recipe.reinforcement import Grpo, Rloo
+from resources.recipe.model import Distillation, Recovery, Sft, Stage
+from resources.recipe.puzzle import Puzzle
+from resources.recipe.reinforcement import Grpo, PreferenceGrpo, Rloo, Rpo
 from resources.recipe.schema import Recipe
 
 
@@ -44,46 +46,74 @@ class _Machine:
 
 
 def predict(recipe: Recipe) -> dict[str, Planned]:
-    """Return tokens (trained, scored and sampled once each) and seconds by stage, in order.
+    """Return tokens (trained, scored and sampled once each) and seconds by asset.
 
     Example and response lengths, relative model costs and layer counts are the execution
     settings' `typical` and `sizes`.
     """
-    return {
-        stage: Planned(tokens=tokens, seconds=seconds) for stage, tokens, seconds in _stages(recipe)
-    }
+    return {key: Planned(tokens=tokens, seconds=seconds) for key, tokens, seconds in _all(recipe)}
 
 
-def _stages(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
-    family, typical = recipe.family, recipe.execution.typical
-    for name in recipe.models:
-        yield from _architecture(recipe, name)
-    teacher = _machine(recipe, "teacher")
-    on = sum(d.prompts * d.samples_on for d in family.sft_data.values()) * typical.response_on
-    off = sum(d.prompts * d.samples_off for d in family.sft_data.values()) * typical.response_off
-    yield "sft_data", on + off, teacher.sample(on + off)
+def _all(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
     for name, model in recipe.models.items():
-        machine = _machine(recipe, name)
-        for stage in model.sft:
-            tokens = stage.tokens or stage.samples * (stage.epochs or 1) * typical.example
-            yield f"{name}/{stage.name}", tokens, machine.train(tokens)
+        for stage in model.stages():
+            yield from _stage(recipe, name, stage)
+    yield from _data(recipe)
+    yield from _benchmarks(recipe)
+
+
+def _stage(recipe: Recipe, name: str, stage: Stage) -> Iterator[tuple[str, int, float]]:
+    """A stage of a model's line, and what it needs of its own before it."""
+    machine, key, section = _machine(recipe, name), f"{name}/{stage.name}", stage.section
+    match section:
+        case Puzzle():
+            yield from _puzzle(recipe, name, section)
+        case Recovery():
+            tokens = section.tokens or 0
+            taught = machine.score(tokens) if isinstance(section, Distillation) else 0.0
+            yield key, tokens, machine.train(tokens) + taught
+        case Sft():
+            tokens = sft_tokens(recipe, section)
+            yield key, tokens, machine.train(tokens)
+        case Grpo() | Rloo():
+            yield key, *_reinforcement(recipe, name, section)
+        case Rpo() | PreferenceGrpo():
+            yield key, *_preference(recipe, name, section)
+
+
+def _data(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
+    """What the models share: answers of the teacher, pass rates, the reward model."""
+    family, typical = recipe.family, recipe.execution.typical
+    teacher = _machine(recipe, "teacher")
+    for domain, data in family.sft_data.items():
+        each = data.samples_on * typical.response_on + data.samples_off * typical.response_off
+        tokens = data.prompts * each
+        yield f"sft_data/{domain}_generations", tokens, teacher.sample(tokens)
     rates = family.pass_rates
     tokens = rates.prompts * rates.samples * typical.response_on
     yield "rl_data/pass_rates", tokens, _machine(recipe, rates.model).sample(tokens)
-    for name, model in recipe.models.items():
-        for stage_name, section in (("grpo", model.grpo), ("rloo", model.rloo)):
-            if section is not None:
-                yield f"{name}/{stage_name}", *_reinforcement(recipe, name, section)
-    yield from _preferences(recipe)
+    reward = family.reward_model
+    if reward.pretrained is None:
+        judge, answers = _machine(recipe, reward.base), reward.prompts * reward.samples
+        trained = reward.tokens or answers * (reward.epochs or 1) * typical.example
+        sampled = answers * typical.response_on
+        seconds = judge.sample(sampled) + judge.train(trained)
+        yield "rl_data/reward_model", sampled + trained, seconds
+
+
+def _benchmarks(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
+    family = recipe.family
     problems = (
         len(family.benchmarks.domains)
         * len(family.held_out.depths)
         * family.held_out.per_domain_per_depth
     )
-    checkpoints = {name: len(model.artifacts()) for name, model in recipe.models.items()}
-    for name, count in {**checkpoints, "teacher": 1}.items():
-        tokens = problems * _answer_tokens(recipe, family) * count
-        yield f"{name}/benchmarks", tokens, _machine(recipe, name).sample(tokens)
+    tokens = problems * _answer_tokens(recipe, family)
+    for name, model in recipe.models.items():
+        for artifact in model.artifacts():
+            seconds = _machine(recipe, name).sample(tokens)
+            yield f"{name}/{artifact}_benchmarks", tokens, seconds
+    yield "parents/teacher_benchmarks", tokens, _machine(recipe, "teacher").sample(tokens)
 
 
 def _machine(recipe: Recipe, name: str) -> _Machine:
@@ -98,73 +128,43 @@ def _answer_tokens(recipe: Recipe, family: Family) -> int:
     return benchmarks.samples * typical.response_on + off_samples * typical.response_off
 
 
-def _architecture(recipe: Recipe, name: str) -> Iterator[tuple[str, int, float]]:
-    model: ModelRecipe = recipe.models[name]
-    machine = _machine(recipe, name)
-    size = recipe.execution.sizes.get(name)
+def _puzzle(recipe: Recipe, name: str, section: Puzzle) -> Iterator[tuple[str, int, float]]:
+    machine, size = _machine(recipe, name), recipe.execution.sizes.get(name)
     layers = size.layers if size else 1
-    if model.puzzle is not None:
-        library, scores = model.puzzle.library, model.puzzle.scores
-        trained = sum(v not in {"full", "noop"} for v in [*library.attention, *library.ffn])
-        tokens = library.tokens or 0
-        # A variant trains half a block in each layer: half of the model's training cost.
-        seconds = machine.train(tokens * trained / 2) + machine.score(tokens)
-        yield f"{name}/block_library", tokens, seconds
-        candidates = len(library.attention) * len(library.ffn) - 1
-        # From cached prefix activations, half of the model runs on average.
-        seconds = machine.score(scores.tokens * layers * candidates / 2)
-        yield f"{name}/block_scores", scores.tokens, seconds
-    for stage, section in (
-        ("distilled", model.distillation),
-        ("continued", model.continued_pretraining),
-    ):
-        if section is not None:
-            tokens = section.tokens or 0
-            teacher = machine.score(tokens) if stage == "distilled" else 0.0
-            yield f"{name}/{stage}", tokens, machine.train(tokens) + teacher
+    library, scores = section.library, section.scores
+    trained = sum(v not in {"full", "noop"} for v in [*library.attention, *library.ffn])
+    tokens = library.tokens or 0
+    # A variant trains half a block in each layer: half of the model's training cost.
+    seconds = machine.train(tokens * trained / 2) + machine.score(tokens)
+    yield f"{name}/block_library", tokens, seconds
+    candidates = len(library.attention) * len(library.ffn) - 1
+    # From cached prefix activations, half of the model runs on average.
+    seconds = machine.score(scores.tokens * layers * candidates / 2)
+    yield f"{name}/block_scores", scores.tokens, seconds
 
 
 def _reinforcement(recipe: Recipe, name: str, section: Grpo | Rloo) -> tuple[int, float]:
     typical, machine = recipe.execution.typical, _machine(recipe, name)
-    responses = section.steps * section.prompts_per_step * section.samples
-    sampled, trained = responses * typical.response_on, responses * typical.example
+    answers = responses(section)
+    sampled, trained = answers * typical.response_on, answers * typical.example
     # The policy's own and the reference's log-probabilities are scored once each.
     seconds = machine.sample(sampled) + machine.train(trained) + machine.score(2 * trained)
     return sampled + trained, seconds
 
 
-def _preferences(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
-    typical, reward = recipe.execution.typical, recipe.family.reward_model
-    judge = _machine(recipe, reward.base)
-    if reward.pretrained is None:
-        answers = reward.prompts * reward.samples
-        trained = reward.tokens or answers * (reward.epochs or 1) * typical.example
-        sampled = answers * typical.response_on
-        yield (
-            "rl_data/reward_model",
-            sampled + trained,
-            judge.sample(sampled) + judge.train(trained),
-        )
-    for name, model in recipe.models.items():
-        section = model.preference
-        if section is None:
-            continue
-        machine, rounds = _machine(recipe, name), len(section.rounds)
-        updates = rounds * section.steps * section.batch_size
-        if section.method == "rpo_offline":
-            responses, examples = rounds * section.prompts * section.samples, 2 * updates
-        elif section.method == "rpo_online":
-            responses, examples = updates * section.samples, 2 * updates
-        else:
-            responses = examples = updates
-        sampled, trained = responses * typical.response_on, examples * typical.example
-        seconds = (
-            machine.sample(sampled)
-            + machine.train(trained)
-            + machine.score(trained)
-            + judge.score(responses * typical.example)
-        )
-        yield f"{name}/{section.name}", sampled + trained, seconds
+def _preference(recipe: Recipe, name: str, section: Rpo | PreferenceGrpo) -> tuple[int, float]:
+    typical, machine = recipe.execution.typical, _machine(recipe, name)
+    judge, rounds = _machine(recipe, recipe.family.reward_model.base), len(section.rounds)
+    updates = rounds * section.steps * section.batch_size
+    if section.method == "rpo_offline":
+        answers, examples = rounds * section.prompts * section.samples, 2 * updates
+    elif section.method == "rpo_online":
+        answers, examples = updates * section.samples, 2 * updates
+    else:
+        answers = examples = updates
+    sampled, trained = answers * typical.response_on, examples * typical.example
+    seconds = machine.sample(sampled) + machine.train(trained) + machine.score(trained)
+    return sampled + trained, seconds + judge.score(answers * typical.example)
 
 
 def main(arguments: list[str]) -> int:

@@ -6,13 +6,11 @@ of models and no machine but the one the recipe names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from resources.costs.placement import Machine
 from resources.costs.planning import Settings, Work
 from resources.recipe.data import CorpusMix
-from resources.recipe.model import Recovery
-from resources.recipe.reinforcement import PreferenceGrpo, Rpo
+from resources.recipe.model import Distillation, Recovery, Sft, Stage
+from resources.recipe.reinforcement import Grpo, PreferenceGrpo, Rloo, Rpo
 from resources.recipe.schema import Recipe
 
 VERIFIED = 3.0  # sampled once, then scored by the policy and by the reference
@@ -25,41 +23,47 @@ def works(recipe: Recipe, name: str) -> list[Work]:
     Lengths of examples and responses are the execution settings' `typical`; a corpus that is passed
     over counts with its documents at full length.
     """
-    return list(_works(recipe, name))
+    found = (_work(recipe, stage) for stage in recipe.models[name].stages())
+    return [work for work in found if work is not None]
 
 
-def _works(recipe: Recipe, name: str) -> Iterator[Work]:
-    model, typical = recipe.models[name], recipe.execution.typical
-    if model.distillation is not None:
-        section = model.distillation
-        yield Work(
-            "distilled",
-            _recovered(recipe, section),
-            section.sequence_length,
-            section.batch_tokens,
-            taught=section.teacher == "live",
-            chunk=section.chunk,
-            chunks=True,
-        )
-    if model.continued_pretraining is not None:
-        recovery = model.continued_pretraining
-        yield Work(
-            "continued",
-            _recovered(recipe, recovery),
-            recovery.sequence_length,
-            recovery.batch_tokens,
-        )
-    for part in model.sft:
-        tokens = part.tokens or part.samples * (part.epochs or 1) * typical.example
-        yield Work(part.name, tokens, part.sequence_length, part.batch_tokens)
-    for stage, rewarded in (("grpo", model.grpo), ("rloo", model.rloo)):
-        if rewarded is not None:
-            responses = rewarded.steps * rewarded.prompts_per_step * rewarded.samples
-            length = rewarded.max_new_tokens
-            tokens = responses * typical.response_on
-            yield Work(stage, tokens, length, rewarded.batch_size * length, forward=VERIFIED)
-    if model.preference is not None:
-        yield _preferred(model.preference, typical.response_on)
+def _work(recipe: Recipe, stage: Stage) -> Work | None:
+    """What a stage trains on; None for one that trains nothing."""
+    typical, section = recipe.execution.typical, stage.section
+    match section:
+        case Distillation():
+            return Work(
+                stage.name,
+                _recovered(recipe, section),
+                section.sequence_length,
+                section.batch_tokens,
+                taught=section.teacher == "live",
+                chunk=section.chunk,
+                chunks=True,
+            )
+        case Recovery():
+            tokens = _recovered(recipe, section)
+            return Work(stage.name, tokens, section.sequence_length, section.batch_tokens)
+        case Sft():
+            tokens = sft_tokens(recipe, section)
+            return Work(stage.name, tokens, section.sequence_length, section.batch_tokens)
+        case Grpo() | Rloo():
+            tokens, length = responses(section) * typical.response_on, section.max_new_tokens
+            return Work(stage.name, tokens, length, section.batch_size * length, forward=VERIFIED)
+        case Rpo() | PreferenceGrpo():
+            return _preferred(section, typical.response_on)
+    return None
+
+
+def sft_tokens(recipe: Recipe, section: Sft) -> int:
+    """The tokens that an SFT stage trains on."""
+    examples = section.samples * (section.epochs or 1)
+    return section.tokens or examples * recipe.execution.typical.example
+
+
+def responses(section: Grpo | Rloo) -> int:
+    """How many responses a policy-gradient stage samples."""
+    return section.steps * section.prompts_per_step * section.samples
 
 
 def _recovered(recipe: Recipe, section: Recovery) -> int:

@@ -5,6 +5,7 @@ Knows nothing of shared data (see `family.py`).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -116,6 +117,19 @@ class Sft(Training):
         return {str(name): weight for name, weight in (*self.domains.items(), *self.mix.items())}
 
 
+PARENT = "parent"
+AnyStage = Puzzle | Fusion | Recovery | Sft | Grpo | Rloo | Rpo | PreferenceGrpo
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a model's line: the checkpoint it makes, from which one, by which section."""
+
+    name: str
+    before: str
+    section: AnyStage
+
+
 class ModelRecipe(Section):
     """One model: a stage that a model skips is null or left out."""
 
@@ -133,18 +147,33 @@ class ModelRecipe(Section):
     rloo: Rloo | None = None
     preference: Annotated[Rpo | PreferenceGrpo, Field(discriminator="method")] | None = None
 
+    def stages(self) -> list[Stage]:
+        """Return what runs, in order: the one place that says which stages there are."""
+        sections: list[tuple[str, AnyStage | None]] = [
+            ("assembled", self.puzzle),
+            ("fused", self.fusion),
+            ("distilled", self.distillation),
+            ("continued", self.continued_pretraining),
+            *((section.name, section) for section in self.sft),
+            ("grpo", self.grpo),
+            ("rloo", self.rloo),
+            (self.preference.name if self.preference else "", self.preference),
+        ]
+        made: list[Stage] = []
+        before = PARENT
+        for name, section in sections:
+            if section is not None:
+                made.append(Stage(name, getattr(section, "start_from", None) or before, section))
+                before = name
+        return made
+
+    def stage(self, name: str) -> Stage:
+        """Return the stage that makes the checkpoint `name`. KeyError where none does."""
+        return {stage.name: stage for stage in self.stages()}[name]
+
     def artifacts(self) -> list[str]:
         """Return the model's checkpoints in order, from `parent` to the final one."""
-        line = ["parent"]
-        line += ["assembled"] if self.puzzle else []
-        line += ["fused"] if self.fusion else []
-        line += ["distilled"] if self.distillation else []
-        line += ["continued"] if self.continued_pretraining else []
-        line += [stage.name for stage in self.sft]
-        line += ["grpo"] if self.grpo else []
-        line += ["rloo"] if self.rloo else []
-        line += [self.preference.name] if self.preference else []
-        return line
+        return [PARENT, *(stage.name for stage in self.stages())]
 
     @model_validator(mode="after")
     def _line_holds(self) -> Self:
