@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any
 
 from resources.verifiers.isolation import landlock, scratch, seccomp, syscalls
-from resources.verifiers.isolation.namespaces import FILES, SYSTEM
+from resources.verifiers.isolation.namespaces import FILES
 from resources.verifiers.isolation.rights import (
     NOBODY,
     become,
@@ -29,6 +29,10 @@ from resources.verifiers.isolation.rights import (
     set_tester_limits,
 )
 
+# What Python and the libraries that it loads read. Not all of /usr, where a container's own work
+# may lie.
+_LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib")
+_DATA = ("/usr/share/zoneinfo", "/usr/share/locale", "/nix/store")
 _PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_SET_CHILD_SUBREAPER = 1, 8, 36
 _CAP_SETUID = 1 << 7
 _USERS, _FIRST_USER = 4096, 61184  # ids that no account has: systemd's range for passing services
@@ -54,7 +58,8 @@ class Confined:
         self.removing: list[int] = []
         self.numbers = syscalls.numbers(machine)
         self.root = os.geteuid() == 0
-        self.python = os.path.realpath(sys.base_prefix)
+        prefix = os.path.realpath(sys.base_prefix)
+        self.python = (f"{prefix}/lib", f"{prefix}/{sys.platlibdir}")
         self.closed = self.root and not _open_to_all(os.path.realpath(os.__file__))
         self.folder = os.path.realpath(tempfile.mkdtemp(prefix="heirloom-programs-"))
         os.chmod(self.folder, 0o711)
@@ -137,7 +142,7 @@ class Confined:
 
     def _readable(self) -> landlock.Ruleset:
         rules = landlock.Ruleset()
-        folders = dict.fromkeys((*SYSTEM, self.python))
+        folders = dict.fromkeys((*_LIBRARIES, *_DATA, *self.python))
         rules.allow(landlock.READ, [path for path in folders if os.path.isdir(path)])
         files = [path for path in FILES if os.path.exists(path)]
         rules.allow(landlock.READ, [path for path in files if not path.startswith("/dev/")])

@@ -148,6 +148,7 @@ _TRACES: dict[str, Callable[[int], object]] = {
     "read memory": lambda pid: _read_memory(pid),
     "memory file": lambda pid: _open(f"/proc/{pid}/mem"),
     "environment": lambda pid: _open(f"/proc/{pid}/environ"),
+    "working folder": lambda pid: os.readlink(f"/proc/{pid}/cwd"),
     "descriptors": lambda pid: _call("pidfd_getfd", _call("pidfd_open", pid, 0), 0, 0),
 }
 _TOUCHES: dict[str, Callable[[str], object]] = {
