@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 
 from assets.evaluation.intervals import correct_shares, paired_difference
 from assets.evaluation.puzzle import Exhibit, exhibits
+from resources.pretrained.headers import header
 from warehouse.store import Artifact
 
 OVERALL = "overall"
@@ -87,13 +87,8 @@ class Facts:
 
 def parameters(folder: Path) -> int:
     """Number of weights in a checkpoint folder, from the headers of its safetensors files."""
-    total = 0
-    for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as handle:
-            size = struct.unpack("<Q", handle.read(8))[0]
-            header = json.loads(handle.read(size))
-        header.pop("__metadata__", None)
-        total += sum(math.prod(tensor["shape"]) for tensor in header.values())
+    files = sorted(folder.glob("*.safetensors"))
+    total = sum(math.prod(tensor.shape) for file in files for tensor in header(file))
     if not total:
         raise ValueError(f"{folder} holds no safetensors weights")
     return total
