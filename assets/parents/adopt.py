@@ -55,7 +55,7 @@ def adopt_tokenizer(
     from resources.pretrained.assembling import assemble
     from resources.pretrained.checking import tokenizer_faults
 
-    found = assemble(execution.model, workdir, tokenizer_only=True)
+    found = assemble(execution.model, workdir, "tokenizer")
     with found.naming():
         for fault in tokenizer_faults(found.folder, template=False):
             raise CheckpointError(fault)

@@ -51,7 +51,6 @@ def templates(asked: Asked) -> Iterator[Finding]:
     from resources.chat.chat import Chat
     from resources.chat.errors import ChatError
     from resources.models.errors import CheckpointError
-    from resources.pretrained import hub
     from resources.pretrained.assembling import assemble
 
     shown: set[str] = set()
@@ -61,10 +60,7 @@ def templates(asked: Asked) -> Iterator[Finding]:
         workdir = asked.scratch / ("chat-" + "-".join(map(str, keys)))
         workdir.mkdir()
         try:
-            if source.kind == "hub":
-                folder, _ = hub.fetch(source, weights=False)
-            else:
-                folder = assemble(source, workdir).folder
+            folder = assemble(source, workdir, "description").folder
             if not (folder / "tokenizer.json").is_file():
                 continue  # a bundled parent; the family's tokenizer goes with it
             chat = Chat.load(folder)

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from resources.models.errors import CheckpointError
 from resources.pretrained import files, hub
 from resources.pretrained.source import ParentSource
+
+Part = Literal["model", "description", "tokenizer"]
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,11 @@ class Assembled:
         return text.replace(str(self.folder), self.origin)
 
 
-def assemble(source: ParentSource, workdir: Path, *, tokenizer_only: bool = False) -> Assembled:
+def assemble(source: ParentSource, workdir: Path, part: Part = "model") -> Assembled:
     """Bring the files of a source together below `workdir`; what was there before goes.
 
-    A hub id is fetched and a GGUF file converted. Raises CheckpointError for what is missing.
+    A hub id is fetched and a GGUF file converted. The `description` is the model without weights
+    where they would have to be fetched or converted. Raises CheckpointError for what is missing.
     """
     folder = workdir / "assembled"
     shutil.rmtree(folder, ignore_errors=True)
@@ -66,13 +69,19 @@ def assemble(source: ParentSource, workdir: Path, *, tokenizer_only: bool = Fals
 
         origin = workdir / "converted"
         shutil.rmtree(origin, ignore_errors=True)
-        facts |= convert(Path(source.location), origin)
+        facts |= convert(Path(source.location), origin, weights=part == "model")
     elif source.kind == "hub":
-        origin, digests = hub.fetch(source, weights=not tokenizer_only)
+        origin, digests = hub.fetch(source, weights=part == "model")
         facts |= {"revision": source.revision, "commit": source.commit}
     else:
         origin = Path(source.location)
-    chosen = files.adopted_tokenizer(origin) if tokenizer_only else files.adopted(origin)
+    if part == "tokenizer":
+        chosen = files.adopted_tokenizer(origin)
+    elif part == "description" and source.kind != "folder":
+        names = [item.name for item in origin.iterdir() if item.is_file()]
+        chosen = [origin / name for name in files.describing(names)]
+    else:
+        chosen = files.adopted(origin)
     for file in chosen:
         _link(file, folder)
     if source.tokenizer is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from resources.models.errors import CheckpointError
-from resources.pretrained import files, headers, hub
+from resources.pretrained import files, headers
 from resources.pretrained.assembling import assemble
 
 if TYPE_CHECKING:
@@ -30,15 +30,13 @@ _OWN_CODE = ("nemotron-nas",)
 def source_faults(source: ParentSource, workdir: Path, role: Role = "parent") -> list[str]:
     """`faults` of what a recipe names, without adopting it; `workdir` is for links.
 
-    Of a hub id only the small files are fetched, so its weights are not looked at; a GGUF file is
-    converted, being small where it is used at all.
+    Of a hub id only the small files are fetched, of a GGUF file the weights are not converted: what
+    is wrong with those alone is found when they are adopted.
     """
     try:
-        if source.kind == "hub":
-            folder, _ = hub.fetch(source, weights=False)
-            return faults(folder, role, weights=False)
-        found = assemble(source, workdir)
-        return [found.said(line) for line in faults(found.folder, role)]
+        found = assemble(source, workdir, "description")
+        local = source.kind == "folder"
+        return [found.said(line) for line in faults(found.folder, role, weights=local)]
     except CheckpointError as error:
         return [str(error)]
 

@@ -61,8 +61,10 @@ _LLAMA3 = {
 }
 
 
-def convert(file: Path, folder: Path) -> dict[str, Any]:
+def convert(file: Path, folder: Path, *, weights: bool = True) -> dict[str, Any]:
     """Write the folder, a checkpoint as transformers has it; what the file holds, for the record.
+
+    Without `weights`, their names alone are looked at, and the rest is written.
 
     Raises CheckpointError, naming the file and the key or tensor, for another architecture, for
     what would change the model and is not understood, and where memory does not hold the weights.
@@ -76,7 +78,12 @@ def convert(file: Path, folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config)
     write_generation_config(folder, config)
-    write_weights(folder, _tensors(file, reader, config))
+    if weights:
+        write_weights(folder, _tensors(file, reader, config))
+    else:
+        for tensor in reader.tensors:
+            if tensor.name != _FREQUENCIES:
+                _name(file, tensor.name)
     write_tokenizer(file, values, folder)
     stored: dict[str, int] = {}
     for tensor in reader.tensors:

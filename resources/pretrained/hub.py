@@ -133,6 +133,8 @@ def fetch(source: ParentSource, *, weights: bool = True) -> tuple[Path, dict[str
     They lie in the hub's cache, and are not fetched again where they do. Without `weights` only
     what describes the model comes. Raises CheckpointError, in one line, for whatever is in the way.
     """
+    if source.commit is None:
+        source = source.at(resolve(source))
     listed = listing(source)
     if listed is None:
         return _offline(source, weights)

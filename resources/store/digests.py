@@ -72,19 +72,13 @@ class Digests:
         return found
 
     def source(self, spec: Spec) -> ParentSource | str | None:
-        """The spec's source as its build function gets it, with the commit of a hub's."""
-        if isinstance(spec.source, ParentSource):
-            return self._settled(spec.source)
-        return spec.source
+        """The spec's source as its build function gets it, with the commit of a hub's.
 
-    def _settled(self, source: ParentSource) -> ParentSource:
-        """With its commit; without one where the hub does not tell, which the build will say."""
-        if source.kind != "hub":
-            return source
-        try:
-            return self.commits.settled(source)
-        except CheckpointError:
-            return source
+        Raises CheckpointError where the hub does not tell the commit.
+        """
+        if isinstance(spec.source, ParentSource) and spec.source.kind == "hub":
+            return self.commits.settled(spec.source)
+        return spec.source
 
     def _sources(self, spec: Spec) -> dict[str, str]:
         source = spec.source
@@ -93,8 +87,7 @@ class Digests:
         if not isinstance(source, ParentSource):
             return {"source": self.digest(_there(spec, source))}
         if source.kind == "hub":
-            settled = self._settled(source)
-            found = {"source": f"hub:{settled.location}@{settled.commit or source.revision}"}
+            found = {"source": f"hub:{source.location}@{self._commit(source)}"}
         else:
             found = {"source": self._given(_there(spec, source.location))}
         if source.tokenizer is not None:
@@ -104,6 +97,13 @@ class Digests:
         if source.thinking is not None:
             found["thinking"] = json.dumps(source.thinking, sort_keys=True)
         return found
+
+    def _commit(self, source: ParentSource) -> str | None:
+        """A hub's; its revision as written where the hub does not tell, which a build will say."""
+        try:
+            return self.commits.settled(source).commit
+        except CheckpointError:
+            return source.revision
 
     def _given(self, path: Path) -> str:
         """The hash of a file, or of the files of a folder that would be adopted."""

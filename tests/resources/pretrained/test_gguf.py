@@ -15,6 +15,7 @@ import torch
 from assets.parents.adopt import adopt
 from resources.execution import Execution
 from resources.models.errors import CheckpointError
+from resources.pretrained.checking import source_faults
 from resources.pretrained.gguf import convert, llama3_factor
 from resources.pretrained.source import parse
 
@@ -230,6 +231,19 @@ def test_what_would_change_the_model_is_refused(
     message = str(caught.value)
     print(f"{name:>15}: {message.replace(str(tmp_path), '…')}")
     assert "\n" not in message and said in message and message.startswith(str(file))
+
+
+def test_checking_converts_no_weights(tmp_path: Path, tokenizer_dir: Path) -> None:
+    file = write(tmp_path / "m.gguf", tokenizer_dir)
+    assert source_faults(parse(str(file), tmp_path), tmp_path) == []
+    assert not (tmp_path / "converted" / "model.safetensors").exists()
+    odd = write(
+        tmp_path / "odd.gguf",
+        tokenizer_dir,
+        tensors={"blk.0.attn_sinks.weight": np.zeros(4, dtype=np.float32)},
+    )
+    [line] = source_faults(parse(str(odd), tmp_path), tmp_path)
+    assert "tensor blk.0.attn_sinks.weight has no place in the model" in line
 
 
 def test_a_damaged_or_too_large_file_is_refused(

@@ -255,9 +255,22 @@ def test_planning_what_cannot_be_reached_stops_nothing(
 
 
 def test_checking_fetches_no_weights(server: Hub, tmp_path: Path) -> None:
-    assert source_faults(source().at(FIRST), tmp_path) == []
+    assert source_faults(source(), tmp_path) == []
     assert not any(path.endswith(".safetensors") for path in server.asked)
-    del server.repos[FIRST]["chat_template.jinja"]
-    server.repos[SECOND] = server.repos[FIRST]
-    [line] = source_faults(source().at(SECOND), tmp_path)
-    assert "no chat_template.jinja" in line
+    server.repos[SECOND] = {**server.repos[FIRST]}
+    del server.repos[SECOND]["chat_template.jinja"]
+    server.commits["v2"] = SECOND
+    [line] = source_faults(source("@v2"), tmp_path)
+    assert line.startswith(f"{NAME}@v2: no chat_template.jinja")
+    (tmp_path / "chat.jinja").write_text("{{ messages[0].content }}")
+    mended = parse({"path": f"{NAME}@v2", "template": str(tmp_path / "chat.jinja")}, tmp_path)
+    assert source_faults(mended, tmp_path) == []
+
+
+def test_nothing_is_built_of_an_unknown_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switch_off(monkeypatch)
+    (tmp_path / "home").mkdir()
+    with pytest.raises(CheckpointError, match="the hub cannot be reached"):
+        materialise(Store(tmp_path / "home"), spec(), Code("1"))
