@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jobs import programs
 from jobs.checks.asked import Asked, Finding
 from resources.engines.opening import ENGINES
 from resources.verifiers import sandbox
@@ -47,11 +46,16 @@ def engines(asked: Asked) -> Iterator[Finding]:
 
 def isolation(asked: Asked) -> Iterator[Finding]:
     """Whether programs can be run apart from this machine, where the recipe judges any."""
-    if "code" not in asked.recipe.family.problems:
+    from jobs.programs import OVERRIDE, REMEDY, missing
+
+    family = asked.recipe.family
+    if "code" not in family.problems:
         return
-    if asked.recipe.family.programs != "run":
-        yield f"programs are not run (programs: {asked.recipe.family.programs})"
-    elif why := programs.missing():
-        yield asked.fault(("problems", "code"), why, programs.REMEDY)
-    else:
+    if family.programs != "run":
+        yield f"no program is run ({OVERRIDE}): verdicts on code are unknown"
+        return
+    why = missing()
+    if why is None:
         yield f"programs are run under {sandbox.shared().tier}"
+    else:
+        yield asked.fault(("problems", "code"), f"programs cannot be run here: {why}", REMEDY)
