@@ -38,6 +38,7 @@ _OTHERS = {
     "gemma2": "norms that add 1 to their weights, embedding scaling, four norms a layer",
     "gemma3_text": "norms that add 1 to their weights, embedding scaling, four norms a layer",
     "phi": "LayerNorm, attention and FFN in parallel",
+    "phi-msft": "LayerNorm, attention and FFN in parallel",
     "phi3": "queries, keys and values stored as one matrix",
     "olmo": "norms without weights",
     "olmo2": "queries and keys normalised over all heads, norms behind the sub-blocks",
@@ -48,6 +49,7 @@ _OTHERS = {
     "starcoder2": "LayerNorm, an FFN without gate",
     "nemotron": "LayerNorm that adds 1 to its weights, an FFN without gate",
     "gpt2": "LayerNorm, learned positions",
+    "gpt_bigcode": "LayerNorm, learned positions",
     "gpt_neox": "LayerNorm, queries, keys and values stored as one matrix",
     "gptj": "LayerNorm, attention and FFN in parallel",
     "opt": "LayerNorm, learned positions",
@@ -68,6 +70,9 @@ _OTHERS = {
     "arcee": "an FFN without gate",
     "mamba": "state-space layers",
     "rwkv": "recurrent layers",
+    "rwkv5": "recurrent layers",
+    "orion": "LayerNorm",
+    "internlm": "computed by code of its own",
     "gpt_oss": "a mixture of experts, attention sinks",
 }
 
