@@ -56,8 +56,7 @@ def distil(
         teacher = CachedTeacher(float(recipe["temperature"]))
         attach = outputs.of(split.training), outputs.of(split.held_out)
     else:
-        heat, direction = float(recipe["temperature"]), str(recipe["direction"])
-        live = LiveTeacher(inputs[TEACHER].path(), execution, heat, direction)
+        live = _live(inputs, recipe, execution)
         _same_vocabulary(inputs, TEACHER, live.model.config.vocab_size, student.config.vocab_size)
         _comparable(recipe, live.model.config, student.config)
         teacher, teachers = live, [live.model]
@@ -88,6 +87,13 @@ def distil(
         observations=fitted.observations,
         images=fitted.images,
     )
+
+
+def _live(
+    inputs: Mapping[str, Artifact], recipe: Mapping[str, Any], execution: Execution
+) -> LiveTeacher:
+    heat, direction = float(recipe["temperature"]), str(recipe["direction"])
+    return LiveTeacher(inputs[TEACHER].path(), execution, heat, direction)
 
 
 def _same_vocabulary(inputs: Mapping[str, Artifact], name: str, teacher: int, student: int) -> None:

@@ -46,26 +46,7 @@ def plan(
     import numpy as np
     import pyarrow as pa
 
-    missing = {"problem_id", "pass_rate"} - set(pass_rates.column_names)
-    if missing:
-        raise ValueError(
-            f"pass_rates lacks column {sorted(missing)}; it needs problem_id, pass_rate"
-        )
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-    if not sigma > 0:
-        raise ValueError(f"sigma is {sigma}; the width of the target must be positive")
-    if method not in ("transport", "paper"):
-        raise ValueError(f"unknown curriculum method {method!r}; known: transport, paper")
-    if pass_rates["pass_rate"].null_count:
-        raise ValueError(
-            "pass_rate is null for some problems (all of their samples are unknown); "
-            "drop them before planning"
-        )
-    rates = pass_rates["pass_rate"].cast(pa.float64()).to_numpy()
-    if len(rates) and not (np.isfinite(rates).all() and rates.min() >= 0 and rates.max() <= 1):
-        raise ValueError("a pass rate is outside [0, 1]")
-
+    rates = _checked(pass_rates, batch_size, method, sigma)
     levels, level_of = np.unique(rates, return_inverse=True)
     counts = np.bincount(level_of, minlength=len(levels))
     sizes = _batch_sizes(len(rates), batch_size)
@@ -90,6 +71,33 @@ def plan(
             "pass_rate": pass_rates["pass_rate"].cast(pa.float64()).combine_chunks().take(chosen),
         }
     )
+
+
+def _checked(pass_rates: pa.Table, batch_size: int, method: str, sigma: float) -> np.ndarray:
+    """The pass rates, once all that `plan` was given can be meant; ValueError otherwise."""
+    import numpy as np
+    import pyarrow as pa
+
+    missing = {"problem_id", "pass_rate"} - set(pass_rates.column_names)
+    if missing:
+        raise ValueError(
+            f"pass_rates lacks column {sorted(missing)}; it needs problem_id, pass_rate"
+        )
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+    if not sigma > 0:
+        raise ValueError(f"sigma is {sigma}; the width of the target must be positive")
+    if method not in ("transport", "paper"):
+        raise ValueError(f"unknown curriculum method {method!r}; known: transport, paper")
+    if pass_rates["pass_rate"].null_count:
+        raise ValueError(
+            "pass_rate is null for some problems (all of their samples are unknown); "
+            "drop them before planning"
+        )
+    rates: np.ndarray = pass_rates["pass_rate"].cast(pa.float64()).to_numpy()
+    if len(rates) and not (np.isfinite(rates).all() and rates.min() >= 0 and rates.max() <= 1):
+        raise ValueError("a pass rate is outside [0, 1]")
+    return rates
 
 
 def _batch_sizes(rows: int, batch_size: int) -> list[int]:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from assets.rl_data import problem_rows
 from assets.rl_data.ranked_pairs import Pair, pair_table, ranked_pairs
 from resources.engines.opening import open_engine
-from resources.engines.protocol import Sampling
+from resources.engines.protocol import Engine, Sampling
 from resources.models import loading, reward
 from resources.models.template import encode_prompts, encode_texts
 from resources.pretrained.assembling import assemble
@@ -41,25 +42,8 @@ def train_reward_model(
 ) -> Output:
     """Reward model initialised from `inputs["model"]`; key metric: accuracy on held-out pairs."""
     base = inputs["model"]
-    sampling = Sampling(
-        temperature=recipe["temperature"],
-        top_p=recipe["top_p"],
-        max_new_tokens=recipe["max_new_tokens"],
-        seed=recipe["seed"],
-    )
     engine = open_engine(base, base.data_version, execution)
-    problems = problem_rows.draw_evenly(
-        inputs, recipe["domains"], recipe["prompts"], recipe["seed"]
-    )
-    prompts = [
-        prompt
-        for mode in ("on", "off")
-        for prompt in attempts.every(problems, mode, recipe["samples"])
-    ]
-    made = attempts.attempt(engine, prompts, sampling)
-    generations, verdicts = attempts.tables(
-        made, recipe["asset_key"], base.key, base.data_version, sampling
-    )
+    made, generations, verdicts = _answers(engine, inputs, recipe)
     tokenizer = loading.load_tokenizer(base.path())
     found = ranked_pairs(made, lambda text: encode_texts(tokenizer, [text])[0])
     sequences = encode(tokenizer, found)
@@ -75,6 +59,69 @@ def train_reward_model(
             "raise reward_model.prompts or samples, or max_new_tokens"
         )
 
+    model, metrics_table = _trained(base, training, recipe, workdir, execution)
+    folder = workdir / "checkpoint"
+    reward.save(model, folder, base.path())
+    table = pair_table(
+        kept,
+        recipe["asset_key"],
+        [1.0] * len(kept),
+        [0.0] * len(kept),
+        split=["held_out" if out else "train" for out in held],
+    )
+    losses = metrics_table.filter(np.array(metrics_table["metric"]) == "loss")["value"].to_pylist()
+    return Output(
+        tables={
+            "preferences": table,
+            "generations": generations,
+            "verdicts": verdicts,
+            "training_metrics": metrics_table,
+        },
+        files={"": folder},
+        metrics={
+            **_accuracy(model, kept, sequences, held),
+            "pairs": float(len(kept)),
+            "too_long": float(len(found) - len(kept)),
+            "loss_first": losses[0],
+            "loss_last": losses[-1],
+        },
+        observations={"requests": attempts.usage(engine)},
+        images={"loss": curve(list(range(1, len(losses) + 1)), {"loss": losses})},
+    )
+
+
+def _answers(
+    engine: Engine, inputs: Mapping[str, Artifact], recipe: Mapping[str, Any]
+) -> tuple[list[attempts.Attempt], pa.Table, pa.Table]:
+    """The base model's responses with and without thinking, and their two tables."""
+    base = inputs["model"]
+    sampling = Sampling(
+        temperature=recipe["temperature"],
+        top_p=recipe["top_p"],
+        max_new_tokens=recipe["max_new_tokens"],
+        seed=recipe["seed"],
+    )
+    problems = problem_rows.draw_evenly(
+        inputs, recipe["domains"], recipe["prompts"], recipe["seed"]
+    )
+    prompts = [
+        prompt
+        for mode in ("on", "off")
+        for prompt in attempts.every(problems, mode, recipe["samples"])
+    ]
+    made = attempts.attempt(engine, prompts, sampling)
+    tables = attempts.tables(made, recipe["asset_key"], base.key, base.data_version, sampling)
+    return made, *tables
+
+
+def _trained(
+    base: Artifact,
+    training: Sequence[tuple[list[int], list[int]]],
+    recipe: Mapping[str, Any],
+    workdir: Path,
+    execution: Execution,
+) -> tuple[reward.RewardModel, pa.Table]:
+    """The base model with a scalar head after training on the pairs, and the steps' metrics."""
     torch.manual_seed(recipe["seed"])
     model = reward.RewardModel(loading.load(base.path(), dtype="float32"))
     batches = plan_steps(
@@ -105,34 +152,7 @@ def train_reward_model(
         save_every_seconds=execution.save_every_seconds,
     )
     trainer.close()
-    folder = workdir / "checkpoint"
-    reward.save(model, folder, base.path())
-    table = pair_table(
-        kept,
-        recipe["asset_key"],
-        [1.0] * len(kept),
-        [0.0] * len(kept),
-        split=["held_out" if out else "train" for out in held],
-    )
-    losses = metrics_table.filter(np.array(metrics_table["metric"]) == "loss")["value"].to_pylist()
-    return Output(
-        tables={
-            "preferences": table,
-            "generations": generations,
-            "verdicts": verdicts,
-            "training_metrics": metrics_table,
-        },
-        files={"": folder},
-        metrics={
-            **_accuracy(model, kept, sequences, held),
-            "pairs": float(len(kept)),
-            "too_long": float(len(found) - len(kept)),
-            "loss_first": losses[0],
-            "loss_last": losses[-1],
-        },
-        observations={"requests": attempts.usage(engine)},
-        images={"loss": curve(list(range(1, len(losses) + 1)), {"loss": losses})},
-    )
+    return model, metrics_table
 
 
 def encode(tokenizer: Any, made: Sequence[Pair]) -> list[tuple[list[int], list[int]]]:

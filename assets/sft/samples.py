@@ -67,9 +67,7 @@ def read(
     wanted = references(blend)
     distinct = np.unique(wanted)
     ids, questions, apart_already = index(datasets, distinct)
-    place = np.searchsorted(ids, wanted, sorter=(order := np.argsort(ids)))
-    found = order[np.minimum(place, len(ids) - 1)] if len(ids) else np.zeros(len(wanted), np.int64)
-    missing = len(wanted) if not len(ids) else int((ids[found] != wanted).sum())
+    found, missing = _places(ids, wanted)
     if missing:
         raise ValueError(
             f"{blend.key}: {missing} of {len(wanted)} samples are in none of "
@@ -107,6 +105,15 @@ def read(
         refused=int((counts[found] == 0).sum()),
         apart={name: each for name, each in apart.items() if len(each)},
     )
+
+
+def _places(ids: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, int]:
+    """Where each wanted id stands among the ids, and how many stand nowhere."""
+    if not len(ids):
+        return np.zeros(len(wanted), np.int64), len(wanted)
+    order = np.argsort(ids)
+    found = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
+    return found, int((ids[found] != wanted).sum())
 
 
 def _of_rows(rows: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from resources.tasks.problem import Problem
 
 DEEPEST_TRAINED = 6
-SHARE = 5  # one composition in five is never trained on
+HELD_OUT_SHARE = 5  # one composition in five is never trained on
 
 
 def text_key(question: str) -> str:
@@ -52,8 +52,9 @@ def asked_again(questions: Iterable[str], held_out: Iterable[str]) -> int:
 def is_held_out(problem: Problem) -> bool:
     """True when the problem may only be used for measurement.
 
-    Held out are: every problem deeper than `DEEPEST_TRAINED`; one composition in `SHARE`; and, at
-    depth 1 where there are too few compositions, one question in `SHARE`.
+    Held out are: every problem deeper than `DEEPEST_TRAINED`; one composition in
+    `HELD_OUT_SHARE`; and, at depth 1 where there are too few compositions, one question in
+    `HELD_OUT_SHARE`.
     """
     if problem.depth > DEEPEST_TRAINED:
         return True
@@ -68,4 +69,4 @@ def is_held_out_row(row: Mapping[str, object]) -> bool:
 
 def _kept_apart(text: str) -> bool:
     digest = hashlib.blake2b(text.encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big") % SHARE == 0
+    return int.from_bytes(digest, "big") % HELD_OUT_SHARE == 0

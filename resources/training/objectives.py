@@ -196,11 +196,10 @@ def policy(
     if advantages.dim() == 1:
         advantages = advantages[:, None]
     mask = mask.to(logprobs.dtype)
-    lengths = mask.sum(-1, keepdim=True).clamp(min=1)
+    lengths = mask.sum(-1, keepdim=True).clamp(min=1) if aggregation == "sequence" else 1.0
 
     def aggregate(terms: Tensor) -> Tensor:
-        terms = terms * mask
-        return (terms / lengths if aggregation == "sequence" else terms).sum() / total
+        return (terms * mask / lengths).sum() / total
 
     # Padding may hold anything: zero the differences there so that exp() cannot overflow.
     inside = mask.bool()
