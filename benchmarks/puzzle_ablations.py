@@ -22,9 +22,9 @@ import numpy as np
 import torch
 
 from assets.evaluation.intervals import paired_difference, wilson
-from assets.puzzle.architecture import architecture_rows, rows_of
 from assets.puzzle.batches import best, sweep
 from assets.puzzle.calibration import Sequences, sequences
+from assets.puzzle.chosen import architecture_rows, rows_of
 from assets.puzzle.fusion import fuse
 from assets.puzzle.fusion_plan import plan_runs
 from assets.puzzle.halves import Library, compose

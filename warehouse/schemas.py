@@ -61,6 +61,8 @@ _COLUMNS = {
     "weights_bytes:int gradients_bytes:int optimizer_bytes:int activation_bytes:int "
     "logits_bytes:int teacher_bytes:int total_bytes:int zero_stage:int ranks:int hardware:str "
     "hours:float published_hours:float refusal:str parents:parents?",
+    "measured_choices": "model:str method:str objective:float kl:float ci_low:float ci_high:float "
+    "parameters:int chosen:bool",
     "architectures": "model:str layer:int attention:str ffn:str fused_into:int",
     "benchmarks": "model:str stage:str benchmark:str reasoning:str problems:int samples:int "
     "accuracy:float ci_low:float ci_high:float domain:str? difficulty:int? correct:int?",

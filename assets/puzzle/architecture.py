@@ -1,7 +1,7 @@
 """From scores and costs to an architecture: the recipe's problem is searched and written down.
 
 Knows artifacts and the recipe's search section; what is searched is made in `problem.py`, the
-search itself is in `search.py`, re-scoring in `rounds.py`.
+search itself is in `search.py`, what is decided by true KL in `rescoring.py`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from assets.puzzle import batches
+from assets.puzzle.chosen import architecture_rows, architecture_table, chosen_rows, rows_of
 from assets.puzzle.costing import COSTS, PARENT
 from assets.puzzle.pareto import pareto
 from assets.puzzle.problem import Problem, read_problem
-from assets.puzzle.rules import read_program
 from assets.puzzle.search import Architecture, search_many
 from assets.puzzle.target import removed_table
-from warehouse.artifact import parts
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -44,7 +43,8 @@ def choose_architecture(
     residual stream there.
 
     Where the recipe asks for them also: `removed_variants` (what the target cannot run), `pareto`,
-    `batch_sweep`, `alternatives` (the best architectures that differ enough) and `rounds`.
+    `batch_sweep`, `alternatives` (the best architectures that differ enough), `rounds`, and
+    `measured_choices` (all that was judged by true KL, which then decides).
 
     Raises:
         InfeasibleError: with the reachable value of each limit, in whole-model units.
@@ -68,11 +68,15 @@ def choose_architecture(
         tables["alternatives"] = _alternatives(model, problem, batch, recipe)
     if recipe["pareto"] is not None:
         tables["pareto"], images["pareto"] = _front(model, problem, batch, found, recipe)
-    if recipe["rounds"]:
-        rows, tables["rounds"], kl = _rounds(
-            workdir, inputs, problem, batch, rows, recipe, execution
-        )
-        extra["rounds_kl"] = kl
+    if recipe["rounds"] or recipe.get("measured"):
+        from assets.puzzle.rescoring import rescored
+
+        start = chosen_rows(candidates, architecture_table(model, architecture_rows(rows)))
+        again = rescored(workdir, inputs, problem, batch, start, recipe, execution)
+        table = candidates.to_pylist()
+        rows = [table[row] for row in again.rows]
+        tables |= again.tables
+        extra |= again.metrics
     totals = {
         column: float(sum(row[column] for row in rows))
         for column in (problem.objective, *COSTS)
@@ -103,69 +107,6 @@ def choose_architecture(
             "removed": dict(Counter(reason for *_, reason in problem.removed)),
         },
         images={"architecture": strip(model, layers, candidates), **images},
-    )
-
-
-def rows_of(candidates: pa.Table, found: Architecture) -> list[Row]:
-    """The candidate rows of an architecture, in layer order."""
-    rows = {(tuple(row["layer"]), row["variant"]): row for row in candidates.to_pylist()}
-    return [rows[piece] for piece in zip(found.layers, found.choice, strict=True)]
-
-
-def architecture_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """A row a layer of chosen candidates: those of a fused run have no attention, the run's FFN
-    variant, and in `fused_into` the index of the layer that the run becomes."""
-    return [
-        {
-            "layer": layer,
-            "attention": row["attention"],
-            "ffn": row["ffn"],
-            "fused_into": index if len(row["layer"]) > 1 else None,
-        }
-        for index, row in enumerate(rows)
-        for layer in row["layer"]
-    ]
-
-
-def chosen_rows(candidates: pa.Table, architectures: pa.Table) -> tuple[int, ...]:
-    """The row numbers of the candidates that an `architectures` table stands for.
-
-    Raises:
-        ValueError: one of its blocks is not a candidate.
-    """
-    pieces: list[tuple[list[int], str, int | None]] = []
-    for row in architectures.sort_by("layer").to_pylist():
-        fused = row["fused_into"]
-        if fused is not None and pieces and pieces[-1][2] == fused:
-            pieces[-1][0].append(row["layer"])
-            continue
-        attention = row["attention"] if fused is None else "fused"
-        pieces.append(([row["layer"]], f"{attention}/{row['ffn']}", fused))
-    places = {
-        (tuple(layers), variant): place
-        for place, (layers, variant) in enumerate(
-            zip(candidates["layer"].to_pylist(), candidates["variant"].to_pylist(), strict=True)
-        )
-    }
-    missing = [(layers, name) for layers, name, _ in pieces if (tuple(layers), name) not in places]
-    if missing:
-        raise ValueError(f"layers {missing[0][0]}: '{missing[0][1]}' is not among the candidates")
-    return tuple(places[tuple(layers), name] for layers, name, _ in pieces)
-
-
-def architecture_table(
-    model: str, rows: Sequence[Mapping[str, Any]], fused_into: Sequence[int | None] | None = None
-) -> pa.Table:
-    """The `architectures` rows of a model, in layer order; `fused_into` in the place of theirs."""
-    fused = fused_into or [row.get("fused_into") for row in rows]
-    return pa.table(
-        {
-            "model": [model] * len(rows),
-            "layer": pa.array([row["layer"] for row in rows], pa.int64()),
-            "attention": [row["attention"] for row in rows],
-            "ffn": [row["ffn"] for row in rows],
-            "fused_into": pa.array(fused, pa.int64()),
-        }
     )
 
 
@@ -257,57 +198,6 @@ def _front(
         (tokens / value if column == "throughput" else float(value), found.objective),
     )
     return pa.Table.from_pylist([{"model": model, "column": column, **r} for r in front]), picture
-
-
-def _rounds(
-    workdir: Path,
-    inputs: Mapping[str, Artifact],
-    problem: Problem,
-    batch: int,
-    rows: Sequence[Row],
-    recipe: Mapping[str, Any],
-    execution: Execution,
-) -> tuple[list[Row], pa.Table, float]:
-    """The rows after re-scoring rounds on the share of the corpus that scores blocks."""
-    from assets.puzzle.calibration import sequences
-    from assets.puzzle.halves import Library
-    from assets.puzzle.rounds import improve, kl_with, mean_of, rounds_table
-    from resources.models.loading import load
-
-    model = recipe["asset_key"].split("/")[0]
-    candidates = problem.candidates[batch]
-    program, bounds = read_program(
-        candidates, problem.bounds[batch], problem.objective, **problem.rules
-    )
-    parent = load(inputs["parent"].path(), device=execution.device, dtype="float32")
-    data = sequences(
-        inputs["corpus"].table("corpus", columns=["text_ids"]),
-        "score",
-        tokens=recipe["tokens"],
-        sequence_length=recipe["sequence_length"],
-        seed=recipe["seed"],
-    )
-    measure = mean_of(
-        kl_with(
-            Library(parent, [part.path() for part in parts(inputs, "block_library")]),
-            data,
-            workdir,
-            batch=execution.micro_batch,
-            progress=execution.progress,
-        )
-    )
-    start = chosen_rows(candidates, architecture_table(model, architecture_rows(rows)))
-    found = improve(
-        program,
-        program.candidates.columns[problem.objective],
-        bounds,
-        start,
-        measure,
-        recipe["rounds"],
-        time_limit=recipe["time_limit"],
-    )
-    table = candidates.to_pylist()
-    return [table[row] for row in found[-1].rows], rounds_table(model, found), found[-1].kl
 
 
 def _speed(problem: Problem, batch: int, totals: Mapping[str, float]) -> dict[str, float]:

@@ -127,7 +127,8 @@ class _Assets:
         )
 
     def architecture(self) -> Spec:
-        rescored = ("block_library", "corpus") if self.puzzle.search.rounds else ()
+        search = self.puzzle.search
+        rescored = ("block_library", "corpus") if search.rounds or search.measured else ()
         return self._spec(
             "architecture",
             "architecture:choose_architecture",

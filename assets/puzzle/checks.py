@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from assets.puzzle.architecture import chosen_rows
+from assets.puzzle.chosen import chosen_rows
 from assets.puzzle.problem import read_problem
 from warehouse.store import Artifact, CheckResult
 

@@ -33,8 +33,9 @@ def fuse_checkpoint(
     the model is copied and `fused_runs` is 0. Runs that the search chose are one layer of the
     assembled model already; they may become part of longer ones.
     """
-    from assets.puzzle.architecture import architecture_table, ffn_share
+    from assets.puzzle.architecture import ffn_share
     from assets.puzzle.calibration import sequences
+    from assets.puzzle.chosen import architecture_table
     from assets.puzzle.fusion import dependency, fuse, new_indices
     from assets.puzzle.fusion_tests import latency, pretests
     from assets.puzzle.pictures import architecture_strip, dependency_matrix

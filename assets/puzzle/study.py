@@ -144,7 +144,7 @@ def choices(
 ) -> dict[str, Rows | None]:
     """Method → its rows of the candidates at a batch, None where it ends outside the limits."""
     from assets.puzzle import baselines
-    from assets.puzzle.architecture import chosen_rows
+    from assets.puzzle.chosen import chosen_rows
 
     candidates, limits = problem.candidates[batch], problem.bounds[batch]
     given = (candidates, limits, problem.objective)

@@ -98,13 +98,27 @@ class Pareto(Section):
     points: Count
 
 
+class Measured(Section):
+    """The choice by true KL on `tokens` tokens, in place of the least sum of scores.
+
+    Judged are the optimum and `solutions` diverse ones, `steps` re-scored steps from the parent,
+    what a person would cut by hand and the baselines; the `improved` best of them go through
+    `rounds` of re-scoring first.
+    """
+
+    tokens: Count
+    steps: Count = 4
+    improved: CountOrZero = 2
+
+
 class Search(Section):
     """Architecture search: `limits` by column, a share of the parent or an absolute bound.
 
     A plain number is the largest allowed share of the parent's total (of `throughput`: the least
     multiple of it). `groups` are [first, last] layers that take one variant, `batches` sizes of
     which each is solved and the best taken, `solutions` how many architectures are kept, differing
-    in `min_distance` layers, `rounds` how often blocks are scored again around the choice.
+    in `min_distance` layers, `rounds` how often blocks are scored again around the choice, and
+    `measured` lets true KL decide among many.
     """
 
     limits: dict[str, Limit] = Field(min_length=1)
@@ -123,6 +137,7 @@ class Search(Section):
     min_distance: Count = 1
     pareto: Pareto | None = None
     rounds: CountOrZero = 0
+    measured: Measured | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _columns_and_rules(self) -> Self:

@@ -13,12 +13,8 @@ import pytest
 import torch
 
 from assets.puzzle import batches
-from assets.puzzle.architecture import (
-    architecture_rows,
-    architecture_table,
-    choose_architecture,
-    chosen_rows,
-)
+from assets.puzzle.architecture import choose_architecture
+from assets.puzzle.chosen import architecture_rows, architecture_table, chosen_rows
 from assets.puzzle.costing import join
 from assets.puzzle.problem import Problem, make_problem
 from assets.puzzle.search import InfeasibleError, search

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from assets.puzzle.architecture import architecture_table
 from assets.puzzle.calibration import sequences
+from assets.puzzle.chosen import architecture_table
 from assets.puzzle.fusion import fuse, reversed_order
 from assets.puzzle.fusion_plan import (
     attention_free,

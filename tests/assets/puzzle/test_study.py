@@ -13,13 +13,14 @@ import torch
 from assets.puzzle import assemblies
 from assets.puzzle.architecture import choose_architecture
 from assets.puzzle.assemblies import assembly_kl
+from assets.puzzle.calibration import sequences
 from assets.puzzle.costs import block_costs
 from assets.puzzle.fusion import fuse
 from assets.puzzle.halves import ATTENTION, FFN, Library, compose, file_name, new_half
 from assets.puzzle.scores import model_kl
 from assets.puzzle.study import correlation, ranks, study_search
 from resources.execution import Execution
-from resources.models.loading import save
+from resources.models.loading import load, save
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from tests.assets.puzzle import tiny
 from tests.assets.puzzle.problems import recipe, score_table
@@ -122,6 +123,32 @@ def corpus_table() -> pa.Table:
 
 
 SECTION = {"tokens": 128, "sequence_length": 32, "seed": 3, "asset_key": "m/architecture"}
+
+
+def test_true_kl_decides_among_searched_and_hand_made_choices(
+    inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    measured = {"tokens": 256, "steps": 2, "improved": 1}
+    section = recipe({"parameters": 0.75}, rounds=1, solutions=2, measured=measured)
+    chosen = choose_architecture(tmp_path, inputs, section | SECTION, Execution())
+    rows = chosen.tables["measured_choices"].to_pylist()
+    methods = {row["method"] for row in rows}  # equal choices stand once
+    assert {"search", "search, 2"} <= methods and len(methods) == len(rows) >= 4
+    assert [row["chosen"] for row in rows] == [True] + [False] * (len(rows) - 1)
+    assert all(row["kl"] >= rows[0]["kl"] and row["ci_low"] <= row["kl"] for row in rows)
+    assert chosen.metrics["measured_kl"] == rows[0]["kl"]
+    assert chosen.metrics["predicted_kl"] == pytest.approx(rows[0]["objective"])
+    assert chosen.metrics["parameters"] == rows[0]["parameters"]
+    # The table of layers is the winner's, whose true KL is measured once more.
+    model = inputs["parent"].path()
+    library = Library(load(model, dtype="float32"), [inputs["block_library"].path()])
+    layers = chosen.tables["architectures"].to_pylist()
+    pieces = [((row["layer"],), f"{row['attention']}/{row['ffn']}") for row in layers]
+    data = sequences(
+        inputs["corpus"].table("corpus"), "score", tokens=256, sequence_length=32, seed=3
+    )
+    found = assembly_kl(library, [pieces], data).mean()
+    assert found == pytest.approx(rows[0]["kl"], abs=1e-6)
 
 
 def test_the_study_sets_the_search_beside_the_others(
