@@ -21,6 +21,7 @@ from assets.puzzle.fusion_plan import (
     plan_runs,
 )
 from assets.puzzle.scores import model_kl
+from resources.execution import Execution
 from resources.models.loading import load, save
 from tests.assets.puzzle import tiny
 from warehouse.store import Artifact, Output, Request, Store
@@ -149,7 +150,8 @@ def inputs(store: Store, model: str, assembled: Any, into: list[int | None]) -> 
 def fused(store: Store, given: dict[str, Artifact], **changes: Any) -> Artifact:
     key = given["assembled"].key.replace("assembled", "fused")
     return store.build(
-        Request(key, None, fuse_checkpoint, given, {**RECIPE, **changes}, 0, code_version="1")
+        Request(key, None, fuse_checkpoint, given, {**RECIPE, **changes}, 0, code_version="1"),
+        execution=Execution(),
     )
 
 
