@@ -26,6 +26,7 @@ from resources.store import home as homes
 CHECKS: tuple[tuple[str, Check], ...] = (
     (UNBUILT, written.unbuilt),
     ("files and columns", data.sources),
+    ("files and columns", data.questions),
     ("parents", models.parents),
     ("tokenizer and template", models.templates),
     ("engines", machine.engines),

@@ -7,9 +7,11 @@ from itertools import islice
 
 from jobs.checks.asked import Asked, Finding
 from resources.recipe.data import FIELDS, CorpusMix, Source
+from resources.recipe.family import ProblemSource
 from resources.recipe.tree import KeyPath
 
 SHARDS, BATCHES = 3, 1  # looked at: of each of the first shards, the first rows
+SOME = 50  # rows of a source of problems
 
 
 def sources(asked: Asked) -> Iterator[Finding]:
@@ -34,6 +36,32 @@ def present(asked: Asked) -> Iterator[Finding]:
                 files(source.path, asked.recipe.directory, source.format is not None)
             except SourceError as error:
                 yield asked.fault((*keys, "path"), str(error))
+    for keys, _, questions in _question_files(asked):
+        file = asked.recipe.local(questions.path)
+        if not file.is_file():
+            yield asked.fault((*keys, "path"), f"no file {file}", "give an existing one")
+
+
+def questions(asked: Asked) -> Iterator[Finding]:
+    """Sources of problems that are files: a missing one, a field that is absent, an odd row."""
+    from resources.tasks.loaders import LoadError, load
+
+    for keys, domain, source in _question_files(asked):
+        some = source.model_dump(mode="json") | {"limit": min(source.limit or SOME, SOME)}
+        try:
+            found = load(some, domain, base=asked.recipe.directory).num_rows
+        except LoadError as error:
+            yield asked.fault(keys, str(error))
+        else:
+            if not found:
+                yield asked.fault(keys, f"{source.path} has no rows", "give a file with problems")
+
+
+def _question_files(asked: Asked) -> Iterator[tuple[KeyPath, str, ProblemSource]]:
+    for domain, section in asked.recipe.family.problems.items():
+        for index, source in enumerate(section.extra_sources):
+            if source.format in ("jsonl", "parquet"):
+                yield ("problems", domain, "extra_sources", index), domain, source
 
 
 def declared(asked: Asked) -> Iterator[tuple[KeyPath, str, Source]]:

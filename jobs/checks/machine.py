@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobs.checks.asked import Asked, Finding
 from resources.engines.opening import ENGINES
+
+if TYPE_CHECKING:
+    from jobs.training_costs import Known
 from resources.verifiers import sandbox
 
 
@@ -22,7 +28,14 @@ def placement(asked: Asked) -> Iterator[Finding]:
             f"{hardware.devices} devices are planned for, and {started} processes are started",
             "start as many: execution.ranks on each of execution.hosts",
         )
-    for stage in training_costs(asked.recipe):
+    if execution.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            what = "device is cuda, and this machine has none"
+            remedy = "run it where there is one, or say device: cpu"
+            yield asked.fault(("execution", "device"), what, remedy, stops=False)
+    for stage in training_costs(asked.recipe, known=_sizes(asked)):
         if stage.refusal:
             yield asked.fault(("execution",), stage.refusal)
         hours = "" if stage.hours is None else f", {stage.hours:,.0f} device hours"
@@ -31,6 +44,33 @@ def placement(asked: Asked) -> Iterator[Finding]:
             f"{stage.key}: {devices} x {hardware.name if hardware else execution.device}, "
             f"{stage.memory.total / 1e9:,.1f} GB a rank{hours}"
         )
+
+
+def _sizes(asked: Asked) -> dict[str, Known]:
+    """The sizes of parents whose folders are at hand, each with a child within its limit."""
+    from jobs.training_costs import Known
+    from resources.costs.planning import Sizes, narrowed
+    from resources.models import accounting
+    from resources.models.families.registry import convert
+
+    found = {}
+    for name, model in asked.recipe.models.items():
+        source = asked.recipe.parent_source(model.parent)
+        file = Path(source.location) / "config.json"
+        if source.kind != "folder" or not file.is_file():
+            continue
+        try:
+            config = convert(json.loads(file.read_text(encoding="utf-8")))
+            shape = accounting.Shape.of(config)
+            parent = accounting.blocks_of(shape, [("full", "full")] * config["num_hidden_layers"])
+            share = model.puzzle.search.limits.get("parameters") if model.puzzle else None
+            whole = accounting.total_parameters(shape, parent)
+            wanted = round(whole * share) if isinstance(share, float) else None
+            sizes = Sizes(shape, narrowed(shape, parent, wanted), parent)
+        except (KeyError, ValueError):
+            continue  # what is wrong with a parent is said with the parents
+        found[name] = Known(sizes, {}, "", 1, False)
+    return found
 
 
 def engines(asked: Asked) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from jobs.checks.asked import Asked, Finding
 from resources.recipe.data import FIELDS, CorpusMix, not_yet
+from resources.recipe.finding import PREFIX
 from resources.recipe.tree import KeyPath
 
 
@@ -23,6 +24,16 @@ def unused(asked: Asked) -> Iterator[Finding]:
                 "no stage draws from it",
                 "name it in corpus.mix or in the mix of an SFT stage, or leave it out",
             )
+    read_by = {
+        "pass_rates": ("grpo", any(model.grpo for model in recipe.models.values())),
+        "instruction_prompts": ("rloo", any(model.rloo for model in recipe.models.values())),
+        "reward_model": ("preference", any(model.preference for model in recipe.models.values())),
+    }
+    for key, (stage, used) in read_by.items():
+        node = recipe.tree.child(key)
+        # A base says it for whoever needs it; only what a person wrote is theirs to mend.
+        if not used and node is not None and not str(node.origin).startswith(PREFIX):
+            yield asked.fault((key,), f"no model has {stage}, which alone reads it", "leave it out")
     if family.published_rows is not None:
         yield asked.fault(("published_rows",), "no stage reads it", "leave it out")
     if "tensor_parallel" in recipe.execution.model_fields_set:

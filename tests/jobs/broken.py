@@ -131,6 +131,25 @@ BROKEN = (
         ("mine.yaml:4: execution.hardware.devices: 8 devices are planned for", "1 processes"),
     ),
     Broken(
+        "questions that are not there",
+        "problems:\n  math:\n    extra_sources:\n"
+        "      - {format: jsonl, path: ./q.jsonl, license: mit, fields: {question: q}}\n",
+        ("mine.yaml:5: problems.math.extra_sources[0]", "q.jsonl"),
+    ),
+    Broken(
+        "questions in another column",
+        "problems:\n  math:\n    extra_sources:\n"
+        "      - {format: jsonl, path: ./q.jsonl, license: mit, fields: {question: q}}\n",
+        ("mine.yaml:5: problems.math.extra_sources[0]", "q.jsonl"),
+        {"q.jsonl": lines({"question": "2 + 2?"})},
+    ),
+    Broken(
+        "a section that no stage reads",
+        "models: {ultra: null, super: null, nano: {preference: null}}\n"
+        "reward_model: {base: nano, artifact: parent}\noff_generator: teacher\n",
+        ("used by nothing: 1 to mend", "mine.yaml:3: reward_model: no model has preference"),
+    ),
+    Broken(
         "a base that extends itself",
         "",
         ("extends: a circle",),
