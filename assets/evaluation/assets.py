@@ -19,6 +19,8 @@ def specs(recipe: Recipe) -> list[Spec]:
 
 
 def _benchmarks(recipe: Recipe, model: str, key: str, label: str) -> Spec:
+    asked = recipe.family.benchmarks.domains
+    domains = [domain for domain in asked if domain not in recipe.family.unjudged]
     return Spec(
         key=benchmark_key(key),
         stage="evaluation",
@@ -26,6 +28,7 @@ def _benchmarks(recipe: Recipe, model: str, key: str, label: str) -> Spec:
         inputs={"model": key, "held_out": HELD_OUT},
         recipe={
             **recipe.family.benchmarks.model_dump(mode="json"),
+            "domains": domains,
             "model": model,
             "stage": label,
         },
@@ -37,7 +40,7 @@ def _benchmarks(recipe: Recipe, model: str, key: str, label: str) -> Spec:
         ),
         model=model if model in recipe.models else None,
         kinds=("torch", "parquet"),
-        runs_programs="code" in recipe.family.benchmarks.domains,
+        runs_programs="code" in domains,
         pool="gpu",
         description=f"Held-out accuracy of {key}, thinking on and off.",
     )

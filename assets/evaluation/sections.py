@@ -209,7 +209,7 @@ def data(facts: Facts) -> str:
     if facts.unjudged:
         about = (
             "The recipe leaves programs unjudged: no code answer was run, every verdict on one is "
-            "unknown, and none was trained on or scored."
+            "unknown, none was trained on, and code is not among the benchmarks."
         )
         parts.append(card("Programs were not run", element("small", about)))
     if facts.verdicts:

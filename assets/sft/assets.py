@@ -76,12 +76,12 @@ def specs(recipe: Recipe) -> list[Spec]:
 def wanted_modes(recipe: Recipe, stage: Sft) -> dict[str, list[str]]:
     """The modes of each weighted domain that the stage wants and the family samples at all.
 
-    Of a source all conversations are wanted, as they are. Raises ValueError when a weighted domain
-    has none.
+    Of a source all conversations are wanted, as they are; of a domain that is not judged, none.
+    Raises ValueError when a weighted domain has none.
     """
     modes: dict[str, list[str]] = {}
     for domain, weight in stage.weights.items():
-        if weight <= 0:
+        if weight <= 0 or domain in recipe.family.unjudged:
             continue
         if domain in recipe.family.sources:
             modes[domain] = ["any"]

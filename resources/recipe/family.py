@@ -212,6 +212,11 @@ class Family(Section):
     benchmarks: Benchmarks
     programs: Literal["run", "unjudged"] = "run"
 
+    @property
+    def unjudged(self) -> frozenset[str]:
+        """The domains that nothing is trained on or scored by, since no answer has a verdict."""
+        return frozenset() if self.programs == "run" else frozenset({"code"})
+
     def generation_for(self, domain: str) -> Sampling:
         """Return how reasoning-on answers of `domain` are sampled (its own, or the shared)."""
         own = self.sft_data[domain].generation  # type: ignore[index]

@@ -11,7 +11,7 @@ from resources.verifiers.verdict import Verdict
 
 _FENCE = re.compile(r"^```[ \t]*([\w+-]*)[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 UNJUDGED = "unjudged"
-NOT_RUN = f"not run: the recipe leaves programs {UNJUDGED}"
+NOT_JUDGED = Verdict("unknown", f"not run: the recipe leaves programs {UNJUDGED}")
 _programs = ContextVar("programs", default="run")
 _PYTHON = ("python", "python3", "py", "")
 
@@ -68,7 +68,7 @@ def verify_many(
     if not jobs:
         return []
     if programs() == UNJUDGED:
-        return [Verdict("unknown", NOT_RUN)] * len(jobs)
+        return [NOT_JUDGED] * len(jobs)
     results = sandbox.shared().run(jobs, limits or Limits())
     return [Verdict(result["verdict"], result["evidence"]) for result in results]
 

@@ -58,6 +58,9 @@ def _verify(items: Sequence[tuple[str, str, Problem]]) -> list[Verdict]:
         if domain not in VERIFIERS:
             known = ", ".join(VERIFIERS)
             raise ValueError(f"no verifier for domain {domain!r}; known: {known}")
+        if domain == "code" and code.programs() == code.UNJUDGED:
+            found.append(code.NOT_JUDGED)  # whole: to count what fails unrun alone would mislead
+            continue
         outcome = VERIFIERS[domain](answer, problem) if answer.strip() else _NO_ANSWER
         found.append(outcome if isinstance(outcome, Verdict) else None)
         if not isinstance(outcome, Verdict):
