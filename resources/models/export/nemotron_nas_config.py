@@ -1,4 +1,4 @@
-"""Configuration of a heterogeneous decoder in the nemotron-nas (DeciLM) layout.
+"""Configuration of a heterogeneous Llama in the nemotron-nas (DeciLM) layout.
 
 This file is written into every exported folder as configuration_decilm.py and is complete in
 itself: servers import it from there. `block_configs[i]` says what layer i holds:

@@ -247,6 +247,41 @@ def children_of(
     return make_children(source, layer, block, variants, tables, lesson, coupled)
 
 
+def test_children_keep_what_is_not_a_matter_of_size(tmp_path: Path) -> None:
+    """A window, a missing rotary embedding and the norms of queries and keys stay the parent's."""
+    own: list[dict[str, dict[str, object]]] = [
+        {"attention": {"window": 5}},
+        {"attention": {"rope": False}},
+        {"attention": {"window": 5}},
+    ]
+    model = tiny.parent(blocks=own, qk_norm=True, family="qwen3")
+    batch = tiny.data()
+    halves = {}
+    for layer in range(3):
+        half = new_half(model, layer, ATTENTION, "kv_1")
+        initialise.pool_attention(half, parent_half(model, layer, ATTENTION))
+        assert torch.equal(
+            half.self_attn.q_norm.weight, model.layers[layer].self_attn.q_norm.weight
+        )
+        halves[layer, ATTENTION, "kv_1"] = half
+    child = compose(library(model, tmp_path, halves), [("kv_1", "full")] * 3)
+    for layer, entry in enumerate(own):
+        made = (child.config.block_configs or [])[layer]["attention"]
+        assert made == {"kind": "full", "num_key_value_heads": 1, **entry["attention"]}
+        assert child.layers[layer].self_attn.window == entry["attention"].get("window")
+    # Two heads with equal weights are one: then the child computes what its parent does.
+    with torch.no_grad():
+        for layer in model.layers:
+            for name in ("k_proj", "v_proj"):
+                weight = getattr(layer.self_attn, name).weight
+                weight.copy_(weight[:4].repeat(2, 1))
+        for layer in range(3):
+            half = halves[layer, ATTENTION, "kv_1"]
+            initialise.pool_attention(half, parent_half(model, layer, ATTENTION))
+    same = compose(library(model, tmp_path / "same", halves), [("kv_1", "full")] * 3)
+    assert (tiny.logits(same, batch) - tiny.logits(model, batch)).abs().max() < 1e-12
+
+
 @pytest.mark.parametrize("coupled", [False, True])
 def test_children_train_as_if_alone_and_only_themselves(coupled: bool) -> None:
     histories, weights = [], []

@@ -151,6 +151,36 @@ def test_a_window_hides_what_lies_before_it() -> None:
         assert state.grad[0].abs().sum(-1).nonzero().flatten().tolist() == [10, 11, 12]
 
 
+def test_every_part_of_a_windowed_model_learns() -> None:
+    """Packed training reaches all weights, and chunked logits give the gradient of whole ones."""
+    from resources.training.distilling import in_chunks
+    from resources.training.objectives import Loss, distillation
+
+    model, teacher = build(WINDOWED, qk_norm=True), build(WINDOWED, qk_norm=True)
+    torch.nn.init.normal_(teacher.lm_head.weight)
+    documents = torch.tensor([[0] * 7 + [1] * 13])
+    context = model.context(IDS[:1], document_ids=documents)
+    with torch.no_grad():
+        target = teacher.finish(teacher.run(teacher.embed(IDS[:1]), context))
+    weights = torch.ones(1, 20)
+
+    def term(state: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> Loss:
+        return distillation(model.head(state), teacher.head(target), weight, 20.0)
+
+    gradients = []
+    for chunked in (False, True):
+        model.zero_grad()
+        state = model.finish(model.run(model.embed(IDS[:1]), context))
+        loss = (
+            in_chunks(term, weights, 6, state, target) if chunked else term(state, target, weights)
+        )
+        loss.loss.backward()
+        gradients.append({name: weight.grad for name, weight in model.named_parameters()})
+    for name, whole in gradients[0].items():
+        assert whole is not None and bool(whole.abs().sum() > 0), name
+        torch.testing.assert_close(gradients[1][name], whole, rtol=1e-4, atol=1e-6)
+
+
 def test_positions_restart_in_every_document() -> None:
     packing = find_documents(torch.tensor([[4, 4, 4, 7, 7], [0, 0, -1, -1, -1]]))
     assert packing.positions.tolist() == [[0, 1, 2, 0, 1], [0, 1, 0, 0, 0]]

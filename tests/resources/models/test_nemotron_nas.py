@@ -398,3 +398,11 @@ def test_widened_heads_compute_the_same(tmp_path: Path, tokenizer_dir: Path) -> 
     assert tensors(values)["model.layers.0.self_attn.q_proj.weight"] == (128, 64)
     with pytest.raises(ValueError, match="cannot be widened to 16"):
         widen_heads(model, 16)
+
+
+def test_the_shipped_class_stays_as_published_exports_have_it() -> None:
+    """Exports are compared with it to the byte before it is run, in old homes too."""
+    import hashlib
+
+    digest = hashlib.sha256(nemotron_nas.CLASS_SOURCE.read_bytes()).hexdigest()
+    assert digest == "b77f4293a9667d418a89c1b91550b631fecd62a28769bdfa62ad1806cb0c8766"
