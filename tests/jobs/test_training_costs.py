@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +15,6 @@ from jobs.training_costs import (
     show_training_costs,
     training_costs,
 )
-from resources.checkout import CHECKOUT
 from resources.costs.placement import DoesNotFitError
 from resources.costs.planning import Sizes, narrowed
 from resources.models.accounting import Shape, blocks_of, total_parameters
@@ -85,16 +82,17 @@ def test_what_does_not_fit_is_refused_with_a_change(
     )
 
 
-def test_a_run_is_refused_before_it_starts(
-    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "small"
-    shutil.copytree(CHECKOUT / "resources" / "recipe" / "paper", folder)
-    settings = folder / "execution.yaml"
-    settings.write_text(settings.read_text().replace("devices: 576", "devices: 8"))
-    arguments = ["run", "--recipe", str(folder), "--select", "super/sft", "--home", str(home.path)]
-    assert main(arguments) == 1
-    assert "super/sft needs 111.8 GB a rank on 8 x H100" in capsys.readouterr().err
+def test_a_run_is_refused_before_it_starts(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", "--recipe", "practitioner", "--select", "super/sft"]
+    for override in (
+        "teacher=bundled/teacher",
+        "execution.hosts=[]",
+        "execution.offload_optimizer=false",
+        "execution.hardware.devices=8",
+    ):
+        arguments += ["--set", override]
+    assert main([*arguments, "--home", str(home.path)]) == 1
+    assert "super/sft needs 118.5 GB a rank on 8 x H100" in capsys.readouterr().err
 
 
 def test_without_hardware_nothing_is_planned(
