@@ -16,7 +16,7 @@ os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
 import pytest
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from resources.chat.chat import Chat
 
 TINY_VOCABULARY = 300
 
@@ -28,7 +28,7 @@ def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    from resources.models.template import SPECIAL_TOKENS
+    from resources.chat.llama3 import CHAT_TEMPLATE, SPECIAL_TOKENS
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -56,15 +56,16 @@ def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
             }
         )
     )
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
     return folder
 
 
 @pytest.fixture(scope="session")
-def tiny_tokenizer(tokenizer_dir: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of `tokenizer_dir`, loaded."""
-    from resources.models.loading import load_tokenizer
+def tiny_chat(tokenizer_dir: Path) -> Chat:
+    """The chat of `tokenizer_dir`, loaded."""
+    from resources.chat.chat import Chat
 
-    return load_tokenizer(tokenizer_dir)
+    return Chat.load(tokenizer_dir)
 
 
 @pytest.fixture(scope="session")

@@ -142,14 +142,13 @@ def answer_table(made: Sequence[Attempt], asset_key: str, model: Artifact) -> pa
     """Every response with its verdict, as the `answers` table."""
     import pyarrow as pa
 
-    from resources.models.loading import load_tokenizer
-    from resources.models.template import encode_texts
+    from resources.chat.chat import Chat
     from resources.verifiers.reasoning import split
     from warehouse.rows import parents_of, with_ids
 
     problems = [one.prompt.problem for one in made]
     thoughts = [split(one.completion.text)[0] for one in made]
-    thinking = [len(ids) for ids in encode_texts(load_tokenizer(model.path()), thoughts)]
+    thinking = [len(ids) for ids in Chat.load(model.path()).texts(thoughts)]
     table = pa.table(
         {
             "problem_id": pa.array([p["row_id"] for p in problems], pa.binary(16)),

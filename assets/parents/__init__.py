@@ -1,1 +1,1 @@
-"""Parent checkpoints and tokenizer: source assets, versioned by the hash of their files."""
+"""Parent checkpoints and the teacher: source assets, versioned by the hash of their files."""

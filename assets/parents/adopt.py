@@ -1,4 +1,4 @@
-"""Takes a given checkpoint or tokenizer into the store: the files that matter, as they are.
+"""Takes a given checkpoint into the store: the files that matter, as they are.
 
 Where they come from is `resources.pretrained`'s matter; what they are is their content's hash.
 """
@@ -40,26 +40,4 @@ def adopt(
         files=found.contents(),
         metrics={"parameters": float(parameters(found.folder))},
         observations=found.facts,
-    )
-
-
-def adopt_tokenizer(
-    workdir: Path,
-    inputs: Mapping[str, Artifact],
-    recipe: dict[str, Any],
-    execution: Execution,
-) -> Output:
-    """A tokenizer folder as an artifact."""
-    from resources.models.errors import CheckpointError
-    from resources.models.loading import load_tokenizer
-    from resources.pretrained.assembling import assemble
-    from resources.pretrained.checking import tokenizer_faults
-
-    found = assemble(execution.model, workdir, "tokenizer")
-    with found.naming():
-        for fault in tokenizer_faults(found.folder, template=False):
-            raise CheckpointError(fault)
-    vocabulary = float(len(load_tokenizer(found.folder)))
-    return Output(
-        files=found.contents(), metrics={"vocabulary": vocabulary}, observations=found.facts
     )

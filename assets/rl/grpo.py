@@ -23,6 +23,7 @@ from assets.rl import batches, rollouts
 from assets.rl.experience import Experience
 from assets.rl.rollouts import Rollout
 from assets.rl.slots import plan_slots
+from resources.chat.chat import Chat
 from resources.engines.protocol import Sampling
 from resources.engines.transformers import TransformersEngine
 from resources.models import loading
@@ -55,7 +56,7 @@ def train_policy_gradient(
     """
     start = inputs["model"]
     device = execution.device
-    tokenizer = loading.load_tokenizer(start.path())
+    chat = Chat.load(start.path())
     plan = plan_slots(inputs, recipe)
     updates = int(recipe["updates_per_rollout"])
     model = loading.load(start.path(), dtype="float32")
@@ -71,7 +72,7 @@ def train_policy_gradient(
     if recipe["kl_beta"]:
         reference = loading.load(start.path(), device=device, dtype="float32").requires_grad_(False)
     if "reward_model" in inputs:
-        rewarder = rollouts.model_reward(inputs["reward_model"].path(), tokenizer, device)
+        rewarder = rollouts.model_reward(inputs["reward_model"].path(), chat, device)
     else:
         rewarder = rollouts.verifier_reward(recipe["reward"])
     sampling = Sampling(
@@ -86,14 +87,12 @@ def train_policy_gradient(
         version = f"{start.data_version[:16]}+{trainer.step}"
         engine = TransformersEngine(
             model,
-            tokenizer,
+            chat,
             version,
             batch_size=execution.generation_batch,
             threads=execution.threads,
         )
-        made = rollouts.collect(
-            engine, tokenizer, plan[step], recipe["samples"], sampling, rewarder
-        )
+        made = rollouts.collect(engine, plan[step], recipe["samples"], sampling, rewarder)
         made, metrics = learner.learn(made)
         experience.add(step, made, version, trainer.step, metrics)
         experience.save(trainer, last=step + 1 == len(plan))

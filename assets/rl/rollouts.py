@@ -15,15 +15,14 @@ import torch
 
 from assets.rl.batches import Tokens
 from assets.rl.slots import Slot
+from resources.chat.chat import Chat
 from resources.engines.protocol import Engine, Sampling
 from resources.models import reward as reward_models
-from resources.models.template import encode_prompts
 from resources.training.objectives import advantages
-from resources.verifiers.attempts import Attempt, Prompt, attempt, messages, sequences
+from resources.verifiers.attempts import Attempt, Prompt, attempt, sequences
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from transformers import PreTrainedTokenizerFast
 
 
 @dataclass(frozen=True)
@@ -70,12 +69,16 @@ def verifier_reward(weights: Mapping[str, float]) -> Rewarder:
     return rewarded
 
 
-def model_reward(path: Path, tokenizer: PreTrainedTokenizerFast, device: str) -> Rewarder:
-    """The reward model's score of prompt and response (arXiv 2505.00949 section 6.2)."""
-    model = reward_models.load(path, device=device, dtype="float32")
+def model_reward(path: Path, asked: Chat, device: str) -> Rewarder:
+    """The reward model's score of prompt and response (arXiv 2505.00949 section 6.2).
+
+    `asked` is the chat of the model that answers.
+    """
+    model, chat = reward_models.load(path, device=device, dtype="float32"), Chat.load(path)
 
     def rewarded(rollouts: Sequence[Rollout]) -> list[Rollout]:
-        scores = reward_models.score(model, sequences(tokenizer, [one.attempt for one in rollouts]))
+        read = sequences([one.attempt for one in rollouts], asked, chat)
+        scores = reward_models.score(model, read)
         return [
             replace(one, score=score, reward=score)
             for one, score in zip(rollouts, scores, strict=True)
@@ -86,7 +89,6 @@ def model_reward(path: Path, tokenizer: PreTrainedTokenizerFast, device: str) ->
 
 def collect(
     engine: Engine,
-    tokenizer: PreTrainedTokenizerFast,
     slots: Sequence[Slot],
     samples: int,
     sampling: Sampling,
@@ -103,7 +105,6 @@ def collect(
         start = asked.get((problem["row_id"], reasoning), 0)
         asked[problem["row_id"], reasoning] = start + samples
         prompts += [Prompt(problem, reasoning, start + index) for index in range(samples)]
-    ids = encode_prompts(tokenizer, [messages(problem, mode) for problem, mode in slots])
     accuracy = {"correct": 1.0, "incorrect": 0.0, "unknown": None}
     rollouts = []
     for index, made in enumerate(attempt(engine, prompts, sampling, logprobs=True)):
@@ -117,7 +118,7 @@ def collect(
             Rollout(
                 made,
                 group,
-                Tokens(ids[group], made.completion.token_ids),
+                Tokens(made.completion.prompt_ids, made.completion.token_ids),
                 logprobs,
                 accuracy[made.verdict.verdict],
                 float(made.follows_toggle),

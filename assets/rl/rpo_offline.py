@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from assets.rl.batches import Tokens
 from assets.rl.rpo import TrainingPair, micro_batches, rpo_loss, with_reference
 from assets.rl.slots import passes
+from resources.chat.chat import Chat
 from resources.models import loading
-from resources.models.template import encode_prompts
 from resources.tasks.drawing import prompt_rows
 from resources.training.loop import train
 from resources.training.optimizer import OptimizerConfig
@@ -118,9 +118,9 @@ def _pairs(
             "scored the same; raise preference.samples or prompts"
         )
     problems = {row["row_id"]: row for row in prompt_rows(inputs["prompts"].table("prompts"))}
-    tokenizer = loading.load_tokenizer(inputs["model"].path())
-    prompts = encode_prompts(
-        tokenizer, [messages(problems[row["problem_id"]], row["reasoning"]) for row in found]
+    prompts = Chat.load(inputs["model"].path()).prompts(
+        [messages(problems[row["problem_id"]]) for row in found],
+        [row["reasoning"] for row in found],
     )
     tokens = [
         (Tokens(prompt, row["chosen_ids"]), Tokens(prompt, row["rejected_ids"]))

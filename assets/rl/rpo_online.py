@@ -21,6 +21,7 @@ from assets.rl.grpo import check_engine
 from assets.rl.rollouts import Rollout
 from assets.rl.rpo import TrainingPair, micro_batches, rpo_loss, with_reference
 from assets.rl.slots import Slot, plan_slots
+from resources.chat.chat import Chat
 from resources.engines.protocol import Sampling
 from resources.engines.transformers import TransformersEngine
 from resources.models import loading
@@ -74,9 +75,9 @@ class Iteration:
         self.rows = execution.micro_batch
         self.version = inputs["model"].data_version[:16]
         device = execution.device
-        self.tokenizer = loading.load_tokenizer(source)
+        self.chat = Chat.load(source)
         self.reference = loading.load(source, device=device, dtype="float32").requires_grad_(False)
-        self.rewarder = rollouts.model_reward(inputs["reward_model"].path(), self.tokenizer, device)
+        self.rewarder = rollouts.model_reward(inputs["reward_model"].path(), self.chat, device)
         self.model = loading.load(source, dtype="float32")
         self.trainer = Trainer(
             self.model,
@@ -120,14 +121,13 @@ class Iteration:
     ) -> tuple[list[Rollout], list[TrainingPair], float]:
         engine = TransformersEngine(
             self.model,
-            self.tokenizer,
+            self.chat,
             version,
             batch_size=self.execution.generation_batch,
             threads=self.execution.threads,
         )
         made = rollouts.collect(
             engine,
-            self.tokenizer,
             slots,
             self.recipe["samples"],
             self.sampling,

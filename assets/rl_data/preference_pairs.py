@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.rl_data.ranked_pairs import Pair, pair_table, sampled
+from resources.chat.chat import Chat
 from resources.engines.opening import open_engine
 from resources.engines.protocol import Sampling
-from resources.models import loading, reward
+from resources.models import reward
 from resources.tasks.drawing import draw_by_domain, modes, prompt_rows
 from resources.verifiers import attempts
 from resources.verifiers.extremes import extremes
@@ -42,7 +43,7 @@ def build_preference_pairs(
     )
     engine = open_engine(model, model.data_version, execution)
     scorer = reward.load(inputs["reward_model"].path(), device=execution.device, dtype="float32")
-    tokenizer = loading.load_tokenizer(model.path())
+    scorer_chat = Chat.load(inputs["reward_model"].path())
 
     made: list[attempts.Attempt] = []
     pairs: list[Pair] = []
@@ -61,7 +62,7 @@ def build_preference_pairs(
             for index in range(recipe["samples"])
         ]
         answered = attempts.attempt(engine, asked, sampling)
-        scores = reward.score(scorer, attempts.sequences(tokenizer, answered))
+        scores = reward.score(scorer, attempts.sequences(answered, engine.chat, scorer_chat))
         groups = [place // recipe["samples"] for place in range(len(scores))]
         for best, worst in extremes(scores, groups):
             # Equal answers may differ in the last bits of their scores.

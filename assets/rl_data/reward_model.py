@@ -16,10 +16,10 @@ import torch
 
 from assets.rl_data import problem_rows
 from assets.rl_data.ranked_pairs import Pair, pair_table, ranked_pairs
+from resources.chat.chat import Chat
 from resources.engines.opening import open_engine
 from resources.engines.protocol import Engine, Sampling
 from resources.models import loading, reward
-from resources.models.template import encode_prompts, encode_texts
 from resources.pretrained.assembling import assemble
 from resources.pretrained.checking import read_weights
 from resources.training.data import plan_steps
@@ -44,9 +44,8 @@ def train_reward_model(
     base = inputs["model"]
     engine = open_engine(base, base.data_version, execution)
     made, generations, verdicts = _answers(engine, inputs, recipe)
-    tokenizer = loading.load_tokenizer(base.path())
-    found = ranked_pairs(made, lambda text: encode_texts(tokenizer, [text])[0])
-    sequences = encode(tokenizer, found)
+    found = ranked_pairs(made, lambda text: engine.chat.texts([text])[0])
+    sequences = encode(engine.chat, found)
     fits = [max(len(a), len(b)) <= recipe["sequence_length"] for a, b in sequences]
     kept = [pair for pair, fit in zip(found, fits, strict=True) if fit]
     sequences = [pair for pair, fit in zip(sequences, fits, strict=True) if fit]
@@ -155,17 +154,19 @@ def _trained(
     return model, metrics_table
 
 
-def encode(tokenizer: Any, made: Sequence[Pair]) -> list[tuple[list[int], list[int]]]:
+def encode(chat: Chat, made: Sequence[Pair]) -> list[tuple[list[int], list[int]]]:
     """Token ids of (prompt + chosen, prompt + rejected), each closed by the stop token.
 
     Sampled tokens are taken as they are: text is never tokenised again.
     """
-    conversations = [attempts.messages(pair.prompt.problem, pair.prompt.reasoning) for pair in made]
-    prompts = encode_prompts(tokenizer, conversations)
+    prompts = chat.prompts(
+        [attempts.messages(pair.prompt.problem) for pair in made],
+        [pair.prompt.reasoning for pair in made],
+    )
     return [
         (
-            attempts.closed(tokenizer, prompt, pair.chosen.token_ids),
-            attempts.closed(tokenizer, prompt, pair.rejected.token_ids),
+            attempts.closed(chat, prompt, pair.chosen.token_ids),
+            attempts.closed(chat, prompt, pair.rejected.token_ids),
         )
         for prompt, pair in zip(prompts, made, strict=True)
     ]

@@ -14,7 +14,8 @@ def layout_sound(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckRes
     """
     from transformers import PreTrainedTokenizerFast
 
-    from assets.serving.export import conversations, prompts
+    from assets.serving.export import prompts, questions
+    from resources.chat.chat import Chat
     from resources.models.errors import CheckpointError
     from resources.models.export.targets import sound
 
@@ -26,10 +27,15 @@ def layout_sound(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckRes
     seed = artifact.manifest["seed"]
     # Not AutoTokenizer: it opens config.json, whose class may be the folder's own code.
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-    theirs = [
-        tokenizer.apply_chat_template(one, add_generation_prompt=True, return_dict=False)
-        for one in conversations(8, seed)
-    ]
+    chat = Chat.load(inputs["model"].path())
+    theirs = []
+    for index, question in enumerate(questions(8, seed)):
+        told, arguments = chat.told(question, ("on", "off")[index % 2])
+        theirs.append(
+            tokenizer.apply_chat_template(
+                list(told), add_generation_prompt=True, return_dict=False, **arguments
+            )
+        )
     same = theirs == prompts(inputs["model"].path(), 8, seed)
     return CheckResult(
         "layout_sound",

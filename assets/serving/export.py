@@ -13,7 +13,6 @@ from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
     from resources.execution import Execution
-    from resources.models.template import Message
 
 DEPTHS = {1: 1.0, 2: 1.0, 3: 1.0}
 
@@ -49,21 +48,20 @@ def build_exported(
     )
 
 
-def conversations(count: int, seed: object) -> list[list[Message]]:
-    """Seeded questions of all domains in turn, thinking on and off in turn."""
-    from resources.models.template import prompt_messages
+def questions(count: int, seed: object) -> list[list[dict[str, str]]]:
+    """Seeded questions of all domains in turn."""
     from resources.tasks.generate import DOMAINS, stream
 
     streams = [stream(domain, depths=DEPTHS, seed=seed) for domain in DOMAINS]
     return [
-        prompt_messages(next(streams[index % len(streams)]).question, ("on", "off")[index % 2])
+        [{"role": "user", "content": next(streams[index % len(streams)]).question}]
         for index in range(count)
     ]
 
 
 def prompts(folder: Path, count: int, seed: object) -> list[list[int]]:
-    """The conversations as token ids of the tokenizer in a checkpoint folder."""
-    from resources.models.loading import load_tokenizer
-    from resources.models.template import encode_prompts
+    """The questions as token ids of a checkpoint's chat, thinking on and off in turn."""
+    from resources.chat.chat import Chat
 
-    return encode_prompts(load_tokenizer(folder), conversations(count, seed))
+    modes = [("on", "off")[index % 2] for index in range(count)]
+    return Chat.load(folder).prompts(questions(count, seed), modes)

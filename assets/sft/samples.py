@@ -17,8 +17,10 @@ import pyarrow as pa
 
 from assets.sft import ready
 from resources.chat.chat import Chat
-from resources.models.loading import load_tokenizer
-from resources.models.template import encode_examples
+from resources.chat.encoder import Encoded
+from resources.chat.errors import ChatError
+from resources.chat.pieces import Piece
+from resources.chat.pieces import encode as encode_pieces
 from resources.training import mapped
 from resources.training.data import Examples, split_held_out
 from resources.training.fit import HELD_OUT_MOST, held_out_count
@@ -173,28 +175,32 @@ def encoded(
 
     The file `counted` tells afterwards how many examples each sample gave, as int64 `[samples]`.
     """
-    tokenizer, chat = load_tokenizer(model), None
+    chat = Chat.load(model)
     counts: list[int] = []
-    for dataset, batch in _wanted(datasets, ["input", "output", "system_prompt"], wanted):
+    for dataset, batch in _wanted(datasets, ["input", "output", "reasoning"], wanted):
         rows = batch.to_pylist()
         if ready.is_ready(dataset):
-            chat = chat or Chat.load(model)
             made = ready.encode(chat, rows, length, dataset.manifest["recipe"]["over_long"])
         else:
-            prompts = [with_system(row["input"], row["system_prompt"]) for row in rows]
-            outputs = [row["output"] for row in rows]
-            made = [[each] for each in encode_examples(tokenizer, prompts, outputs)]
+            made = of_answers(chat, rows)
         counts += [len(each) for each in made]
         yield Examples.from_lists([each for several in made for each in several])
     with replacing(counted) as aside:
         np.save(aside, np.array(counts, np.int64))
 
 
-def with_system(messages: list[dict[str, str]], system: str | None) -> list[dict[str, str]]:
-    """The messages, led by the sample's system prompt unless they bring their own."""
-    if not system or (messages and messages[0]["role"] == "system"):
-        return messages
-    return [{"role": "system", "content": system}, *messages]
+def of_answers(chat: Chat, rows: Sequence[Mapping[str, Any]]) -> list[list[Encoded]]:
+    """The examples of answered questions: as the model is asked in that mode, loss on the output.
+
+    Earlier turns are as somebody wrote them, and carry none. A row that the chat cannot render
+    gives no example.
+    """
+    pieces = []
+    for row in rows:
+        earlier = [{**turn, "train": False} for turn in row["input"]]
+        answer = {"role": "assistant", "content": row["output"]}
+        pieces.append(Piece([*earlier, answer], thinking=row["reasoning"]))
+    return [[] if isinstance(made, ChatError) else made for made in encode_pieces(chat, pieces)]
 
 
 def question_of(messages: Sequence[Mapping[str, str]]) -> str:

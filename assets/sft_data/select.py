@@ -230,7 +230,7 @@ def _split(
 def _samples(table: pa.Table, inputs: Mapping[str, Artifact], asset_key: str) -> pa.Table:
     import pyarrow as pa
 
-    from resources.models.template import SYSTEM
+    from resources.chat.toggle import Toggle
     from warehouse.rows import parents_of, with_ids
     from warehouse.schemas import SCHEMAS
 
@@ -241,6 +241,7 @@ def _samples(table: pa.Table, inputs: Mapping[str, Artifact], asset_key: str) ->
         for question, turns in zip(questions, given, strict=True)
     ]
     modes = table["reasoning"].to_pylist()
+    published = Toggle()  # as Nemotron's own rows; a model is told its own toggle's words
     columns = {
         "domain": table["domain"],
         "input": pa.array(messages, schema.field("input").type),
@@ -250,7 +251,7 @@ def _samples(table: pa.Table, inputs: Mapping[str, Artifact], asset_key: str) ->
         "reasoning": table["reasoning"],
         "generator": table["model"],
         "version": pa.repeat(VERSION, table.num_rows),
-        "system_prompt": pa.array([SYSTEM[mode] for mode in modes], pa.string()),
+        "system_prompt": pa.array([published.switch(m).system for m in modes], pa.string()),
         "tokens": table["completion_tokens"],
         "problem_id": table["problem_id"],
     }

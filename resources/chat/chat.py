@@ -114,16 +114,23 @@ class Chat:
         self, messages: Sequence[Message], thinking: str | None = None, tools: Tools | None = None
     ) -> Conversation:
         """Messages as this model reads them, with thinking "on", "off" or as it comes (None)."""
-        switch = self.toggle.switch(thinking)
+        told, arguments = self.told(messages, thinking)
         return Conversation(
-            self._with_system(messages, switch.system),
+            told,
             tools,
-            switch.arguments,
+            arguments,
             self._plain if tools is None else self._with_tools,
             self.habits,
             self.encoder,
             self.toggle.tags,
         )
+
+    def told(
+        self, messages: Sequence[Message], thinking: str | None
+    ) -> tuple[Sequence[Message], Mapping[str, Any]]:
+        """The messages and arguments that the template is given, the toggle put in its place."""
+        switch = self.toggle.switch(thinking)
+        return self._with_system(messages, switch.system), switch.arguments
 
     def prompts(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from resources.engines.protocol import (
     Request,
     Sampling,
     collect,
+    prompts,
     request_key,
 )
 
@@ -150,6 +152,7 @@ class CachedEngine:
     ) -> None:
         self.engine = engine
         self.model_version = engine.model_version
+        self.chat = engine.chat
         self.cache = RequestCache(root)
         self.progress = progress
         self.asked = 0
@@ -167,14 +170,17 @@ class CachedEngine:
         """Stored completions first, then each batch of the engine once it is stored."""
         places: dict[bytes, list[int]] = {}
         for index, request in enumerate(requests):
-            key = request_key(request, self.model_version, sampling)
+            key = request_key(request, self.model_version, sampling, self.chat)
             places.setdefault(key, []).append(index)
         found = self.cache.get(list(places), logprobs=logprobs)
+        first = [requests[members[0]] for members in places.values()]
+        asked = dict(zip(places, prompts(first, self.chat), strict=True))
         done = 0
 
         def batch_of(completions: dict[bytes, Completion]) -> Batch:
             nonlocal done
-            batch = [(i, answer) for key, answer in completions.items() for i in places[key]]
+            whole = {k: replace(answer, prompt_ids=asked[k]) for k, answer in completions.items()}
+            batch = [(i, answer) for key, answer in whole.items() for i in places[key]]
             done += len(batch)
             if self.progress is not None:
                 self.progress(done, len(requests))

@@ -34,25 +34,27 @@ def open_engine(
     Without `execution.requests`, the folder of the request cache, nothing is cached. Raises
     ValueError for an engine that does not exist.
     """
+    from resources.chat.chat import Chat
+
     name, requests = execution.engine, execution.requests
+    if name not in ENGINES:
+        raise ValueError(f"engine {name!r} is unknown: use one of {', '.join(ENGINES)}")
+    folder = Path(checkpoint if isinstance(checkpoint, str | Path) else checkpoint.path())
+    chat = Chat.load(folder)
     if name == "replay":
         if requests is None:
             raise ValueError("the replay engine needs execution.requests, a recorded cache")
         from resources.engines.replay import ReplayEngine
 
-        return ReplayEngine(requests, model_version)
-    if name != "transformers":
-        raise ValueError(f"engine {name!r} is unknown: use one of {', '.join(ENGINES)}")
-    folder = checkpoint if isinstance(checkpoint, str | Path) else checkpoint.path()
+        return ReplayEngine(requests, model_version, chat)
 
     from resources.engines.causal import load_causal
     from resources.engines.transformers import TransformersEngine
-    from resources.models.loading import load_tokenizer
 
     model = load_causal(folder, device=execution.device, dtype="float32")
     engine = TransformersEngine(
         model,
-        load_tokenizer(folder),
+        chat,
         model_version,
         batch_size=execution.generation_batch,
         threads=execution.threads,

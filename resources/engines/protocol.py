@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from resources.models.template import TEMPLATE_VERSION
+if TYPE_CHECKING:
+    from resources.chat.chat import Chat
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,17 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Request:
-    """One completion to make: (role, content) messages, and which of several samples it is."""
+    """One completion to make: (role, content) messages, and which of several samples it is.
+
+    `thinking` is "on", "off", or None where the model's toggle is left alone.
+    """
 
     messages: tuple[tuple[str, str], ...]
     sample_index: int = 0
+    thinking: str | None = None
 
     def conversation(self) -> list[dict[str, str]]:
-        """The messages as the chat template takes them."""
+        """The messages as a chat takes them."""
         return [{"role": role, "content": content} for role, content in self.messages]
 
 
@@ -51,7 +56,8 @@ class Completion:
     `text` is without the stop token; `token_ids`, `logprobs` (natural log, under the model's
     distribution at temperature 1) and `completion_tokens` include it when `finish_reason` is
     "stop". "length" means that `max_new_tokens` or the model's context ran out. `seconds` is the
-    request's share of its batch's time, an observation.
+    request's share of its batch's time, an observation. `prompt_ids` are the token ids that were
+    answered, generation prompt included.
     """
 
     text: str
@@ -61,6 +67,7 @@ class Completion:
     completion_tokens: int
     logprobs: list[float] | None
     seconds: float
+    prompt_ids: list[int] = field(default_factory=list)
 
 
 Batch = list[tuple[int, Completion]]
@@ -69,9 +76,10 @@ Batch = list[tuple[int, Completion]]
 
 @runtime_checkable
 class Engine(Protocol):
-    """Makes completions with one version of one model."""
+    """Makes completions with one version of one model, which reads its own chat."""
 
     model_version: str
+    chat: Chat
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = False
@@ -100,18 +108,28 @@ def collect(batches: Iterator[Batch], count: int) -> list[Completion]:
     return [found[index] for index in range(count)]
 
 
-def request_key(request: Request, model_version: str, sampling: Sampling) -> bytes:
+def prompts(requests: Sequence[Request], chat: Chat) -> list[list[int]]:
+    """The token ids that requests ask to answer."""
+    return chat.prompts(
+        [request.conversation() for request in requests], [request.thinking for request in requests]
+    )
+
+
+def request_key(request: Request, model_version: str, sampling: Sampling, chat: Chat) -> bytes:
     """The 32-byte identity of a request: equal keys mean equal completions.
 
-    Covers the messages, the model version, the sampling parameters with their seed, the template
-    version and the sample index; not the number of samples, the engine or its batch size.
+    Covers the messages and arguments that the template is given, the model version, the sampling
+    parameters with their seed, the chat and the sample index; not the number of samples, the engine
+    or its batch size.
     """
+    told, arguments = chat.told(request.conversation(), request.thinking)
     identity = {
-        "messages": request.messages,
+        "messages": [[message["role"], message["content"]] for message in told],
         "model_version": model_version,
         "sampling": asdict(sampling),
-        "template_version": TEMPLATE_VERSION,
+        "template_version": chat.identity,
         "sample_index": request.sample_index,
+        **({"arguments": dict(arguments)} if arguments else {}),
     }
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).digest()

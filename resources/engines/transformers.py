@@ -23,19 +23,18 @@ from resources.engines.protocol import (
     Request,
     Sampling,
     collect,
+    prompts,
     request_key,
 )
 from resources.engines.sampling import uniforms
-from resources.models.template import encode_prompts, stop_token
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
+    from resources.chat.chat import Chat
     from resources.engines.causal import Causal
 
 
 class TransformersEngine:
-    """Generates with a model held in memory; `<|eot_id|>` ends an answer.
+    """Generates with a model held in memory; its chat's stop tokens end an answer.
 
     `model_version` names the weights: whoever changes them must change it. `threads` sets torch's
     threads while generating (None: leave them).
@@ -44,7 +43,7 @@ class TransformersEngine:
     def __init__(
         self,
         model: Causal,
-        tokenizer: PreTrainedTokenizerFast,
+        chat: Chat,
         model_version: str,
         batch_size: int = 128,
         threads: int | None = None,
@@ -52,11 +51,11 @@ class TransformersEngine:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self.model = model
-        self.tokenizer = tokenizer
+        self.chat = chat
         self.model_version = model_version
         self.batch_size = batch_size
         self.threads = threads
-        self.stop = frozenset([stop_token(tokenizer)])
+        self.stop = frozenset(chat.stop_ids)
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = False
@@ -68,17 +67,17 @@ class TransformersEngine:
         self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = False
     ) -> Iterator[Batch]:
         """Completions batch by batch, shortest prompts first."""
-        prompts = encode_prompts(self.tokenizer, [r.conversation() for r in requests])
-        keys = [request_key(r, self.model_version, sampling) for r in requests]
-        order = sorted(range(len(requests)), key=lambda i: (len(prompts[i]), keys[i]))
+        asked = prompts(requests, self.chat)
+        keys = [request_key(r, self.model_version, sampling, self.chat) for r in requests]
+        order = sorted(range(len(requests)), key=lambda i: (len(asked[i]), keys[i]))
         for begin in range(0, len(order), self.batch_size):
             members = order[begin : begin + self.batch_size]
             started = time.perf_counter()
             answers = self._decode(
-                [prompts[i] for i in members], [keys[i] for i in members], sampling, logprobs
+                [asked[i] for i in members], [keys[i] for i in members], sampling, logprobs
             )
             seconds = (time.perf_counter() - started) / len(members)
-            texts = self.tokenizer.batch_decode(
+            texts = self.chat.tokenizer.batch_decode(
                 [ids[:-1] if stopped else ids for ids, _, stopped in answers],
                 skip_special_tokens=False,
                 clean_up_tokenization_spaces=False,
@@ -90,10 +89,11 @@ class TransformersEngine:
                         text=text,
                         token_ids=ids,
                         finish_reason="stop" if stopped else "length",
-                        prompt_tokens=len(prompts[index]),
+                        prompt_tokens=len(asked[index]),
                         completion_tokens=len(ids),
                         logprobs=scores if logprobs else None,
                         seconds=seconds,
+                        prompt_ids=asked[index],
                     ),
                 )
                 for index, text, (ids, scores, stopped) in zip(members, texts, answers, strict=True)
@@ -101,9 +101,9 @@ class TransformersEngine:
 
     def stream(self, request: Request, sampling: Sampling) -> Iterator[int]:
         """The token ids of one completion as they are drawn, the stop token left out."""
-        prompt = encode_prompts(self.tokenizer, [request.conversation()])[0]
+        (prompt,) = prompts([request], self.chat)
         room = self._room(prompt, sampling)
-        numbers = uniforms([request_key(request, self.model_version, sampling)], room)
+        numbers = uniforms([request_key(request, self.model_version, sampling, self.chat)], room)
         for step in decode(self.model, [prompt], [room], numbers, sampling, self.stop):
             token = int(step.tokens[0])
             if token not in self.stop:

@@ -12,13 +12,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resources.chat.folder import FILES, GENERATION, MORE_TEMPLATES, TOKENIZER
 from resources.models.errors import CheckpointError
-from resources.models.template import CHAT_TEMPLATE
 
 if TYPE_CHECKING:
     import torch
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 SHARD_BYTES = 5_000_000_000
 INDEX = "model.safetensors.index.json"
 NOTE = "heirloom.json"  # in an exported folder: which version of what it was made from
@@ -69,27 +68,27 @@ def write_weights(
     write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
 
 
-def write_tokenizer(folder: Path, source: Path) -> None:
-    """The tokenizer's files and the chat template, so that a server's chat works.
+def write_chat(folder: Path, source: Path, values: Mapping[str, Any]) -> None:
+    """What makes a model's chat, as it is in `source`: tokenizer, template, toggle, and the
+    generation config or, where there is none, the token ids of the configuration `values`.
 
-    The class is named as every version of `transformers` knows it.
     Raises CheckpointError where `source` has no tokenizer.json.
     """
-    if not (source / "tokenizer.json").is_file():
-        raise CheckpointError(f"{source}: no tokenizer.json to write with the model")
-    for name in TOKENIZER_FILES:
+    if not (source / TOKENIZER).is_file():
+        raise CheckpointError(f"{source}: no {TOKENIZER} to write with the model")
+    for name in (*FILES, GENERATION):
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
-    config = folder / "tokenizer_config.json"
-    values = json.loads(config.read_text()) if config.is_file() else {}
-    write_json(config, {**values, "tokenizer_class": "PreTrainedTokenizerFast"})
-    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
+    if (source / MORE_TEMPLATES).is_dir():
+        shutil.copytree(source / MORE_TEMPLATES, folder / MORE_TEMPLATES)
+    if not (folder / GENERATION).is_file():
+        write_token_ids(folder, values)
 
 
-def write_generation_config(folder: Path, values: dict[str, Any]) -> None:
-    """The token ids that begin, end and pad, for servers; sampling stays the caller's matter."""
+def write_token_ids(folder: Path, values: Mapping[str, Any]) -> None:
+    """A generation config with the token ids that begin, end and pad, and nothing of sampling."""
     ids = ("bos_token_id", "eos_token_id", "pad_token_id")
-    write_json(folder / "generation_config.json", {key: values.get(key) for key in ids})
+    write_json(folder / GENERATION, {key: values.get(key) for key in ids})
 
 
 def check_stored(folder: Path, expected: Mapping[str, tuple[int, ...]], dtype: str) -> None:

@@ -6,23 +6,14 @@ It never runs code from a checkpoint and never unpickles. It does not know asset
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.models.errors import CheckpointError
-from resources.models.folders import (
-    TOKENIZER_FILES,
-    write_generation_config,
-    write_json,
-    write_weights,
-)
-from resources.models.template import CHAT_TEMPLATE
+from resources.models.folders import write_chat, write_json, write_weights
 from warehouse.filesystem import replacing_folder
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
     from resources.models.config import HeterogeneousDecoderConfig
     from resources.models.modeling import HeterogeneousDecoderForCausalLM
     from resources.models.weights import Weights
@@ -106,24 +97,10 @@ def aliases(config: HeterogeneousDecoderConfig) -> dict[str, str]:
     return {HEAD: EMBEDDING} if config.tie_word_embeddings else {}
 
 
-def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
-    """The tokenizer in a checkpoint or tokenizer folder, with the chat template set."""
-    from transformers import PreTrainedTokenizerFast
-
-    file = Path(path) / "tokenizer.json"
-    if not file.is_file():
-        raise CheckpointError(f"{path}: no tokenizer.json")
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(
-        Path(path), local_files_only=True, clean_up_tokenization_spaces=False
-    )
-    tokenizer.chat_template = CHAT_TEMPLATE
-    return tokenizer
-
-
 def save(
     model: HeterogeneousDecoderForCausalLM, directory: str | Path, tokenizer_dir: str | Path
 ) -> None:
-    """Write a checkpoint folder: config.json, safetensors, generation_config.json, tokenizer.
+    """Write a checkpoint folder: config.json, safetensors, and what makes the chat.
 
     The folder appears whole or not at all: it is written beside and renamed into place; an
     existing folder is replaced. The bytes depend on the model only, not on library versions.
@@ -152,11 +129,8 @@ def configuration(model: HeterogeneousDecoderForCausalLM) -> dict[str, Any]:
 def _write(model: HeterogeneousDecoderForCausalLM, folder: Path, tokenizer_folder: Path) -> None:
     config = configuration(model)
     write_json(folder / "config.json", config)
-    write_generation_config(folder, config)
+    write_chat(folder, tokenizer_folder, config)
     weights = model.state_dict()
     if model.config.tie_word_embeddings:
         weights.pop("lm_head.weight", None)
     write_weights(folder, weights.items())
-    for name in TOKENIZER_FILES:
-        if (tokenizer_folder / name).is_file():
-            shutil.copyfile(tokenizer_folder / name, folder / name)

@@ -29,7 +29,6 @@ def accuracy(folder: Path, reasoning: str, problems: int, threads: int) -> dict[
     from resources.engines.opening import open_engine
     from resources.engines.protocol import Request, Sampling
     from resources.execution import Execution
-    from resources.models.template import prompt_messages
     from resources.verifiers.dispatch import verify_many
 
     engine = open_engine(folder, folder.name, Execution(threads=threads))
@@ -39,12 +38,7 @@ def accuracy(folder: Path, reasoning: str, problems: int, threads: int) -> dict[
             rows += generate.generate(
                 domain, problems, depths={depth: 1.0}, seed=f"bands/{depth}", held_out=True
             ).to_pylist()
-    requests = [
-        Request(
-            tuple((m["role"], m["content"]) for m in prompt_messages(row["question"], reasoning))
-        )
-        for row in rows
-    ]
+    requests = [Request((("user", row["question"]),), thinking=reasoning) for row in rows]
     answers = engine.generate(requests, Sampling(temperature=0.0, max_new_tokens=200))
     verdicts = verify_many(rows, [answer.text for answer in answers], [reasoning] * len(rows))
     solved: dict[tuple[str, int], list[bool]] = {}

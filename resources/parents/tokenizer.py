@@ -8,13 +8,8 @@ Digits are single tokens, so that arithmetic is learned on digits and not on cha
 from collections.abc import Iterator
 from pathlib import Path
 
-from resources.models.template import (
-    BEGIN_OF_TEXT,
-    CHAT_TEMPLATE,
-    END_OF_TURN,
-    SPECIAL_TOKENS,
-    SYSTEM,
-)
+from resources.chat.llama3 import BEGIN_OF_TEXT, CHAT_TEMPLATE, END_OF_TURN, SPECIAL_TOKENS
+from resources.chat.toggle import Toggle
 from resources.parents.configuration import Parents, load
 from resources.parents.documents import output_text, problems, worked_text
 from resources.pretrained.source import BUNDLED
@@ -32,7 +27,9 @@ def texts(parents: Parents) -> Iterator[str]:
     domains = parents.models["nano"].phases[0].domains
     depths = {"worked": {k: 1.0 for k in range(1, 7)}}
     drawn = problems({"worked": 1.0}, domains, depths, seed=f"{parents.seed}/tokenizer")
-    yield from (*SYSTEM.values(), "system", "user", "assistant") * parents.tokenizer_documents
+    toggle = Toggle()
+    words = (str(toggle.on.system), str(toggle.off.system))
+    yield from (*words, "system", "user", "assistant") * parents.tokenizer_documents
     for _ in range(parents.tokenizer_documents):
         _, problem = next(drawn)
         yield "\n\n" + problem.question

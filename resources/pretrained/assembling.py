@@ -18,7 +18,7 @@ from resources.models.errors import CheckpointError
 from resources.pretrained import files, hub
 from resources.pretrained.source import ParentSource
 
-Part = Literal["model", "description", "tokenizer"]
+Part = Literal["model", "description"]
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,7 @@ def assemble(source: ParentSource, workdir: Path, part: Part = "model") -> Assem
         facts |= {"revision": source.revision, "commit": source.commit}
     else:
         origin = Path(source.location)
-    if part == "tokenizer":
-        chosen = files.adopted_tokenizer(origin)
-    elif part == "description" and source.kind != "folder":
+    if part == "description" and source.kind != "folder":
         names = [item.name for item in origin.iterdir() if item.is_file()]
         chosen = [origin / name for name in files.describing(names)]
     else:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from resources.chat.chat import Chat
+from resources.chat.errors import ChatError
 from resources.models.errors import CheckpointError
 from resources.pretrained import files, headers
 from resources.pretrained.assembling import assemble
@@ -130,7 +132,7 @@ def parameters(folder: Path) -> int:
     return sum(math.prod(one.shape) for name, one in tensors.items() if name not in tied)
 
 
-def tokenizer_faults(folder: Path, rows: int | None = None, *, template: bool = True) -> list[str]:
+def tokenizer_faults(folder: Path, rows: int | None = None) -> list[str]:
     """What is wrong with the tokenizer and chat template of a folder.
 
     `rows` are the embedding's: every token must have one.
@@ -154,11 +156,16 @@ def tokenizer_faults(folder: Path, rows: int | None = None, *, template: bool = 
             f"{file}: its largest token id is {largest} and the embedding has {rows} rows, 0 to "
             f"{rows - 1}: give the tokenizer that the model was trained with"
         )
-    if template and not _has_template(folder):
+    if not _has_template(folder):
         found.append(
             f"{folder}: no chat_template.jinja, and tokenizer_config.json has no chat_template: "
             "give an instruct model, or name one: {path: …, template: ./chat.jinja}"
         )
+    if not found:
+        try:
+            Chat.load(folder)
+        except ChatError as error:
+            found.append(str(error))
     return found
 
 

@@ -105,15 +105,6 @@ def adopted(folder: Path) -> list[Path]:
     return [folder / name for name in sorted({*describing(names), *wanted})]
 
 
-def adoptable(folder: Path) -> list[Path]:
-    """`adopted`, or `adopted_tokenizer` of a folder that holds a tokenizer and no weights."""
-    names = _names(folder)
-    weightless = "config.json" not in names and not any(
-        name.endswith((".safetensors", INDEX, *_PICKLES)) for name in names
-    )
-    return adopted_tokenizer(folder) if weightless and names else adopted(folder)
-
-
 def adopted_tokenizer(folder: Path) -> list[Path]:
     """The files of a tokenizer folder: the tokenizer's own and its templates."""
     names = _names(folder)

@@ -69,7 +69,7 @@ def convert(file: Path, folder: Path, *, weights: bool = True) -> dict[str, Any]
     Raises CheckpointError, naming the file and the key or tensor, for another architecture, for
     what would change the model and is not understood, and where memory does not hold the weights.
     """
-    from resources.models.folders import write_generation_config, write_json, write_weights
+    from resources.models.folders import write_json, write_token_ids, write_weights
 
     reader = _opened(file)
     values = {name: _value(file, reader, name) for name in reader.fields if _scalar(name)}
@@ -77,7 +77,7 @@ def convert(file: Path, folder: Path, *, weights: bool = True) -> dict[str, Any]
     _room(file, reader)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config)
-    write_generation_config(folder, config)
+    write_token_ids(folder, config)
     if weights:
         write_weights(folder, _tensors(file, reader, config))
     else:

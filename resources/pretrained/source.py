@@ -13,6 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from resources.chat.errors import ChatError
+from resources.chat.toggle import Toggle
+
 BUNDLED = Path(__file__).resolve().parent.parent / "models" / "bundled"
 OWN = "own"
 FIELDS = ("path", "tokenizer", "template", "thinking")
@@ -117,6 +120,10 @@ template=None, thinking=None)
         raise SourceError(
             f"thinking must be a mapping with {', '.join(THINKING)}, not {thinking!r}"
         )
+    try:
+        Toggle.of(thinking)
+    except ChatError as error:
+        raise SourceError(str(error)) from None
     return replace(
         _named(value["path"], directory),
         tokenizer=_own_or_path(value, "tokenizer", directory),

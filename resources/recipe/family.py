@@ -192,7 +192,6 @@ class Family(Section):
 
     name: Name
     seed: CountOrZero
-    tokenizer: Given = Field(description="tokenizer folder: bundled/…, a path, or a hub id")
     teacher: Given = Field(description="reasoning teacher: bundled/…, a path, or a hub id")
     off_generator: Name = Field(
         description="'teacher', or the model whose parent answers with thinking off"

@@ -40,7 +40,7 @@ def load(
 ) -> Recipe:
     """Load a recipe that comes with the package (by name) or a recipe file or folder (by path).
 
-    With `check_paths`, local parent, teacher and tokenizer folders must exist.
+    With `check_paths`, local parent and teacher folders must exist.
 
     Raises:
         RecipeError: one line naming the file, the line, the key path and what would be right.
@@ -107,7 +107,6 @@ def _keys(where: str) -> KeyPath:
 def _missing_paths(recipe: Recipe) -> list[Fault]:
     family = recipe.family
     wanted: list[tuple[KeyPath, str | dict[str, Any], str]] = [
-        (("tokenizer",), family.tokenizer, "tokenizer.json"),
         (("teacher",), family.teacher, "config.json"),
         *(
             ((MODELS, n, "parent"), model.parent, "config.json")

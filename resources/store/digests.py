@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from resources.models.errors import CheckpointError
-from resources.pretrained.files import adoptable
+from resources.pretrained.files import adopted
 from resources.pretrained.hub import Commits
 from resources.pretrained.source import ParentSource
 from resources.store.spec import Spec
@@ -108,7 +108,7 @@ class Digests:
     def _given(self, path: Path) -> str:
         """The hash of a file, or of the files of a folder that would be adopted."""
         try:
-            return self.digest(path, None if path.is_file() else adoptable(path))
+            return self.digest(path, None if path.is_file() else adopted(path))
         except CheckpointError:
             return self.digest(path)  # adopting it will say what is wrong
 

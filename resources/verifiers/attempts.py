@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from resources.engines.protocol import Completion, Engine, Request, Sampling
-from resources.models.template import SYSTEM, prompt_messages
 from resources.verifiers import reasoning as toggle
 from resources.verifiers.verdict import Verdict
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from transformers import PreTrainedTokenizerFast
+
+    from resources.chat.chat import Chat
 
 Problem = Mapping[str, Any]
 
@@ -49,18 +49,16 @@ class Attempt:
         return toggle.follows_toggle(self.completion.text, self.prompt.reasoning)
 
 
-def messages(problem: Problem, reasoning: str) -> list[dict[str, str]]:
-    """The conversation that asks a problem: the toggle, then its messages or its question."""
+def messages(problem: Problem) -> list[dict[str, str]]:
+    """The conversation that asks a problem: its messages, or its question."""
     given = problem.get("prompt_messages")
-    if not given:
-        return prompt_messages(problem["question"], reasoning)
-    return [{"role": "system", "content": SYSTEM[reasoning]}, *json.loads(given)]
+    return json.loads(given) if given else [{"role": "user", "content": problem["question"]}]
 
 
 def request(prompt: Prompt) -> Request:
     """The engine request of a prompt."""
-    turns = messages(prompt.problem, prompt.reasoning)
-    return Request(tuple((turn["role"], turn["content"]) for turn in turns), prompt.sample_index)
+    turns = tuple((turn["role"], turn["content"]) for turn in messages(prompt.problem))
+    return Request(turns, prompt.sample_index, prompt.reasoning)
 
 
 def every(problems: Iterable[Problem], reasoning: str, samples: int) -> list[Prompt]:
@@ -87,24 +85,29 @@ def attempt(
     ]
 
 
-def sequences(tokenizer: "PreTrainedTokenizerFast", made: Sequence[Attempt]) -> list[list[int]]:
-    """Token ids of prompt and sampled response, closed by the stop token: what a scorer reads."""
-    from resources.models.template import encode_prompts
+def sequences(made: Sequence[Attempt], asked: "Chat", scorer: "Chat") -> list[list[int]]:
+    """Token ids of prompt and sampled response, closed by the stop token: what a scorer reads.
 
-    conversations = [messages(a.prompt.problem, a.prompt.reasoning) for a in made]
-    prompts = encode_prompts(tokenizer, conversations)
-    responses = [a.completion.token_ids for a in made]
-    return [closed(tokenizer, p, r) for p, r in zip(prompts, responses, strict=True)]
+    `asked` is the chat of the model that answered. A scorer with the same chat reads the very ids;
+    one with another reads the texts in its own.
+    """
+    if asked.digest == scorer.digest:
+        return [closed(scorer, a.completion.prompt_ids, a.completion.token_ids) for a in made]
+    read = [
+        scorer.conversation(
+            [*messages(a.prompt.problem), {"role": "assistant", "content": a.completion.text}],
+            a.prompt.reasoning,
+        ).whole()
+        for a in made
+    ]
+    return [ids for ids, _ in scorer.encode(read)]
 
 
-def closed(
-    tokenizer: "PreTrainedTokenizerFast", prompt: Sequence[int], response: Sequence[int]
-) -> list[int]:
+def closed(chat: "Chat", prompt: Sequence[int], response: Sequence[int]) -> list[int]:
     """Prompt and response ids with exactly one stop token at the end."""
-    from resources.models.template import stop_token
-
-    stop = stop_token(tokenizer)
-    return [*prompt, *response, *([] if list(response[-1:]) == [stop] else [stop])]
+    stops = chat.stop_ids
+    ended = bool(response) and response[-1] in stops
+    return [*prompt, *response, *([] if ended else [chat.stop_id])]
 
 
 def tables(

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from transformers import PreTrainedTokenizerFast
 
 from jobs import cli
+from resources.chat.chat import Chat
 from resources.engines.protocol import Request, Sampling
 from resources.engines.transformers import TransformersEngine
 from resources.models.loading import load
@@ -23,16 +23,16 @@ ANSWER = "<think>\n1 + 2\n</think>\n\nIt is 3."
 def test_the_model_never_sees_its_earlier_thinking(
     home: Home,
     tiny_llama: Path,
-    tiny_tokenizer: PreTrainedTokenizerFast,
+    tiny_chat: Chat,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    engine = TransformersEngine(load(tiny_llama), tiny_tokenizer, "v1")
+    engine = TransformersEngine(load(tiny_llama), tiny_chat, "v1")
     asked: list[Request] = []
 
     def stream(request: Request, sampling: Sampling) -> Iterator[int]:
         asked.append(request)
-        return iter(tiny_tokenizer.encode(ANSWER, add_special_tokens=False))
+        return iter(tiny_chat.texts([ANSWER])[0])
 
     def opened(*_: Any) -> Any:
         manifest = {"files": {"config.json": {}}}
@@ -46,9 +46,9 @@ def test_the_model_never_sees_its_earlier_thinking(
     monkeypatch.setattr("sys.stdin", io.StringIO("What is 1 + 2?\nAnd 2 + 2?\n\nHello\n"))
     assert cli.main(["chat", "super", "--recipe", "tiny"]) == 0
     assert capsys.readouterr().out == f"{ANSWER}\n" * 3
-    system = ("system", "detailed thinking on")
+    assert {request.thinking for request in asked} == {"on"}
     assert [request.conversation() for request in asked] == [
-        [{"role": role, "content": text} for role, text in (system, *turns)]
+        [{"role": role, "content": text} for role, text in turns]
         for turns in (
             [("user", "What is 1 + 2?")],
             [("user", "What is 1 + 2?"), ("assistant", "It is 3."), ("user", "And 2 + 2?")],

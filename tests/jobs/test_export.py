@@ -17,11 +17,11 @@ import pytest
 import torch
 
 from jobs import cli
+from resources.chat.chat import Chat
 from resources.checkout import CHECKOUT
 from resources.engines import vllm, vllm_verify
 from resources.engines.vllm_verify import Comparison
-from resources.models.loading import load, load_tokenizer, save
-from resources.models.template import encode_prompt, prompt_messages
+from resources.models.loading import load, save
 from resources.store.home import Home
 from tests.jobs.background import in_background
 from tests.resources.models.served import random
@@ -184,7 +184,7 @@ def test_a_served_model_answers_as_ours_does(home: Home, built: Artifact) -> Non
 
 def _compare(url: str, folder: Path) -> None:
     """Greedy completions and log-probabilities over HTTP, from token ids and through the chat."""
-    model, tokenizer = load(folder), load_tokenizer(folder)
+    model, chat = load(folder), Chat.load(folder)
     prompts = [[0, *range(5 + index, 25 + 3 * index)] for index in range(4)]
     body = {"model": KEY, "max_tokens": 24, "temperature": 0, "logprobs": 0, "ignore_eos": True}
     answers = _post(f"{url}/completions", {**body, "prompt": prompts, "return_token_ids": True})
@@ -197,10 +197,10 @@ def _compare(url: str, folder: Path) -> None:
         ours = logs[torch.arange(24), torch.tensor(tokens)]
         theirs = torch.tensor(answer["logprobs"]["token_logprobs"])
         assert (ours - theirs).abs().max() < 1e-3
-    messages = prompt_messages("What is 1 + 2?", "off")
-    asked = {"model": KEY, "messages": messages, "max_tokens": 1, "temperature": 0}
+    messages, _ = chat.told([{"role": "user", "content": "What is 1 + 2?"}], "off")
+    asked = {"model": KEY, "messages": list(messages), "max_tokens": 1, "temperature": 0}
     answer = _post(f"{url}/chat/completions", {**asked, "return_token_ids": True})
-    ids = encode_prompt(tokenizer, messages)
+    (ids,) = chat.prompts([messages])
     assert answer["prompt_token_ids"] == ids
     assert answer["choices"][0]["token_ids"] == [int(_logs(model, ids)[-1].argmax())]
 

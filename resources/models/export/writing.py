@@ -14,9 +14,8 @@ from resources.models.export.limits import HEAD_SIZES
 from resources.models.folders import (
     NOTE,
     STORED,
-    write_generation_config,
+    write_chat,
     write_json,
-    write_tokenizer,
     write_weights,
 )
 from warehouse.filesystem import replacing_folder
@@ -78,8 +77,7 @@ def write(
     with replacing_folder(Path(folder)) as aside:
         write_json(aside / "config.json", dict(values))
         write_weights(aside, weights)
-        write_generation_config(aside, dict(values))
-        write_tokenizer(aside, Path(tokenizer_dir))
+        write_chat(aside, Path(tokenizer_dir), values)
         if note is not None:
             write_json(aside / NOTE, dict(note))
         finish(aside)

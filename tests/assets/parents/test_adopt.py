@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from assets.parents.adopt import TEACHER, adopt, adopt_tokenizer
+from assets.parents.adopt import TEACHER, adopt
 from assets.parents.checks import weights_complete
 from resources.execution import Execution
 from resources.models.errors import CheckpointError
@@ -17,7 +17,7 @@ from resources.models.loading import load
 from resources.pretrained.source import parse
 from resources.recipe.loading import load as load_recipe
 from resources.store.digests import Digests
-from tests.resources.pretrained.folders import instruct, set_json
+from tests.resources.pretrained.folders import TEMPLATE, instruct, set_json
 from warehouse.errors import WarehouseError
 from warehouse.store import Artifact, Request, Store
 
@@ -58,24 +58,23 @@ def test_only_what_matters_is_taken_in(tmp_path: Path, model: Path) -> None:
     assert set(published(tmp_path, model).manifest["files"]) == wanted
 
 
-@pytest.mark.parametrize("name", ["nano", "teacher", "tokenizer"])
+@pytest.mark.parametrize("name", ["nano", "teacher"])
 def test_bundled_folders_keep_their_versions(tmp_path: Path, name: str) -> None:
     """The digest in the memo key and the files that are adopted are the whole folder's."""
     recipe = load_recipe("tiny")
     source = recipe.parent_source(f"bundled/{name}")
     folder = Path(source.location)
-    function = adopt_tokenizer if name == "tokenizer" else adopt
-    output = function(tmp_path, {}, {}, Execution(source=source))
+    output = adopt(tmp_path, {}, {}, Execution(source=source))
     assert output.files == {file.name: file for file in sorted(folder.iterdir())}
     from assets.parents.assets import specs
 
-    keys = {"nano": "nano/parent", "teacher": TEACHER, "tokenizer": "parents/tokenizer"}
+    keys = {"nano": "nano/parent", "teacher": TEACHER}
     [spec] = [spec for spec in specs(recipe) if spec.key == keys[name]]
     assert Digests().observed(spec) == {"source": Digests().digest(folder)}
 
 
 def test_its_own_parts_can_be_replaced(tmp_path: Path, model: Path, tokenizer_dir: Path) -> None:
-    (tmp_path / "chat.jinja").write_text("{{ messages[0].content }}")
+    (tmp_path / "chat.jinja").write_text(TEMPLATE)
     theirs = shutil.copytree(tokenizer_dir, tmp_path / "theirs")
     set_json(theirs / "tokenizer_config.json", unk_token="<think>")
     artifact = published(
@@ -84,14 +83,14 @@ def test_its_own_parts_can_be_replaced(tmp_path: Path, model: Path, tokenizer_di
             "path": str(model),
             "tokenizer": str(theirs),
             "template": str(tmp_path / "chat.jinja"),
-            "thinking": {"on": {"system": "think"}, "tags": ["<think>", "</think>"]},
+            "thinking": {"on": {"system": "think"}, "off": {}, "tags": ["<think>", "</think>"]},
         },
     )
     folder = artifact.path()
-    assert (folder / "chat_template.jinja").read_text() == "{{ messages[0].content }}"
+    assert (folder / "chat_template.jinja").read_text() == TEMPLATE
     assert "unk_token" in json.loads((folder / "tokenizer_config.json").read_text())
     assert json.loads((folder / "chat.json").read_text()) == {
-        "thinking": {"on": {"system": "think"}, "tags": ["<think>", "</think>"]}
+        "thinking": {"on": {"system": "think"}, "off": {}, "tags": ["<think>", "</think>"]}
     }
     assert "chat.json" not in published(tmp_path, model, "y/parent").manifest["files"]
     with pytest.raises(CheckpointError, match=r"gone\.jinja: no such file: give the chat template"):
@@ -119,21 +118,13 @@ def test_a_teacher_may_be_of_another_family(tmp_path: Path, tokenizer_dir: Path)
     made = GPTNeoXForCausalLM(config)
     made.save_pretrained(folder)
     shutil.copytree(tokenizer_dir, folder, dirs_exist_ok=True)
-    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
     artifact = published(tmp_path, folder, TEACHER)
     assert weights_complete(artifact, {}).passed
     loaded = AutoModelForCausalLM.from_pretrained(artifact.path(), trust_remote_code=False)
     assert loaded.num_parameters() == artifact.metrics["parameters"] == made.num_parameters()
     with pytest.raises(CheckpointError, match="model_type 'gpt_neox' is not supported"):
         published(tmp_path, folder)
-
-
-def test_a_tokenizer_is_taken_in(tmp_path: Path, tokenizer_dir: Path) -> None:
-    made = adopt_tokenizer(tmp_path, {}, {}, given(tokenizer_dir))
-    assert made.metrics == {"vocabulary": 300.0}
-    with pytest.raises(CheckpointError, match=r"no tokenizer\.json: give a folder that holds one"):
-        (tmp_path / "empty").mkdir()
-        adopt_tokenizer(tmp_path, {}, {}, given(tmp_path / "empty"))
 
 
 def test_a_flipped_bit_after_adoption_is_found(tmp_path: Path, model: Path) -> None:

@@ -16,6 +16,7 @@ from assets.rl.rollouts import (
     with_advantages,
 )
 from assets.rl.slots import passes, plan_slots
+from resources.chat.chat import Chat
 from resources.engines.protocol import Completion, Sampling
 from resources.engines.transformers import TransformersEngine
 from resources.models import loading
@@ -57,11 +58,10 @@ def test_collected_rollouts_carry_exact_tokens_and_logprobs(
 
     store = Store(tmp_path)
     rows = prompt_rows(support.prompts(store, {"math": 3}).table("prompts"))
-    model, tokenizer = loading.load(tiny_llama), loading.load_tokenizer(tiny_llama)
+    model, chat = loading.load(tiny_llama), Chat.load(tiny_llama)
     slots = [(rows[0], "on"), (rows[1], "off"), (rows[0], "on")]
     made = collect(
-        TransformersEngine(model, tokenizer, "v"),
-        tokenizer,
+        TransformersEngine(model, chat, "v"),
         slots,
         2,
         Sampling(1.0, max_new_tokens=8),

@@ -15,6 +15,7 @@ from assets.rl.experience import Experience
 from assets.rl.grpo import EngineMismatchError, check_engine, train_policy_gradient
 from assets.rl.rpo_offline import train_rpo_offline
 from assets.rl.rpo_online import train_rpo_online
+from resources.chat.chat import Chat
 from resources.models import loading
 from resources.training.checks import loss_finite
 from tests.assets.rl import support
@@ -117,7 +118,7 @@ def test_artifact_keeps_every_rollout_and_passes_its_checks(
     assert metrics >= {"reward", "kl", "clip_fraction", "gradient_norm", "engine_error"}
     before, after = loading.load(inputs["model"].path()), loading.load(made.path())
     assert not torch.equal(before.lm_head.weight, after.lm_head.weight)
-    loading.load_tokenizer(made.path())
+    Chat.load(made.path())
 
 
 class Killed(RuntimeError):

@@ -95,7 +95,7 @@ def test_reward_model_learns_the_toggle_and_makes_pairs(tmp_path: Path, tiny_lla
     }
     trained = support.build(store, "rl_data/reward_model", train_reward_model, inputs, recipe)
     assert trained.metrics["loss_first"] == pytest.approx(math.log(2), abs=1e-3)
-    assert trained.metrics["loss_last"] < 0.3
+    assert trained.metrics["loss_last"] < 0.4
     assert trained.metrics["toggle_accuracy"] > 0.5
     assert checks.pairs_valid(trained, inputs).passed
     assert checks.reward_model_ranks(trained, inputs).passed

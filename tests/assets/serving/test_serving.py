@@ -11,7 +11,8 @@ import pytest
 
 from assets.serving.assets import specs
 from assets.serving.checks import equal_in_vllm, layout_sound
-from assets.serving.export import build_exported, conversations
+from assets.serving.export import build_exported, prompts
+from resources.chat.chat import Chat
 from resources.engines import vllm, vllm_verify
 from resources.models.loading import save
 from resources.recipe.loading import load
@@ -79,11 +80,12 @@ def test_a_vllm_that_fails_blocks(
     assert not failed.passed and failed.blocking and failed.description == "vLLM failed on it"
 
 
-def test_prompts_ask_in_both_modes_and_repeat() -> None:
-    asked = conversations(10, 3)
-    assert asked == conversations(10, 3) != conversations(10, 4)
-    systems = [messages[0]["content"] for messages in asked]
-    assert systems == ["detailed thinking on", "detailed thinking off"] * 5
+def test_prompts_ask_in_both_modes_and_repeat(tokenizer_dir: Path, tiny_chat: Chat) -> None:
+    asked = prompts(tokenizer_dir, 10, 3)
+    assert asked == prompts(tokenizer_dir, 10, 3) != prompts(tokenizer_dir, 10, 4)
+    texts = [tiny_chat.decode(ids) for ids in asked]
+    assert ["detailed thinking on" in text for text in texts] == [True, False] * 5
+    assert ["detailed thinking off" in text for text in texts] == [False, True] * 5
 
 
 @pytest.mark.slow

@@ -12,9 +12,9 @@ import pytest
 from assets.sft import assets, checks, samples
 from assets.sft.blend import make_blend
 from assets.sft.train import sft
+from resources.chat.chat import Chat
 from resources.execution import Execution
-from resources.models.loading import load, load_tokenizer
-from resources.models.template import encode_example
+from resources.models.loading import load
 from resources.recipe.loading import load as load_recipe
 from resources.training.checks import loss_decreased, loss_finite
 from tests.resources.training import tiny_family as tiny
@@ -131,7 +131,7 @@ def test_loss_is_on_outputs_only_and_held_out_questions_are_unseen(
     blend = tiny.build(store, "nano/sft_blend", make_blend, datasets, BLEND)
     folder = tiny.checkpoint_in(tmp_path / "model", seed=1)
     model = tiny.publish(store, "nano/parent", Output(files={"": folder}))
-    tokenizer = load_tokenizer(folder)
+    chat = Chat.load(folder)
     only = {k: v for k, v in datasets.items() if k != "held_out"}
 
     def read(length: int) -> samples.Split:
@@ -142,12 +142,12 @@ def test_loss_is_on_outputs_only_and_held_out_questions_are_unseen(
     assert split.too_long == 0 and len(split.training) + len(split.held_out) == 30
 
     def asked(examples: Any) -> set[str]:
-        return {tokenizer.decode(ids).split("?")[0].split("\n\n")[-1] for ids, _ in examples}
+        return {chat.decode(ids).split("?")[0].split("\n\n")[-1] for ids, _ in examples}
 
     assert asked(split.held_out) and not asked(split.held_out) & asked(split.training)
     ids, mask = split.training[0]
-    assert "detailed thinking" in tokenizer.decode(ids[~mask])
-    text = tokenizer.decode(ids[mask])
+    assert "detailed thinking" in chat.decode(ids[~mask])
+    text = chat.decode(ids[mask])
     assert text.endswith("<|eot_id|>") and "detailed" not in text and "?" not in text
     assert read(int(split.training.lengths.min()) + 1).too_long > 0
     with pytest.raises(ValueError, match="0 of 30 samples fit in 5 tokens"):
@@ -176,14 +176,7 @@ def test_examples_follow_the_blend_from_memory_and_from_files(
     }
     order = blend.table("blends").sort_by("position").column("sample_id").to_pylist()
     assert len(set(order)) < len(order)
-    wanted = [
-        encode_example(
-            load_tokenizer(folder),
-            samples.with_system(rows[each]["input"], rows[each]["system_prompt"]),
-            rows[each]["output"],
-        )
-        for each in order
-    ]
+    wanted = [samples.of_answers(Chat.load(folder), [rows[each]])[0][0] for each in order]
     recipe = {"sequence_length": 500, "seed": 3}
     monkeypatch.setattr(samples, "BATCH", 5)
     held = samples.read(model, blend, only, recipe, tmp_path / "a", Execution())

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -9,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from resources.chat.chat import Chat
 from resources.engines.cache import CachedEngine, RequestCache
 from resources.engines.opening import open_engine
-from resources.engines.protocol import Batch, Completion, Request, Sampling, collect
+from resources.engines.protocol import Batch, Completion, Request, Sampling, collect, request_key
 from resources.engines.replay import ReplayEngine
 from resources.execution import Execution
+from tests.resources.chat import small
 
+CHAT = Chat.of(small.tokenizer())
 SAMPLING = Sampling(temperature=1.0, max_new_tokens=8)
 REQUESTS = [Request((("user", f"question {i}"),), sample_index=i % 2) for i in range(10)]
 
@@ -23,7 +28,7 @@ class CountingEngine:
     """Answers with the question and its own count of calls, four requests a batch."""
 
     def __init__(self, model_version: str = "v1", fail_after: int | None = None) -> None:
-        self.model_version = model_version
+        self.model_version, self.chat = model_version, CHAT
         self.fail_after = fail_after
         self.served: list[Request] = []
 
@@ -75,6 +80,29 @@ def test_versions_and_sampling_are_apart(tmp_path: Path) -> None:
     for engine, sampling in ((CountingEngine("v2"), SAMPLING), (CountingEngine(), Sampling(0.5))):
         CachedEngine(engine, tmp_path).generate(REQUESTS, sampling)
         assert len(engine.served) == 10
+
+
+def test_old_requests_keep_their_keys(tiny_chat: Chat) -> None:
+    """Completions paid for when one layout was everybody's stay hits: the identity of then."""
+    request = Request((("user", "Why?"),), sample_index=2, thinking="on")
+    then = {
+        "messages": (("system", "detailed thinking on"), ("user", "Why?")),
+        "model_version": "v1",
+        "sampling": {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 8, "seed": 0},
+        "template_version": "883132a374bcd835",
+        "sample_index": 2,
+    }
+    text = json.dumps(then, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    key = hashlib.sha256(text.encode()).digest()
+    assert request_key(request, "v1", SAMPLING, tiny_chat) == key
+    assert request_key(request, "v1", SAMPLING, CHAT) != key
+
+
+def test_modes_by_template_argument_are_apart() -> None:
+    toggle = {"on": {"enable_thinking": True}, "off": {"enable_thinking": False}}
+    chat = Chat.of(small.tokenizer(), toggle)
+    asked = [Request((("user", "Why?"),), thinking=mode) for mode in ("on", "off", None)]
+    assert len({request_key(one, "v1", SAMPLING, chat) for one in asked}) == 3
 
 
 def test_logprobs_are_asked_for_when_they_were_not_stored(tmp_path: Path) -> None:
@@ -168,12 +196,12 @@ def test_an_unusable_cache_says_what_to_do(tmp_path: Path) -> None:
 
 def test_replay_answers_from_the_record_only(tmp_path: Path) -> None:
     recorded = CachedEngine(CountingEngine(), tmp_path).generate(REQUESTS[:5], SAMPLING)
-    replay = ReplayEngine(tmp_path, "v1")
+    replay = ReplayEngine(tmp_path, "v1", CHAT)
     assert replay.generate(REQUESTS[:5], SAMPLING) == recorded
     with pytest.raises(KeyError, match=r"5 of 10 requests are not recorded .* 'question 5'"):
         replay.generate(REQUESTS, SAMPLING)
     with pytest.raises(FileNotFoundError, match="no recorded requests"):
-        ReplayEngine(tmp_path / "absent", "v1")
+        ReplayEngine(tmp_path / "absent", "v1", CHAT)
 
 
 def test_opening_engines(tmp_path: Path, tiny_llama: Path) -> None:
@@ -185,7 +213,7 @@ def test_opening_engines(tmp_path: Path, tiny_llama: Path) -> None:
     answers = engine.generate(REQUESTS[:2], SAMPLING)
     assert said == [("2/2 completions", 1.0)]
     assert isinstance(engine, CachedEngine) and engine.asked == 2
-    replay = open_engine("nowhere", "v1", execution.but(engine="replay"))
+    replay = open_engine(tiny_llama, "v1", execution.but(engine="replay"))
     assert replay.generate(REQUESTS[:2], SAMPLING) == answers
 
     class Artifact:

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedTokenizerFast
 
+from resources.chat.chat import Chat
 from resources.engines.causal import ForeignModel, load_causal
 from resources.engines.protocol import Request, Sampling
 from resources.engines.transformers import TransformersEngine
 from resources.models.errors import CheckpointError
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
-from resources.models.template import encode_prompt
 from tests.resources.pretrained.folders import set_json
 
 REQUESTS = [Request((("user", "What is 1 + 2?" + " mod 7" * (i % 3)),)) for i in range(6)]
@@ -37,9 +36,7 @@ def gemma2(**sizes: Any) -> Any:
 
 
 @pytest.mark.parametrize("make", [neox, gemma2])
-def test_greedy_equals_generate(
-    make: Any, tmp_path: Path, tiny_tokenizer: PreTrainedTokenizerFast
-) -> None:
+def test_greedy_equals_generate(make: Any, tmp_path: Path, tiny_chat: Chat) -> None:
     torch.manual_seed(0)
     sizes = {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 2, "intermediate_size": 32}
     model = make(**sizes, num_attention_heads=2, bos_token_id=0, eos_token_id=3, pad_token_id=3)
@@ -49,10 +46,10 @@ def test_greedy_equals_generate(
     model.save_pretrained(tmp_path / "model")
     loaded = load_causal(tmp_path / "model")
     assert isinstance(loaded, ForeignModel)
-    engine = TransformersEngine(loaded, tiny_tokenizer, "v1", batch_size=4)
+    engine = TransformersEngine(loaded, tiny_chat, "v1", batch_size=4)
     found = engine.generate(REQUESTS, Sampling(temperature=0.0, max_new_tokens=12))
-    for request, completion in zip(REQUESTS, found, strict=True):
-        ids = torch.tensor([encode_prompt(tiny_tokenizer, request.conversation())])
+    for completion in found:
+        ids = torch.tensor([completion.prompt_ids])
         with torch.inference_mode():
             expected = model.eval().generate(ids, max_new_tokens=12, do_sample=False)
         assert completion.token_ids == expected[0, ids.shape[1] :].tolist()

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from resources.chat.chat import Chat
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.errors import CheckpointError
-from resources.models.loading import load, load_tokenizer, save
+from resources.models.loading import load, save
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 IDS = torch.arange(4, 24)[None]
@@ -47,7 +48,7 @@ def test_saved_model_is_read_back_by_us_and_by_transformers(
         assert torch.equal(theirs(IDS).logits, expected)
     assert ours.config.block_configs == model.config.block_configs
     assert (ours.lm_head.weight is ours.model.embed_tokens.weight) == tied
-    assert load_tokenizer(tmp_path / "model").chat_template
+    assert Chat.load(tmp_path / "model").digest == Chat.load(tokenizer_dir).digest
 
 
 def test_saving_is_atomic_and_the_bytes_repeat(tmp_path: Path, tokenizer_dir: Path) -> None:
@@ -58,6 +59,7 @@ def test_saving_is_atomic_and_the_bytes_repeat(tmp_path: Path, tokenizer_dir: Pa
     save(model, tmp_path / "c", tokenizer_dir)
     names = sorted(file.name for file in (tmp_path / "a").iterdir())
     assert names == [
+        "chat_template.jinja",
         "config.json",
         "generation_config.json",
         "model.safetensors",

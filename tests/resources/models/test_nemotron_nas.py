@@ -18,8 +18,7 @@ from resources.models.export.nemotron_nas_layout import entries, tensors
 from resources.models.families.nemotron_nas import convert, multiplier, width
 from resources.models.folders import check_stored, write_weights
 from resources.models.heads import widen_heads
-from resources.models.loading import load, load_tokenizer
-from resources.models.template import encode_prompt, prompt_messages
+from resources.models.loading import load
 from resources.models.weights import Weights
 from tests.resources.models.served import NOOP, random
 
@@ -95,12 +94,8 @@ def test_the_shipped_class_says_what_vllm_asks(tmp_path: Path, tokenizer_dir: Pa
     assert DeciLMConfig(**config.to_dict()).block_configs == config.block_configs
     published = DeciLMConfig(intermediate_size=None, num_key_value_heads=None, pad_token_id=None)
     assert published.intermediate_size and published.pad_token_id is None
-    # A server's chat is tokenized as training was.
-    tokenizer = load_tokenizer(tmp_path / "out")
-    tokenizer.chat_template = (tmp_path / "out" / "chat_template.jinja").read_text()
-    messages = prompt_messages("What is 1 + 2?", "on")
-    ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-    assert ids == encode_prompt(tokenizer, messages)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        assert (tmp_path / "out" / name).read_bytes() == (tokenizer_dir / name).read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -66,12 +66,10 @@ class Recorder:
 
 
 def test_a_chunk_depends_on_its_number_alone() -> None:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(pretrain.BUNDLED / "tokenizer")
+    chat = Chat.load(pretrain.BUNDLED / "tokenizer")
 
     def first(start: int, count: int) -> list[tuple[int, bool, list[Document]]]:
-        return list(islice(pretrain.batches(PARENTS, MODEL, 0, Chat.of(tokenizer), start), count))
+        return list(islice(pretrain.batches(PARENTS, MODEL, 0, chat, start), count))
 
     through = first(0, 40)
     second = [entry for entry in through if entry[0] == 1]
@@ -119,8 +117,6 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
 
 
 def _batches_of_chunk(number: int) -> int:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(pretrain.BUNDLED / "tokenizer")
-    made = pretrain.batches(PARENTS, MODEL, 0, Chat.of(tokenizer), number)
+    chat = Chat.load(pretrain.BUNDLED / "tokenizer")
+    made = pretrain.batches(PARENTS, MODEL, 0, chat, number)
     return next(count for count, (_, last, _) in enumerate(made, 1) if last)

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+# Its special token is one of the tiny tokenizer's.
+TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<|eot_id|>{% endfor %}"
 
 
 def instruct(tiny_llama: Path, folder: Path, **config: Any) -> Path:

@@ -18,6 +18,7 @@ from resources.models.errors import CheckpointError
 from resources.pretrained.checking import source_faults
 from resources.pretrained.gguf import convert, llama3_factor
 from resources.pretrained.source import parse
+from tests.resources.pretrained.folders import TEMPLATE
 
 # A real file and, where there is one, the folder that transformers made of it.
 REAL = os.environ.get("HEIRLOOM_SMOLLM2_GGUF")
@@ -60,7 +61,7 @@ def write(
     writer.add_token_merges([" ".join(pair) for pair in vocabulary["model"]["merges"]])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(3)
-    writer.add_chat_template("{{ messages[0].content }}")
+    writer.add_chat_template(TEMPLATE)
     for name, value in keys.items():
         add = {str: writer.add_string, float: writer.add_float32, int: writer.add_uint32}
         add[type(value)](f"{architecture}.{name.replace('__', '.')}", value)
@@ -141,7 +142,7 @@ def test_a_file_is_what_transformers_reads_of_it(
     other = AutoTokenizer.from_pretrained(tmp_path, gguf_file="m.gguf", trust_remote_code=False)
     for text in ("What is 1 + 2 mod 7?", "  <think>\n\n x</think><|eot_id|>", "größer: 12 345\t!"):
         assert mine(text).input_ids == other(text).input_ids
-    assert mine.chat_template == "{{ messages[0].content }}"
+    assert mine.chat_template == TEMPLATE
 
 
 @pytest.mark.parametrize("split", ["llama-bpe", "qwen2", "smollm"])

@@ -226,8 +226,7 @@ def test_a_folder_without_family_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_parent_path_is_refused_with_its_key(edit: Edit, tmp_path: Path) -> None:
-    folder = edit("family.yaml", "tokenizer: bundled/tokenizer", "tokenizer: org/tokenizer")
-    edit("family.yaml", "teacher: bundled/teacher", "teacher: org/teacher")
+    folder = edit("family.yaml", "teacher: bundled/teacher", "teacher: org/teacher")
     edit("nano.yaml", "parent: bundled/nano", "parent: ./absent")
     message = refusal(folder, check_paths=True)
     assert re.search(place("nano.yaml: parent: no folder"), message)
@@ -241,6 +240,6 @@ def test_hub_ids_are_not_looked_up() -> None:
 
 
 def test_a_path_that_is_none_is_refused(edit: Edit) -> None:
-    folder = edit("family.yaml", "tokenizer: bundled/tokenizer", "tokenizer: a/b/c")
+    folder = edit("family.yaml", "teacher: bundled/teacher", "teacher: a/b/c")
     message = refusal(folder, check_paths=True)
-    assert re.search(place("family.yaml: tokenizer: 'a/b/c' is no path"), message)
+    assert re.search(place("family.yaml: teacher: 'a/b/c' is no path"), message)

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from resources.chat.llama3 import CHAT_TEMPLATE, SPECIAL_TOKENS
 from resources.execution import Execution
-from resources.models.template import SPECIAL_TOKENS, SYSTEM
 from warehouse.rows import PARENTS, with_ids
 from warehouse.store import Artifact, Output, Request, Store
 
@@ -58,7 +58,9 @@ def tokenizer_in(folder: Path) -> Path:
     tokens.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokens.decoder = decoders.ByteLevel()
     tokens.add_special_tokens(list(SPECIAL_TOKENS))
-    PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token="<|eot_id|>").save_pretrained(folder)
+    made = PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token="<|eot_id|>")
+    made.chat_template = CHAT_TEMPLATE
+    made.save_pretrained(folder)
     return folder
 
 
@@ -140,7 +142,7 @@ def samples_table(key: str, domain: str, questions: int, modes: list[str]) -> pa
             "reasoning": [mode for _, mode in rows],
             "generator": ["teacher"] * len(rows),
             "version": ["1"] * len(rows),
-            "system_prompt": [SYSTEM[mode] for _, mode in rows],
+            "system_prompt": [f"detailed thinking {mode}" for _, mode in rows],
             "tokens": pa.array([1] * len(rows), pa.int64()),
         }
     )
