@@ -29,15 +29,22 @@ def adopt(
     supported family; the teacher only answers, so any causal model will do that transformers loads
     without its code. Raises CheckpointError, naming file and field, for what is missing or wrong.
     """
+    from resources.chat.chat import Chat
+    from resources.chat.errors import ChatError
+    from resources.models.errors import CheckpointError
     from resources.pretrained.assembling import assemble
     from resources.pretrained.checking import check, parameters, read_weights
 
     found = assemble(execution.model, workdir)
     with found.naming():
         check(found.folder, "teacher" if recipe.get("asset_key") == TEACHER else "parent")
+        try:
+            chat = Chat.load(found.folder)
+        except ChatError as error:
+            raise CheckpointError(str(error)) from error
         read_weights(found.folder, found.digests)
     return Output(
         files=found.contents(),
         metrics={"parameters": float(parameters(found.folder))},
-        observations=found.facts,
+        observations={**found.facts, "chat": chat.digest},
     )

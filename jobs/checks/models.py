@@ -61,8 +61,6 @@ def templates(asked: Asked) -> Iterator[Finding]:
         workdir.mkdir()
         try:
             folder = assemble(source, workdir, "description").folder
-            if not (folder / "tokenizer.json").is_file():
-                continue  # a bundled parent; the family's tokenizer goes with it
             chat = Chat.load(folder)
             sample = chat.conversation(_example(asked)).samples()[0]
         except CheckpointError:

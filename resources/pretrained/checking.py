@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from resources.chat.chat import Chat
-from resources.chat.errors import ChatError
 from resources.models.errors import CheckpointError
 from resources.pretrained import files, headers
 from resources.pretrained.assembling import assemble
@@ -161,11 +159,6 @@ def tokenizer_faults(folder: Path, rows: int | None = None) -> list[str]:
             f"{folder}: no chat_template.jinja, and tokenizer_config.json has no chat_template: "
             "give an instruct model, or name one: {path: …, template: ./chat.jinja}"
         )
-    if not found:
-        try:
-            Chat.load(folder)
-        except ChatError as error:
-            found.append(str(error))
     return found
 
 
