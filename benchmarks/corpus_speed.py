@@ -1,12 +1,12 @@
 """What a corpus of text costs: tokens a second against the bare tokenizer, memory by size, resume.
 
-    python benchmarks/corpus_speed.py CHECKPOINT [--tokens 1e6 1e7] [--pairs 3] [--kill]
+    python benchmarks/corpus_speed.py CHECKPOINT [--what rate memory kill] [--tokens 1e6 1e7] [--pairs 3]
 
 CHECKPOINT is a folder with a tokenizer and a chat template. The text is Python's own documentation,
 repeated, a line in each document that no other has. Each asset is built in a process of its own,
 through the store, into a fresh home: reading JSON Lines, the mixture, the tokens. For the rate, the
 tokens asset (its tokenizer loaded, its input verified, its output stored) and the bare tokenizer
-(`encode_batch` on the same texts in memory, ids not even read) take turns in one process. `--kill`
+(`encode_batch` on the same texts in memory, ids not even read) take turns in one process. `kill`
 ends the tokens asset by SIGKILL on its way, builds it again, and compares its hash with that of a
 home where nothing was killed. Prints Markdown tables.
 """
@@ -37,6 +37,7 @@ TOKENIZER = (
     "chat_template.jinja",
     "generation_config.json",
 )
+WHAT = ("rate", "memory", "kill")
 CHARACTERS = 4.2  # of this text a token, about
 NAME = "docs"
 
@@ -244,7 +245,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--tokens", type=float, nargs="+", default=[1e6, 1e7])
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--kill", action="store_true")
+    parser.add_argument("--what", nargs="+", choices=WHAT, default=WHAT)
     parser.add_argument("--stage")
     parser.add_argument("--home", type=Path)
     parser.add_argument("--file", type=Path)
@@ -254,12 +255,12 @@ def main() -> None:
         return
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores\n")
     with tempfile.TemporaryDirectory() as name:
-        if given.kill:
+        if "rate" in given.what:
+            pairs(Path(name), given.checkpoint, given.tokens[0], given.pairs)
+        if "memory" in given.what:
+            sizes(Path(name), given.checkpoint, given.tokens)
+        if "kill" in given.what:
             killed(Path(name), given.checkpoint, given.tokens[0])
-            return
-        pairs(Path(name), given.checkpoint, given.tokens[0], given.pairs)
-        print()
-        sizes(Path(name), given.checkpoint, given.tokens)
 
 
 if __name__ == "__main__":

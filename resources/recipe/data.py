@@ -146,7 +146,7 @@ class CorpusMix(Section):
 
     mix: dict[Text, Positive] = Field(min_length=1)
     tokens: Count = Field(description="tokens to train on, held-out text not counted")
-    holdout: ShareOrPercent = 0.02
+    holdout: ShareOrPercent = 0.05
 
     def sources(self, declared: Mapping[str, Source]) -> dict[str, Source]:
         """The mixed sources by name, hub data sets under a name made of theirs."""

@@ -79,8 +79,10 @@ def disagreements(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator
             yield from _mixed(family, f"{name}.sft[{index}]", stage)
             for mode, wanted in (("on", "samples_on"), ("off", "samples_off")):
                 domains = [each for each in stage.weights if each in family.sft_data]
-                if mode in stage.reasoning and not any(
-                    getattr(family.sft_data[domain], wanted) for domain in domains
+                if (
+                    mode in stage.reasoning
+                    and domains
+                    and not any(getattr(family.sft_data[domain], wanted) for domain in domains)
                 ):
                     yield (
                         f"{name}.sft[{index}].reasoning",

@@ -5,12 +5,16 @@ Knows neither YAML nor what any key means.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 KeyPath = tuple[str | int, ...]
+
+# A section has one of two forms where these keys exclude each other: the one written over a base
+# takes the other's keys out.
+INSTEAD = {"mix": ("documents", "max_tokens", "domains"), "domains": ("mix",)}
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,8 @@ def marks(node: Node, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Node]]:
 def merge(base: Node, over: Node) -> Node:
     """`over` on `base`: mappings merge deeply, scalars and lists replace, null takes a key out.
 
-    A null where the base has no such key stays, as a value. A mark stays with what it marks: that
+    A null where the base has no such key stays, as a value. A key takes out those of the base that
+    it stands in place of. A mark stays with what it marks: that
     of a mapping goes to those of its values that stay.
     """
     if not isinstance(base.value, dict) or not isinstance(over.value, dict):
@@ -130,6 +135,7 @@ def merge(base: Node, over: Node) -> Node:
     merged = {
         key: replace(child, mark=child.mark or base.mark) for key, child in base.value.items()
     }
+    merged = _of_one_form(merged, over.value)
     for key, child in over.value.items():
         if key not in merged:
             merged[key] = child
@@ -139,6 +145,12 @@ def merge(base: Node, over: Node) -> Node:
         else:
             merged[key] = merge(merged[key], child)
     return Node(merged, over.origin, over.mark)
+
+
+def _of_one_form(base: dict[Any, Node], over: Iterable[Any]) -> dict[Any, Node]:
+    """`base` with what the keys `over` stand in place of taken out."""
+    gone = {other for key in over for other in INSTEAD.get(str(key), ())} - set(over)
+    return {k: replace(child, removed=True) if k in gone else child for k, child in base.items()}
 
 
 def swept(node: Node) -> Node:
@@ -182,4 +194,4 @@ def put(node: Node, path: KeyPath, value: Node) -> Node:
         made = put(start, rest, value)
     except KeyError as error:
         raise KeyError((key, *error.args[0])) from None
-    return replace(node, value={**node.value, known: made})
+    return replace(node, value={**_of_one_form(node.value, (known,)), known: made})

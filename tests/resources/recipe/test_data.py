@@ -54,7 +54,7 @@ def test_what_this_build_does_not_have_is_listed_with_its_reason() -> None:
 
 
 def test_a_mixture_needs_weights() -> None:
-    assert CorpusMix.model_validate({"mix": {"c4": 1.0}, "tokens": 10}).holdout == 0.02
+    assert CorpusMix.model_validate({"mix": {"c4": 1.0}, "tokens": 10}).holdout == 0.05
     with pytest.raises(ValidationError):
         CorpusMix.model_validate({"mix": {}, "tokens": 10})
     with pytest.raises(ValidationError):

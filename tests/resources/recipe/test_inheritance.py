@@ -13,7 +13,7 @@ from resources.recipe.errors import RecipeError
 from resources.recipe.loading import examine, load
 from resources.recipe.overrides import anchored, split
 from resources.recipe.sharing import spread
-from resources.recipe.tree import Node, Origin, merge, plain, swept
+from resources.recipe.tree import Node, Origin, merge, plain, put, swept
 
 Write = Callable[[str, str], Path]
 HERE = Origin("here")
@@ -48,10 +48,27 @@ def grown(data: object) -> Node:
         ({"a": 1, "b": 2}, {"a": None}, {"b": 2}),
         ({"a": {"b": 1}}, {"a": {"c": None}}, {"a": {"b": 1, "c": None}}),
         ({"a": None}, {"a": None}, {"a": None}),
+        # Two forms of one section: the one that is written last stands alone.
+        (
+            {"documents": 9, "max_tokens": 8},
+            {"mix": {"a": 1}, "tokens": 7},
+            {"mix": {"a": 1}, "tokens": 7},
+        ),
+        (
+            {"domains": {"math": 1}, "samples": 2},
+            {"mix": {"a": 1}},
+            {"samples": 2, "mix": {"a": 1}},
+        ),
     ],
 )
 def test_mappings_merge_and_the_rest_replaces(base: object, over: object, wanted: object) -> None:
     assert plain(swept(merge(grown(base), grown(over)))) == wanted
+
+
+def test_an_override_of_another_form_stands_alone_too() -> None:
+    base = grown({"sft": [{"domains": {"math": 1}, "samples": 2}]})
+    made = put(base, ("sft", 0, "mix"), grown({"a": 1}))
+    assert plain(swept(made)) == {"sft": [{"samples": 2, "mix": {"a": 1}}]}
 
 
 TREES = st.recursive(
