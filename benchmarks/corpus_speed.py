@@ -1,6 +1,6 @@
 """What a corpus of text costs: tokens a second against the bare tokenizer, memory by size, resume.
 
-    python benchmarks/corpus_speed.py CHECKPOINT [--what rate memory kill] [--tokens 1e6 1e7] [--pairs 3]
+    python benchmarks/corpus_speed.py CHECKPOINT [--what rate memory kill] [--tokens 1e6 1e7]
 
 CHECKPOINT is a folder with a tokenizer and a chat template. The text is Python's own documentation,
 repeated, a line in each document that no other has. Each asset is built in a process of its own,
