@@ -30,10 +30,11 @@ import torch.nn.functional as F
 from resources.execution import Execution
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
+from resources.recipe.base import Optimizer
 from resources.training.data import Batches, Examples, plan_steps, singles
 from resources.training.fit import language_model_loss
 from resources.training.measuring import Batch
-from resources.training.optimizer import OptimizerConfig
+from resources.training.optimizer import adamw
 from resources.training.trainer import Trainer
 
 SHAPES: Mapping[str, Mapping[str, Any]] = {
@@ -55,7 +56,15 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
     },
 }
 TURNS = {"2M": 5, "36M": 1}  # steps in a row, whose median counts
-CONFIG = OptimizerConfig(1e-4, weight_decay=0.1, gradient_clipping=1.0)
+CONFIG = Optimizer(
+    learning_rate=1e-4,
+    schedule="constant",
+    warmup_ratio=0.0,
+    min_learning_rate=0.0,
+    weight_decay=0.1,
+    betas=[0.9, 0.95],
+    gradient_clipping=1.0,
+)
 STAGES = range(4)
 
 
@@ -73,7 +82,7 @@ def batches_of(vocabulary: int, tokens: int, steps: int) -> Batches:
 
 def bare(model: torch.nn.Module) -> Callable[[Batch], None]:
     """A step as one writes it without any library."""
-    optimizer = CONFIG.build(model)
+    adam = adamw(CONFIG, model)
     model.train()
 
     def step(batch: Batch) -> None:
@@ -88,8 +97,8 @@ def bare(model: torch.nn.Module) -> Callable[[Batch], None]:
         loss = losses / batch["total"]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CONFIG.gradient_clipping)
-        optimizer.step()
-        optimizer.zero_grad()
+        adam.step()
+        adam.zero_grad()
         loss.item()
 
     return step

@@ -19,8 +19,9 @@ from torch import nn
 from assets.puzzle.halves import ATTENTION, FFN, PAIR, half_of
 from resources.models.blocks import Context
 from resources.models.config import HeterogeneousDecoderConfig
+from resources.recipe.base import Optimizer
 from resources.training.checkpoint import flatten_optimizer, restore_optimizer
-from resources.training.optimizer import OptimizerConfig
+from resources.training.optimizer import adamw, rate
 
 SMALLEST_NORM = 1e-12  # of a target, so that an all-zero one divides by something
 
@@ -106,7 +107,7 @@ class LayerTraining:
     loss of each step, `step` counts those done.
     """
 
-    def __init__(self, children: Sequence[Child], optimizer: OptimizerConfig, steps: int) -> None:
+    def __init__(self, children: Sequence[Child], optimizer: Optimizer, steps: int) -> None:
         """Children (at least one) with their initial weights."""
         self.children = list(children)
         self.optimizer = optimizer
@@ -114,7 +115,7 @@ class LayerTraining:
         self.step = 0
         self.history = np.zeros((steps, len(self.children)))
         modules = nn.ModuleList([child.module for child in self.children])
-        self._adamw = optimizer.build(modules.requires_grad_(True).train())
+        self._adamw = adamw(optimizer, modules.requires_grad_(True).train())
         self._losses: list[torch.Tensor] = []
         self._norms: list[torch.Tensor] = []
 
@@ -147,7 +148,7 @@ class LayerTraining:
         losses = torch.stack(self._losses).sum(0)
         right = scale / torch.stack(self._norms).sum().clamp_min(SMALLEST_NORM)
         for group in self._adamw.param_groups:
-            group["lr"] = self.optimizer.rate(self.step, self.steps)
+            group["lr"] = rate(self.optimizer, self.step, self.steps)
         for child in self.children:
             parameters = list(child.module.parameters())
             if len(self._norms) > 1:

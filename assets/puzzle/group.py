@@ -18,7 +18,7 @@ from assets.puzzle.distill import Child, LayerTraining, Lesson, errors, normalis
 from assets.puzzle.feed import Visit
 from assets.puzzle.halves import file_name, new_half
 from assets.puzzle.tensors import opened, write_tensors
-from resources.training.optimizer import OptimizerConfig
+from resources.recipe.base import Optimizer
 
 if TYPE_CHECKING:
     from resources.models.blocks import HeterogeneousDecoderBlock
@@ -52,7 +52,7 @@ class GroupTraining:
         source: LayerSource,
         layers: Sequence[int],
         make: Make,
-        optimizer: OptimizerConfig,
+        optimizer: Optimizer,
         steps: int,
         *,
         library: Path,

@@ -64,7 +64,7 @@ def build_library(
     from assets.puzzle.group import GroupTraining
     from assets.puzzle.halves import trained
     from resources.models.layers import LayerReader
-    from resources.training.optimizer import OptimizerConfig
+    from resources.recipe.base import Optimizer
 
     began = time.monotonic()
     source = LayerReader(inputs["parent"].path(), device=execution.device)
@@ -81,7 +81,7 @@ def build_library(
             source,
             layers,
             _maker(source, inputs["channel_importance"], recipe),
-            OptimizerConfig.from_recipe(recipe),
+            Optimizer.within(recipe),
             steps,
             library=library,
             work=workdir,

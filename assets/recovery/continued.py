@@ -11,8 +11,9 @@ from torch import nn
 from assets.recovery import corpus
 from assets.recovery.objective import LiveTeacher, Towards
 from resources.models.loading import load, save
+from resources.recipe.model import Recovery
 from resources.training import launch, ranked
-from resources.training.fit import fit, language_model_loss
+from resources.training.fit import Run, language_model_loss
 from resources.training.measuring import Objective
 from warehouse.store import Artifact, Output
 
@@ -41,18 +42,22 @@ def continue_pretraining(
         teacher = LiveTeacher(inputs["teacher"].path(), execution)
         return Towards(teacher).objective(measuring=True), [teacher.model]
 
-    fitted = fit(
+    section = Recovery.within(recipe)
+    fitted = Run(
         model,
         training,
         held_out,
         language_model_loss,
-        recipe,
+        section,
         workdir,
         execution,
+        seed=recipe["seed"],
+        key=recipe["asset_key"],
         stage="continued_pretraining",
         measure="cross_entropy",
+        measure_at=section.measure_at,
         measuring=measuring,
-    )
+    ).fit()
     folder = workdir / "model"
     save(model, folder, inputs["model"].path())
     return Output(

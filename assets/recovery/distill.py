@@ -16,9 +16,10 @@ from assets.recovery import corpus, teacher_outputs
 from assets.recovery.objective import CachedTeacher, LiveTeacher, Teacher, Towards
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.loading import load, save
+from resources.recipe.model import Distillation
 from resources.training import launch, ranked
 from resources.training.distilling import depth_map
-from resources.training.fit import Attach, fit
+from resources.training.fit import Attach, Run
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def distil(
     """
     if launch.several(execution):
         return ranked.build("assets.recovery.distill:distil", workdir, inputs, recipe, execution)
+    section = Distillation.within(recipe)
     student = load(inputs[STUDENT].path(), dtype="float32")
     split = corpus.read(inputs["corpus"], recipe, workdir, execution)
     attach: tuple[Attach, Attach] | None = None
@@ -53,31 +55,34 @@ def distil(
             inputs[OUTPUTS], inputs["corpus"], split.pieces, workdir, execution
         )
         _same_vocabulary(inputs, OUTPUTS, outputs.vocabulary, student.config.vocab_size)
-        teacher = CachedTeacher(float(recipe["temperature"]))
+        teacher = CachedTeacher(section.temperature)
         attach = outputs.of(split.training), outputs.of(split.held_out)
     else:
-        live = _live(inputs, recipe, execution)
+        live = _live(inputs, section, execution)
         _same_vocabulary(inputs, TEACHER, live.model.config.vocab_size, student.config.vocab_size)
-        _comparable(recipe, live.model.config, student.config)
+        _comparable(section, live.model.config, student.config)
         teacher, teachers = live, [live.model]
-        if recipe["layer_weight"]:
+        if section.layer_weight:
             depth = _depth(inputs, live.model.config, student.config)
-    towards = Towards.of(teacher, recipe, depth)
+    towards = Towards.of(teacher, section, depth)
     training, held_out = split.examples
-    fitted = fit(
+    fitted = Run(
         student,
         training,
         held_out,
         towards.objective(),
-        recipe,
+        section,
         workdir,
         execution,
+        seed=recipe["seed"],
+        key=recipe["asset_key"],
         stage="distillation",
-        measure=f"kl_{recipe['direction']}",
+        measure=f"kl_{section.direction}",
+        measure_at=section.measure_at,
         measuring=lambda: (towards.objective(measuring=True), teachers),
         attach=attach,
         teachers=teachers if towards.asks else (),
-    )
+    ).fit()
     folder = workdir / "model"
     save(student, folder, inputs[STUDENT].path())
     return Output(
@@ -90,9 +95,9 @@ def distil(
 
 
 def _live(
-    inputs: Mapping[str, Artifact], recipe: Mapping[str, Any], execution: Execution
+    inputs: Mapping[str, Artifact], section: Distillation, execution: Execution
 ) -> LiveTeacher:
-    heat, direction = float(recipe["temperature"]), str(recipe["direction"])
+    heat, direction = section.temperature, section.direction
     return LiveTeacher(inputs[TEACHER].path(), execution, heat, direction)
 
 
@@ -106,14 +111,15 @@ def _same_vocabulary(inputs: Mapping[str, Artifact], name: str, teacher: int, st
 
 
 def _comparable(
-    recipe: Mapping[str, Any],
+    section: Distillation,
     teacher: HeterogeneousDecoderConfig,
     student: HeterogeneousDecoderConfig,
 ) -> None:
     for name in ("hidden_weight", "layer_weight"):
-        if recipe[name] and teacher.hidden_size != student.hidden_size:
+        weight = getattr(section, name)
+        if weight and teacher.hidden_size != student.hidden_size:
             raise ValueError(
-                f"{name} is {recipe[name]}, but teacher and student have hidden "
+                f"{name} is {weight}, but teacher and student have hidden "
                 f"sizes {teacher.hidden_size} and {student.hidden_size}; set it to 0"
             )
 

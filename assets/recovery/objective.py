@@ -6,10 +6,10 @@ artifact.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ from resources.training.runtime import own_device, usual_dtype
 
 if TYPE_CHECKING:
     from resources.execution import Execution
+    from resources.recipe.model import Distillation
 
 # What a cached teacher adds to a batch: `[B,T,k]`, 0 where a token carries no loss.
 IDS, LOGS = "teacher_ids", "teacher_log_probabilities"
@@ -125,15 +126,15 @@ class Towards:
     depth: Sequence[int] = ()
 
     @classmethod
-    def of(cls, teacher: Teacher, recipe: Mapping[str, Any], depth: Sequence[int] = ()) -> Towards:
-        """With the weights of a distillation section."""
+    def of(cls, teacher: Teacher, section: Distillation, depth: Sequence[int] = ()) -> Towards:
+        """With the weights of a section."""
         return cls(
             teacher,
-            kl=float(recipe["kl_weight"]),
-            lm=float(recipe["lm_weight"]),
-            hidden=float(recipe["hidden_weight"]),
-            layer=float(recipe["layer_weight"]),
-            chunk=recipe["chunk"],
+            kl=section.kl_weight,
+            lm=section.lm_weight,
+            hidden=section.hidden_weight,
+            layer=section.layer_weight,
+            chunk=section.chunk,
             depth=depth,
         )
 

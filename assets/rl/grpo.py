@@ -27,8 +27,8 @@ from resources.chat.chat import Chat
 from resources.engines.protocol import Sampling
 from resources.engines.transformers import TransformersEngine
 from resources.models import loading
+from resources.recipe.base import Optimizer
 from resources.training.objectives import IGNORE, Loss, policy
-from resources.training.optimizer import OptimizerConfig
 from resources.training.trainer import Trainer
 from warehouse.store import Artifact, Output
 
@@ -62,7 +62,7 @@ def train_policy_gradient(
     model = loading.load(start.path(), dtype="float32")
     trainer = Trainer(
         model,
-        OptimizerConfig.from_recipe(recipe),
+        Optimizer.within(recipe),
         len(plan) * updates,
         workdir / "trainer",
         recipe["seed"],

@@ -17,9 +17,9 @@ from assets.rl.rpo import TrainingPair, micro_batches, rpo_loss, with_reference
 from assets.rl.slots import passes
 from resources.chat.chat import Chat
 from resources.models import loading
+from resources.recipe.base import Optimizer
 from resources.tasks.drawing import prompt_rows
 from resources.training.loop import train
-from resources.training.optimizer import OptimizerConfig
 from resources.training.plots import curve
 from resources.training.trainer import Trainer
 from resources.verifiers.attempts import messages
@@ -87,7 +87,7 @@ def _train_round(
     model = loading.load(source, dtype="float32")
     trainer = Trainer(
         model,
-        OptimizerConfig.from_recipe(recipe),
+        Optimizer.within(recipe),
         recipe["steps"],
         folder / "trainer",
         recipe["seed"],

@@ -25,7 +25,7 @@ from resources.chat.chat import Chat
 from resources.engines.protocol import Sampling
 from resources.engines.transformers import TransformersEngine
 from resources.models import loading
-from resources.training.optimizer import OptimizerConfig
+from resources.recipe.base import Optimizer
 from resources.training.trainer import Trainer
 from resources.verifiers.extremes import extremes
 from warehouse.store import Artifact, Output
@@ -81,7 +81,7 @@ class Iteration:
         self.model = loading.load(source, dtype="float32")
         self.trainer = Trainer(
             self.model,
-            OptimizerConfig.from_recipe(recipe),
+            Optimizer.within(recipe),
             int(recipe["steps"]),
             folder / "trainer",
             recipe["seed"],

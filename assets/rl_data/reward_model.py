@@ -22,10 +22,10 @@ from resources.engines.protocol import Engine, Sampling
 from resources.models import loading, reward
 from resources.pretrained.assembling import assemble
 from resources.pretrained.checking import read_weights
+from resources.recipe.base import Optimizer
 from resources.training.data import plan_steps
 from resources.training.loop import train
 from resources.training.objectives import Loss, bradley_terry
-from resources.training.optimizer import OptimizerConfig
 from resources.training.plots import curve
 from resources.training.trainer import Trainer
 from resources.verifiers import attempts
@@ -132,7 +132,7 @@ def _trained(
     )
     trainer = Trainer(
         model,
-        OptimizerConfig.from_recipe(recipe),
+        Optimizer.within(recipe),
         len(batches),
         workdir / "trainer",
         recipe["seed"],

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from assets.sft import samples
 from resources.models.loading import load, save
+from resources.recipe.model import SftTraining
 from resources.training import launch, ranked
-from resources.training.fit import fit, language_model_loss
+from resources.training.fit import Run, language_model_loss
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -36,19 +37,22 @@ def sft(
     datasets = {name: artifact for name, artifact in inputs.items() if name not in ROLES}
     split = samples.read(inputs["model"], inputs["blend"], datasets, recipe, workdir, execution)
     model = load(path, dtype="float32")
-    fitted = fit(
+    section = SftTraining.within(recipe)
+    fitted = Run(
         model,
         split.training,
         split.held_out,
         language_model_loss,
-        recipe,
+        section,
         workdir,
         execution,
+        seed=recipe["seed"],
+        key=recipe["asset_key"],
         stage="sft",
         measure="cross_entropy",
         further=split.apart,
-        packed=bool(recipe["packed"]),
-    )
+        packed=section.packed,
+    ).fit()
     folder = workdir / "model"
     save(model, folder, path)
     return Output(

@@ -5,6 +5,7 @@ Knows no stage; the sections themselves are in `family.py` and `model.py`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -75,6 +76,11 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    @classmethod
+    def within(cls, recipe: Mapping[str, Any]) -> Self:
+        """The section's values in an asset's recipe slice; keys that are not its own stay out."""
+        return cls.model_validate({key: recipe[key] for key in cls.model_fields if key in recipe})
+
     @model_validator(mode="wrap")
     @classmethod
     def _name_the_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -142,7 +148,9 @@ class Optimizer(Section):
 
     learning_rate: Positive = Field(description="peak learning rate")
     schedule: Literal["constant", "cosine"]
-    warmup_ratio: Share = Field(description="share of the steps, 0 to 1")
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="share of the steps, 0 to 1"
+    )
     min_learning_rate: NonNegative = Field(description="where a cosine schedule ends")
     weight_decay: NonNegative
     betas: list[Annotated[float, Field(ge=0, lt=1)]] = Field(min_length=2, max_length=2)

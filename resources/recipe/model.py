@@ -79,7 +79,13 @@ class Distillation(Recovery):
         return self
 
 
-class Sft(Training):
+class SftTraining(Training):
+    """How an SFT stage trains on its blend, in full packs where `packed`."""
+
+    packed: bool
+
+
+class Sft(SftTraining):
     """One SFT stage; its `name` is the artifact's. Starts from the checkpoint before it, or the
     artifact `start_from` names. `samples` rows are drawn by the weights of `domains`, or of `mix`,
     which names sources of conversations beside domains.
@@ -94,7 +100,6 @@ class Sft(Training):
     reasoning: list[Reasoning] = Field(default_factory=list)
     off_share: PositiveShare | None = None
     samples: Count
-    packed: bool
     start_from: Name | None = None
 
     @field_validator("domains", "mix")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from resources.training import launch, trackers
 from resources.training.bins import pack
 from resources.training.data import Batches, Examples, plan_steps, singles
-from resources.training.guard import GuardConfig
 from resources.training.loop import train
 from resources.training.measuring import (
     Batch,
@@ -27,7 +26,6 @@ from resources.training.measuring import (
     metrics_table,
 )
 from resources.training.objectives import Loss, cross_entropy
-from resources.training.optimizer import OptimizerConfig
 from resources.training.plots import curve
 from resources.training.telemetry import Telemetry, operations_of
 from resources.training.trainer import Trainer
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from resources.execution import Execution
+    from resources.recipe.base import Training
 
 HELD_OUT_SHARE = 0.05  # of the examples measure the model and are not trained on,
 HELD_OUT_MOST = 64  # but no more than this many
@@ -100,156 +99,192 @@ def head_of(model: nn.Module) -> Callable[[Tensor], Tensor]:
     return head
 
 
-def fit(
-    model: nn.Module,
-    training: Examples,
-    held_out: Examples,
-    objective: Objective,
-    recipe: Mapping[str, Any],
-    workdir: Path,
-    execution: Execution,
-    *,
-    stage: str,
-    measure: str,
-    packed: bool = False,
-    measuring: Measuring | None = None,
-    further: Mapping[str, Examples] | None = None,
-    attach: tuple[Attach, Attach] | None = None,
-    teachers: Sequence[nn.Module] = (),
-) -> Fitted:
-    """Train `model` in place on `training`, resuming from `workdir`.
+@dataclass
+class Run:
+    """One training of `model`, in place, resuming from `workdir`.
 
-    `recipe` is a training section (optimizer, `tokens` or `epochs`, `batch_tokens`,
-    `sequence_length`) with `seed`. `packed` keeps full packs of `sequence_length` together,
+    `section` says how, `seed` orders the data, `key` is the asset in the making and `stage` the
+    name of the run in its tables. `packed` keeps full packs of `sequence_length` together,
     otherwise examples are drawn one by one; either way a step is about `batch_tokens` tokens and no
     padding is computed.
 
-    Held-out examples are measured before, after, and once the shares of the steps in an optional
-    `measure_at` are done, with what `measuring` makes (default: `objective`); `measure` is the
-    metric that leads. The examples of `further` are measured by `objective` beside them, each set
-    under its name. `attach` adds to micro-batches what an objective needs of each example, for
-    training and held-out ones. `teachers` run forward in each step. Of several ranks all but the
-    first end with the training.
-
-    Raises PackingError when the model lets packed documents see each other.
+    Held-out examples are measured before, after, and once the shares `measure_at` of the steps are
+    done, with what `measuring` makes (default: `objective`); `measure` is the metric that leads.
+    The examples of `further` are measured by `objective` beside them, each set under its name.
+    `attach` adds to micro-batches what an objective needs of each example, for training and
+    held-out ones. `teachers` run forward in each step.
     """
-    seed = int(recipe["seed"])
-    lengths = training.lengths
-    units = pack(lengths.tolist(), recipe["sequence_length"]) if packed else singles(training)
-    plan = plan_steps(
-        [int(lengths[unit].sum()) for unit in units],
-        recipe["batch_tokens"],
-        seed,
-        tokens=recipe.get("tokens"),
-        epochs=recipe.get("epochs"),
-    )
-    micro_tokens = execution.micro_batch * int(recipe["sequence_length"])
-    batches = Batches(training, units, plan, micro_tokens)
-    unseen = _collated(held_out, micro_tokens)
-    others = {name: _collated(each, micro_tokens) for name, each in (further or {}).items()}
-    if attach is not None:
-        unseen = attach[1](range(len(held_out)), unseen)
-    trackers.check(execution.trackers)
-    config = OptimizerConfig.from_recipe(recipe)
-    trainer = Trainer(model, config, len(plan), workdir, seed, execution)
-    prove_separate(trainer)
-    _enlist(trainer, teachers)
 
-    def measured() -> dict[str, float]:
-        asked, models = measuring() if measuring else (objective, ())
-        _enlist(trainer, models)
-        found = trainer.evaluate(unseen, asked)
-        for name, batches in others.items():
-            part = trainer.evaluate(batches, objective)
+    model: nn.Module
+    training: Examples
+    held_out: Examples
+    objective: Objective
+    section: Training
+    workdir: Path
+    execution: Execution
+    _: KW_ONLY
+    seed: int
+    key: str
+    stage: str
+    measure: str
+    packed: bool = False
+    measure_at: Sequence[float] = ()
+    measuring: Measuring | None = None
+    further: Mapping[str, Examples] = field(default_factory=dict)
+    attach: tuple[Attach, Attach] | None = None
+    teachers: Sequence[nn.Module] = ()
+
+    def fit(self) -> Fitted:
+        """Train from beginning to end. Of several ranks all but the first end with the training.
+
+        Raises PackingError when the model lets packed documents see each other.
+        """
+        self._prepare()
+        table = self._steps()
+        after = self._measured()
+        self._close()
+        return self._outcome(table, after)
+
+    def _prepare(self) -> None:
+        """Plan the steps, make the trainer, and measure the model that it begins with."""
+        length = self.section.sequence_length
+        lengths = self.training.lengths
+        self.units = pack(lengths.tolist(), length) if self.packed else singles(self.training)
+        self.plan = plan_steps(
+            [int(lengths[unit].sum()) for unit in self.units],
+            self.section.batch_tokens,
+            self.seed,
+            tokens=self.section.tokens,
+            epochs=self.section.epochs,
+        )
+        micro_tokens = self.execution.micro_batch * length
+        self.batches = Batches(self.training, self.units, self.plan, micro_tokens)
+        self.unseen = _collated(self.held_out, micro_tokens)
+        self.others = {name: _collated(each, micro_tokens) for name, each in self.further.items()}
+        if self.attach is not None:
+            self.unseen = self.attach[1](range(len(self.held_out)), self.unseen)
+        trackers.check(self.execution.trackers)
+        self.trainer = Trainer(
+            self.model, self.section, len(self.plan), self.workdir, self.seed, self.execution
+        )
+        prove_separate(self.trainer)
+        _enlist(self.trainer, self.teachers)
+        if self.trainer.step == 0:
+            self.trainer.state.setdefault("before", self._measured())
+        self.telemetry = self._telemetry()
+        self.due = measured_steps(self.measure_at, len(self.plan))
+
+    def _telemetry(self) -> Telemetry:
+        trainer, execution = self.trainer, self.execution
+        made = Telemetry.of(
+            trainer.state, len(self.plan), execution, trainer.dtype, trainer.world_size
+        )
+        made.operations = operations_of(self.model, self.batches, self.teachers)
+        if trainer.rank == 0:
+            made.trackers = trackers.open_all(
+                execution.trackers,
+                Path(execution.home or self.workdir),
+                self.key,
+                self.workdir.name[:12],
+                trainer.step,
+            )
+        return made
+
+    def _steps(self) -> pa.Table:
+        """The remaining steps; metrics of all of them."""
+        try:
+            return train(
+                self.trainer,
+                self._batch_of,
+                self.objective,
+                stage=self.stage,
+                key=self.key,
+                save_every_seconds=self.execution.save_every_seconds,
+                guard=self.section.divergence,
+                on_step=self._report,
+            )
+        finally:
+            self.telemetry.close()
+
+    def _batch_of(self, step: int) -> list[Batch]:
+        made = self.batches(step)
+        if self.attach is None:
+            return made
+        examples = [i for unit in self.plan[step] for i in self.units[int(unit)]]
+        return self.attach[0](examples, made)
+
+    def _report(self, step: int, metrics: dict[str, float]) -> None:
+        state, telemetry = self.trainer.state, self.telemetry
+        line = telemetry.step(step, metrics, state["seconds"], int(state["history"][-1]["tokens"]))
+        state["clock"], state["tokens"] = telemetry.clock, telemetry.tokens
+        if step in self.due:
+            # Kept in the run's state: a resumed run has what it measured before.
+            found = _held_out(self._measured())
+            state.setdefault("measured", []).append({"step": step, **found})
+            telemetry.measured(step, found)
+        self.execution.progress(line, step / len(self.plan))
+
+    def _measured(self) -> dict[str, float]:
+        """What the model does on examples that it is not trained on."""
+        asked, models = self.measuring() if self.measuring else (self.objective, ())
+        _enlist(self.trainer, models)
+        found = self.trainer.evaluate(self.unseen, asked)
+        for name, batches in self.others.items():
+            part = self.trainer.evaluate(batches, self.objective)
             found |= {f"{name}_{metric}": part[metric] for metric in part if metric != "loss"}
         return found
 
-    if trainer.step == 0:
-        trainer.state.setdefault("before", measured())
-    before = trainer.state["before"]
-    telemetry = Telemetry.of(trainer.state, len(plan), execution, trainer.dtype, trainer.world_size)
-    telemetry.operations = operations_of(model, batches, teachers)
-    if trainer.rank == 0:
-        telemetry.trackers = trackers.open_all(
-            execution.trackers,
-            Path(execution.home or workdir),
-            str(recipe.get("asset_key") or stage),
-            workdir.name[:12],
-            trainer.step,
-        )
-    due = measured_steps(recipe.get("measure_at") or (), len(plan))
+    def _close(self) -> None:
+        self.trainer.close()
+        for parameter in self.model.parameters():
+            # ZeRO 1 and 2 leave parameters as views of one buffer, which checkpoint files refuse.
+            if parameter.untyped_storage().nbytes() > parameter.nbytes:
+                parameter.data = parameter.data.clone()
+        launch.first_goes_on()
 
-    def batch_of(step: int) -> list[Batch]:
-        made = batches(step)
-        if attach is None:
-            return made
-        return attach[0]([i for unit in plan[step] for i in units[int(unit)]], made)
+    def _outcome(self, table: pa.Table, after: Mapping[str, float]) -> Fitted:
+        state, telemetry = self.trainer.state, self.telemetry
+        losses, happened = series(table, "loss"), state.get("events", [])
+        tokens = table.column("tokens")[-1].as_py()
+        observations = {
+            "training_seconds": state["seconds"],
+            "tokens_per_second": tokens / state["seconds"],
+            **telemetry.summary(),
+        }
+        panels = {name: series(table, name) for name in ("loss", "gradient_norm", "learning_rate")}
+        panels["tokens_per_second"] = telemetry.speeds()
+        steps = list(range(1, len(losses) + 1))
+        images = {"training_curve": curve(steps, panels, title=self.stage)}
+        metrics = self._metrics(losses, tokens, after)
+        if happened:
+            metrics["optimizer_resets"] = float(sum(e["event"] != "diverged" for e in happened))
+        if self.measure_at:
+            points = [
+                {"step": 0, **_held_out(state["before"])},
+                *state.get("measured", []),
+                {"step": len(self.plan), **_held_out(after)},
+            ]
+            table, picture = _with_points(table, points, telemetry.tokens, self.stage)
+            images["held_out_curve"] = picture
+        return Fitted(table, events_table(happened, self.stage), metrics, observations, images)
 
-    def report(step: int, metrics: dict[str, float]) -> None:
-        state = trainer.state
-        line = telemetry.step(step, metrics, state["seconds"], int(state["history"][-1]["tokens"]))
-        state["clock"], state["tokens"] = telemetry.clock, telemetry.tokens
-        if step in due:
-            # Kept in the run's state: a resumed run has what it measured before.
-            found = _held_out(measured())
-            state.setdefault("measured", []).append({"step": step, **found})
-            telemetry.measured(step, found)
-        execution.progress(line, step / len(plan))
-
-    try:
-        table = train(
-            trainer,
-            batch_of,
-            objective,
-            stage=stage,
-            key=str(recipe.get("asset_key") or stage),
-            save_every_seconds=execution.save_every_seconds,
-            guard=GuardConfig.from_recipe(recipe.get("divergence")),
-            on_step=report,
-        )
-    finally:
-        telemetry.close()
-    after = measured()
-    trainer.close()
-    for parameter in model.parameters():
-        # ZeRO 1 and 2 leave parameters as views of one buffer, which checkpoint files refuse.
-        if parameter.untyped_storage().nbytes() > parameter.nbytes:
-            parameter.data = parameter.data.clone()
-    launch.first_goes_on()
-    losses = series(table, "loss")
-    share = max(1, round(ENDS * len(losses)))
-    tokens = table.column("tokens")[-1].as_py()
-    metrics = {
-        f"held_out_{measure}": after[measure],
-        f"held_out_{measure}_before": before[measure],
-        **{k: v for k, v in _held_out(after).items() if k != f"held_out_{measure}"},
-        "loss_first": sum(losses[:share]) / share,
-        "loss_last": sum(losses[-share:]) / share,
-        "steps": float(len(losses)),
-        "tokens": float(tokens),
-    }
-    if packed:
-        metrics["pack_fill"] = int(lengths.sum()) / (len(units) * int(recipe["sequence_length"]))
-    happened = trainer.state.get("events", [])
-    if happened:
-        metrics["optimizer_resets"] = float(sum(e["event"] != "diverged" for e in happened))
-    seconds = trainer.state["seconds"]
-    observations = {
-        "training_seconds": seconds,
-        "tokens_per_second": tokens / seconds,
-        **telemetry.summary(),
-    }
-    panels = {name: series(table, name) for name in ("loss", "gradient_norm", "learning_rate")}
-    panels["tokens_per_second"] = telemetry.speeds()
-    images = {"training_curve": curve(list(range(1, len(losses) + 1)), panels, title=stage)}
-    if recipe.get("measure_at"):
-        points = [
-            {"step": 0, **_held_out(before)},
-            *trainer.state.get("measured", []),
-            {"step": len(plan), **_held_out(after)},
-        ]
-        table, images["held_out_curve"] = _with_points(table, points, telemetry.tokens, stage)
-    return Fitted(table, events_table(happened, stage), metrics, observations, images)
+    def _metrics(
+        self, losses: Sequence[float], tokens: int, after: Mapping[str, float]
+    ) -> dict[str, float]:
+        share, leading = max(1, round(ENDS * len(losses))), f"held_out_{self.measure}"
+        metrics = {
+            leading: after[self.measure],
+            f"{leading}_before": self.trainer.state["before"][self.measure],
+            **{name: value for name, value in _held_out(after).items() if name != leading},
+            "loss_first": sum(losses[:share]) / share,
+            "loss_last": sum(losses[-share:]) / share,
+            "steps": float(len(losses)),
+            "tokens": float(tokens),
+        }
+        if self.packed:
+            room = len(self.units) * self.section.sequence_length
+            metrics["pack_fill"] = int(self.training.lengths.sum()) / room
+        return metrics
 
 
 def _collated(examples: Examples, micro_tokens: int) -> list[Batch]:

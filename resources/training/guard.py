@@ -8,35 +8,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-ACTIONS = ("stop", "reinitialize_optimizer")
-
-
-@dataclass(frozen=True)
-class GuardConfig:
-    """When a run counts as diverged, and what then.
-
-    A step is suspicious when its gradient norm exceeds `gradient_norm` times the median of the last
-    `window` calm steps, or its loss lies more than `loss` nats above their median. `patience`
-    suspicious steps in a row are a divergence; a NaN or an infinity is one at once. The first
-    `window` steps are judged by what there is of them, but not before `settle` steps.
-    """
-
-    gradient_norm: float = 20.0
-    loss: float = 2.0
-    window: int = 32
-    patience: int = 3
-    settle: int = 8
-    action: str = "stop"
-    at_most: int = 1
-
-    @classmethod
-    def from_recipe(cls, section: Mapping[str, Any] | None) -> GuardConfig | None:
-        """The recipe's `divergence` section; None leaves only NaN and infinity to stop a run."""
-        return None if section is None else cls(**section)
+if TYPE_CHECKING:
+    from resources.recipe.base import Divergence
 
 
 class Diverged(RuntimeError):
@@ -69,7 +45,7 @@ class Diverged(RuntimeError):
 class Guard:
     """Follows one run; its memory is the run's own history, so that a resume judges alike."""
 
-    config: GuardConfig
+    config: Divergence
     losses: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
     suspicious: int = 0
@@ -101,7 +77,7 @@ class Guard:
         return found if gone or self.suspicious >= config.patience else None
 
     @classmethod
-    def after(cls, config: GuardConfig, history: list[dict[str, float]]) -> Guard:
+    def after(cls, config: Divergence, history: list[dict[str, float]]) -> Guard:
         """The guard as it stands after the given steps of a run."""
         guard = cls(config)
         for record in history:

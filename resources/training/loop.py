@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from resources.training import runtime
-from resources.training.guard import GuardConfig
 from resources.training.measuring import Batch, Objective, metrics_table
 from resources.training.trainer import NonFiniteError, Trainer
 from resources.training.watch import Watch
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from resources.recipe.base import Divergence
 
 
 def train(
@@ -28,7 +29,7 @@ def train(
     stage: str = "",
     key: str = "",
     save_every_seconds: float,
-    guard: GuardConfig | None = None,
+    guard: Divergence | None = None,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
 ) -> pa.Table:
     """Run the remaining steps and return every step's metrics, those before a resume included.

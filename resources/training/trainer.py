@@ -18,11 +18,12 @@ from torch import Tensor, nn
 
 from resources.training import checkpoint, recompute, runtime, sharded
 from resources.training.measuring import Batch, Objective, to_device
-from resources.training.optimizer import OptimizerConfig
+from resources.training.optimizer import adamw, rate
 from resources.training.sequence_parallel import Team
 
 if TYPE_CHECKING:
     from resources.execution import Execution
+    from resources.recipe.base import Optimizer
 
 
 class NonFiniteError(RuntimeError):
@@ -50,7 +51,7 @@ class Trainer:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: OptimizerConfig,
+        optimizer: Optimizer,
         total_steps: int,
         workdir: Path,
         seed: int,
@@ -59,7 +60,7 @@ class Trainer:
     ) -> None:
         if total_steps < 1:
             raise ValueError(f"training needs at least one step, got {total_steps}")
-        self.config = optimizer
+        self.section = optimizer
         self.total_steps = total_steps
         self.step = 0
         self.state: dict[str, Any] = {}
@@ -92,7 +93,7 @@ class Trainer:
                 )
             checkpoint.restore_model(self.model, saved)
         self._norm = math.nan
-        self.optimizer = self.config.build(self.model)
+        self.optimizer = adamw(self.section, self.model)
         if self.zero_stage == 0:
             self.optimizer.register_step_pre_hook(self._clip)
         self.engine = runtime.engine(
@@ -100,7 +101,7 @@ class Trainer:
             self.optimizer,
             self.device,
             runtime.engine_config(
-                self.zero_stage, self.dtype, self.config.gradient_clipping, self.offload
+                self.zero_stage, self.dtype, self.section.gradient_clipping, self.offload
             ),
         )
         if saved is not None:
@@ -118,9 +119,9 @@ class Trainer:
         """
         if not micro_batches:
             raise ValueError(f"step {self.step + 1} has no micro-batches")
-        rate = self.config.rate(self.step, self.total_steps)
+        learning_rate = rate(self.section, self.step, self.total_steps)
         for group in self.engine.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate
 
         def backward(loss: Tensor) -> None:
             # DeepSpeed averages gradients over ranks; the objective's total is already global.
@@ -134,7 +135,7 @@ class Trainer:
             self._norm = float(self.engine.get_global_grad_norm())
             self._check_norm()
         self.step += 1
-        return {**metrics, "learning_rate": rate, "gradient_norm": self._norm}
+        return {**metrics, "learning_rate": learning_rate, "gradient_norm": self._norm}
 
     @torch.no_grad()
     def evaluate(self, micro_batches: Sequence[Batch], objective: Objective) -> dict[str, float]:
@@ -234,7 +235,7 @@ class Trainer:
     def _clip(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """Just before AdamW's step, when gradients are complete and summed over processes."""
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        limit = self.config.gradient_clipping or math.inf
+        limit = self.section.gradient_clipping or math.inf
         self._norm = float(nn.utils.clip_grad_norm_(parameters, limit))
         self._check_norm()
 

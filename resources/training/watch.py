@@ -9,16 +9,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from resources.training import checkpoint, interventions, runtime
-from resources.training.guard import Diverged, Guard, GuardConfig
+from resources.training.guard import Diverged, Guard
 
 if TYPE_CHECKING:
+    from resources.recipe.base import Divergence
     from resources.training.trainer import Trainer
 
 
 class Watch:
     """A guard at work on one trainer, which makes the asset `key`: stops it or sends it back."""
 
-    def __init__(self, trainer: Trainer, config: GuardConfig, key: str = "") -> None:
+    def __init__(self, trainer: Trainer, config: Divergence, key: str = "") -> None:
         self.trainer, self.config, self.key = trainer, config, key
         waiting = interventions.stopped(trainer.folder)
         if waiting is not None:

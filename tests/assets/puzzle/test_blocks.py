@@ -39,10 +39,11 @@ from assets.puzzle.scores import (
     variant_pairs,
 )
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
-from resources.training.optimizer import OptimizerConfig
+from resources.recipe.base import Optimizer
 from tests.assets.puzzle import tiny
+from tests.resources.training.sections import optimizer
 
-CONSTANT = OptimizerConfig(learning_rate=1e-2)
+CONSTANT = optimizer(learning_rate=1e-2)
 
 
 def library(
@@ -79,7 +80,7 @@ def evaluate(children: list[Child], lesson: Lesson) -> list[float]:
 
 
 def train(
-    children: list[Child], lesson: Lesson, steps: int, optimizer: OptimizerConfig = CONSTANT
+    children: list[Child], lesson: Lesson, steps: int, optimizer: Optimizer = CONSTANT
 ) -> np.ndarray:
     """The losses `[steps, children]` of training on one batch again and again."""
     training = LayerTraining(children, optimizer, steps)
@@ -373,8 +374,8 @@ def test_a_linear_child_of_a_linear_parent_reaches_zero(kind: str) -> None:
             if "linear" in name:
                 weight += 0.05 * torch.randn(16, 16)
     child = Child(0, kind, "linear", half, "disturbed")
-    optimizer = OptimizerConfig(1e-2, "cosine", min_learning_rate=1e-6)
-    history = train([child], lesson_of(model, 0, tiny.data(tokens=512)), 300, optimizer)
+    cosine = optimizer(1e-2, schedule="cosine", min_learning_rate=1e-6)
+    history = train([child], lesson_of(model, 0, tiny.data(tokens=512)), 300, cosine)
     assert history[0, 0] > 1e-3
     assert history[-1, 0] < 1e-8
 

@@ -112,7 +112,7 @@ def test_a_fourth_model_is_a_new_file_only(edit: Edit) -> None:
         ("family.yaml", "top_p: 0.95", "top_p: 1.2",
          "family.yaml: generation.top_p: must be less than or equal to 1", "found 1.2"),
         ("nano.yaml", "warmup_ratio: 0.1", "warmup_ratio: 10",
-         "nano.yaml: sft[0].warmup_ratio: must be less than or equal to 1", "found 10"),
+         "nano.yaml: sft[0].warmup_ratio: must be less than 1", "found 10"),
         ("nano.yaml", "learning_rate: 1e-3", "learning_rate: -1e-3",
          "nano.yaml: sft[0].learning_rate: must be greater than 0", "found -0.001"),
         ("nano.yaml", "learning_rate: 1e-3", "learning_rate: fast",

@@ -18,13 +18,13 @@ from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.training import objectives, runtime
 from resources.training.distilling import in_chunks
 from resources.training.fit import head_of
-from resources.training.optimizer import OptimizerConfig
 from resources.training.packing import collate_packed, with_total
 from resources.training.trainer import Trainer
+from tests.resources.training.sections import optimizer
 from warehouse.artifact import Artifact, Output
 
 VOCABULARY = 37  # odd, so that no rank's share comes out even
-CONFIG = OptimizerConfig(
+CONFIG = optimizer(
     learning_rate=1e-2, schedule="cosine", warmup_ratio=0.2, weight_decay=0.1, gradient_clipping=0.5
 )
 STEPS = 6

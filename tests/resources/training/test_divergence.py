@@ -10,20 +10,21 @@ import pytest
 import torch
 
 from resources.execution import Execution
+from resources.recipe.base import Divergence
 from resources.training import interventions
-from resources.training.guard import Diverged, Guard, GuardConfig
+from resources.training.guard import Diverged, Guard
 from resources.training.loop import train
 from resources.training.measuring import events_table
 from resources.training.objectives import Loss
-from resources.training.optimizer import OptimizerConfig
 from resources.training.trainer import Trainer
+from tests.resources.training.sections import optimizer
 
 STEPS = 60
-GUARD = GuardConfig(gradient_norm=50.0, loss=3.0, window=8, patience=2, settle=4)
+GUARD = Divergence(gradient_norm=50.0, loss=3.0, window=8, patience=2, settle=4)
 
 
 def test_the_guard_by_hand() -> None:
-    guard = Guard(GuardConfig(gradient_norm=10, loss=1, window=4, patience=2, settle=2))
+    guard = Guard(Divergence(gradient_norm=10.0, loss=1.0, window=4, patience=2, settle=2))
     assert [guard.judge(2.0, norm) for norm in (1.0, 1.0, 1.2)] == [None] * 3
     # Median of the norms is 1: 10 is calm, 10.1 suspicious once, a divergence twice.
     assert guard.judge(2.0, 10.0) is None and guard.calm
@@ -34,11 +35,11 @@ def test_the_guard_by_hand() -> None:
 
 
 def test_not_a_number_is_a_divergence_at_once() -> None:
-    guard = Guard(GuardConfig())
+    guard = Guard(Divergence())
     found = guard.judge(math.nan, 1.0)
     assert found is not None and found[0] == "the loss"
     history = [{"loss": 1.0, "gradient_norm": 1.0}] * 20
-    assert Guard.after(GuardConfig(), history).judge(1.0, math.inf) is not None
+    assert Guard.after(Divergence(), history).judge(1.0, math.inf) is not None
 
 
 class Cliff(torch.nn.Module):
@@ -69,10 +70,10 @@ def exploding(trainer: Trainer) -> Any:
 
 def trainer_in(folder: Path) -> Trainer:
     torch.manual_seed(0)
-    return Trainer(Cliff(), OptimizerConfig(1e-2), STEPS, folder, 1, Execution(threads=1))
+    return Trainer(Cliff(), optimizer(1e-2), STEPS, folder, 1, Execution(threads=1))
 
 
-def run(trainer: Trainer, guard: GuardConfig = GUARD) -> Any:
+def run(trainer: Trainer, guard: Divergence = GUARD) -> Any:
     return train(trainer, batch_of, exploding(trainer), guard=guard, save_every_seconds=0.0)
 
 
@@ -109,7 +110,7 @@ def test_an_answered_stop_goes_on_with_fresh_moments_and_converges(tmp_path: Pat
 
 
 def test_the_recipe_may_send_it_back_itself(tmp_path: Path) -> None:
-    guard = GuardConfig(**{**vars(GUARD), "action": "reinitialize_optimizer"})
+    guard = GUARD.model_copy(update={"action": "reinitialize_optimizer"})
     trainer = trainer_in(tmp_path)
     run(trainer, guard)
     assert [event["event"] for event in trainer.state["events"]] == [
@@ -120,7 +121,7 @@ def test_the_recipe_may_send_it_back_itself(tmp_path: Path) -> None:
 
 
 def test_it_is_sent_back_only_so_often(tmp_path: Path) -> None:
-    guard = GuardConfig(**{**vars(GUARD), "action": "reinitialize_optimizer"})
+    guard = GUARD.model_copy(update={"action": "reinitialize_optimizer"})
     trainer = trainer_in(tmp_path)
 
     def hopeless(module: torch.nn.Module, batch: dict[str, Any]) -> Loss:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from resources.execution import Execution
 from resources.models.loading import load
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
+from resources.recipe.model import Recovery
 from resources.training import fit as fitting
 from resources.training.data import Batches, Examples, singles
-from resources.training.fit import Fitted, fit, head_of, language_model_loss
+from resources.training.fit import Fitted, Run, head_of, language_model_loss
 from resources.training.mapped import MappedExamples, gather
 from resources.training.measuring import measured_steps
 from resources.training.probe import PackingError
@@ -29,25 +30,28 @@ def examples(count: int = 40) -> Examples:
 
 
 def run(workdir: Path, execution: Execution = tiny.EXECUTION, **changes: Any) -> Fitted:
-    recipe = {**tiny.TRAINING, "seed": 3, "tokens": 1000, **changes}
+    section = Recovery.within({**tiny.TRAINING, "tokens": 1000, "measure_at": [], **changes})
     model = load(tiny.checkpoint_in(workdir / "model", seed=1))
     everything, packed = examples(), bool(changes.get("packed"))
-    return fit(
+    return Run(
         model,
         everything.take(range(5, 40)),
         everything.take(range(5)),
         language_model_loss,
-        recipe,
+        section,
         workdir / "work",
         execution,
         stage="test",
         measure="cross_entropy",
         packed=packed,
-    )
+        measure_at=section.measure_at,
+        seed=3,
+        key="test",
+    ).fit()
 
 
 def test_fill_of_packs_by_hand(tmp_path: Path) -> None:
-    made = run(tmp_path, packed=True, sequence_length=60)
+    made = run(tmp_path, packed=True, sequence_length=60, batch_tokens=180)
     lengths = examples().take(range(5, 40)).lengths
     packs = fitting.pack(lengths.tolist(), 60)
     assert made.metrics["pack_fill"] == lengths.sum() / (60 * len(packs))

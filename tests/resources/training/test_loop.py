@@ -11,12 +11,14 @@ import torch
 from torch import nn
 
 from resources.execution import Execution
+from resources.recipe.base import Optimizer
 from resources.training import checkpoint, objectives
 from resources.training.loop import train
-from resources.training.optimizer import OptimizerConfig
+from resources.training.optimizer import adamw, rate
 from resources.training.trainer import NonFiniteError, Trainer
+from tests.resources.training.sections import PLAIN, optimizer
 
-CONFIG = OptimizerConfig(
+CONFIG = optimizer(
     learning_rate=1e-2,
     schedule="cosine",
     warmup_ratio=0.2,
@@ -76,17 +78,17 @@ def test_equals_bare_torch_to_the_bit(tmp_path: Path) -> None:
         trainer_in(tmp_path, trained), batch_of, objective, stage="test", save_every_seconds=20.0
     )
     bare = model()
-    optimizer = CONFIG.build(bare)
+    adam = adamw(CONFIG, bare)
     losses = []
     for step in range(STEPS):
-        optimizer.param_groups[0]["lr"] = CONFIG.rate(step, STEPS)
-        optimizer.param_groups[1]["lr"] = CONFIG.rate(step, STEPS)
+        adam.param_groups[0]["lr"] = rate(CONFIG, step, STEPS)
+        adam.param_groups[1]["lr"] = rate(CONFIG, step, STEPS)
         parts = [objective(bare, b).loss for b in batch_of(step)]
         for part in parts:
             part.backward()
         torch.nn.utils.clip_grad_norm_(bare.parameters(), CONFIG.gradient_clipping)
-        optimizer.step()
-        optimizer.zero_grad()
+        adam.step()
+        adam.zero_grad()
         losses.append(sum(p.double().item() for p in parts))
     rows = table.to_pylist()
     assert [r["value"] for r in rows if r["metric"] == "loss"] == pytest.approx(losses, rel=1e-7)
@@ -282,21 +284,19 @@ def test_micro_batches_that_say_different_things(tmp_path: Path) -> None:
 
 
 def test_schedule() -> None:
-    config = OptimizerConfig(1.0, schedule="cosine", warmup_ratio=0.1, min_learning_rate=0.1)
-    rates = [config.rate(step, 100) for step in range(100)]
+    config = optimizer(1.0, schedule="cosine", warmup_ratio=0.1, min_learning_rate=0.1)
+    rates = [rate(config, step, 100) for step in range(100)]
     assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
     assert rates[10] == pytest.approx(1.0)
     assert rates[-1] == pytest.approx(0.1)
     assert all(a >= b for a, b in itertools.pairwise(rates[9:]))
-    assert OptimizerConfig(2.0).rate(50, 100) == 2.0
+    assert rate(optimizer(2.0), 50, 100) == 2.0
 
 
-def test_optimizer_from_recipe() -> None:
-    config = OptimizerConfig.from_recipe(
-        {"learning_rate": 1e-4, "betas": [0.8, 0.9], "tokens": 5, "min_learning_rate": None}
-    )
-    assert config == OptimizerConfig(1e-4, betas=(0.8, 0.9))
-    with pytest.raises(ValueError, match="no learning_rate"):
-        OptimizerConfig.from_recipe({"tokens": 5})
-    with pytest.raises(ValueError, match="schedule is 'linear'"):
-        OptimizerConfig(1e-4, schedule="linear")
+def test_a_section_is_read_within_an_assets_recipe() -> None:
+    slice_ = {**PLAIN, "learning_rate": 1e-4, "betas": [0.8, 0.9], "tokens": 5, "seed": "7"}
+    assert Optimizer.within(slice_) == optimizer(1e-4, betas=[0.8, 0.9])
+    with pytest.raises(ValueError, match="missing key 'learning_rate'"):
+        Optimizer.within({"tokens": 5})
+    with pytest.raises(ValueError, match="schedule"):
+        Optimizer.within(slice_ | {"schedule": "linear"})
