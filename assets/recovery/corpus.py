@@ -12,13 +12,14 @@ import pyarrow as pa
 
 from resources.training import mapped
 from resources.training.data import Examples, split_held_out
-from resources.training.fit import held_out_count
+from resources.training.fit import HELD_OUT_MOST, held_out_count
 from warehouse.store import Artifact
 
 if TYPE_CHECKING:
     from resources.execution import Execution
 
 COLUMNS = ["text_ids", "loss_mask"]
+HELD_OUT = "held_out"  # the table of a mixture's documents that nothing is trained on
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,25 @@ def read(
     workdir: Path,
     execution: Execution,
 ) -> Split:
-    """The pieces that carry loss, split by the recipe's seed.
+    """The pieces that carry loss: held out are those of a mixture's held-out documents, else some.
 
     Documents longer than `sequence_length` are cut into pieces that each stand as an example.
     Raises ValueError when they are fewer than two.
     """
-    cut = documents(corpus, workdir, execution).cut(int(recipe["sequence_length"]))
+    whole, length = documents(corpus, workdir, execution), int(recipe["sequence_length"])
+    cut, apart = whole.cut(length), _rows(corpus, HELD_OUT)
     usable = cut.with_loss()
-    if len(usable) < 2:
+    if apart:
+        # What is cut: a document that fits is one piece, an empty one none.
+        pieces = -(-whole.lengths // length) if whole.lengths.max() > length else whole.lengths >= 0
+        first = int(pieces[: len(whole) - apart].sum())
+        training, out = usable[usable < first], usable[usable >= first]
+        if len(training) and len(out):
+            most = min(len(out), HELD_OUT_MOST)
+            return Split(cut, training, out[split_held_out(len(out), most, recipe["seed"])[1]])
+    if len(usable) < 2 or apart:
         raise ValueError(
-            f"{corpus.key} has {corpus.rows} documents, {len(usable)} pieces of them with tokens "
+            f"{corpus.key} has {len(whole)} documents, {len(usable)} pieces of them with tokens "
             "that carry loss; training and measuring need at least two"
         )
     training, held_out = split_held_out(len(usable), held_out_count(len(usable)), recipe["seed"])
@@ -58,15 +68,26 @@ def read(
 
 
 def documents(corpus: Artifact, workdir: Path, execution: Execution) -> Examples:
-    """The documents in corpus order.
+    """The documents in corpus order, a mixture's held-out ones behind the others.
 
     Read in batches, and kept in files of the work folder where they exceed the `examples_bytes` of
     the execution settings.
     """
 
     def parts() -> Iterator[Examples]:
-        for batch in corpus.batches("corpus", columns=COLUMNS, batch_size=4096):
+        for batch in batches(corpus, COLUMNS):
             yield Examples.from_table(pa.Table.from_batches([batch]))
 
     most = execution.examples_bytes
     return mapped.gather(parts(), workdir / "examples", most)
+
+
+def batches(corpus: Artifact, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of the corpus, in the order of `documents`."""
+    for table in ("corpus", HELD_OUT):
+        if _rows(corpus, table):
+            yield from corpus.batches(table, columns=columns, batch_size=4096)
+
+
+def _rows(corpus: Artifact, table: str) -> int:
+    return int(corpus.manifest["tables"].get(table, {}).get("rows", 0))

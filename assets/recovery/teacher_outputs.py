@@ -204,7 +204,7 @@ def _rows(
     files: Sequence[Path], made_from: Artifact, bounds: np.ndarray, k: int, asset_key: str
 ) -> Iterator[pa.RecordBatch]:
     """The table, a shard at a time; document i has the tokens from `bounds[i]` on."""
-    ids = made_from.batches("corpus", columns=["row_id"])
+    ids = corpus.batches(made_from, ["row_id"])
     names = pa.concat_arrays([batch.column(0) for batch in ids])
     span, begun = max(1, SPAN // k), 0
     for file in files:

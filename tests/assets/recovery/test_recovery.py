@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 
@@ -108,3 +109,29 @@ def test_loss_finite_names_the_step(inputs: dict[str, Artifact], store: Store) -
     result = loss_finite(bad, {})
     assert not result.passed and result.blocking
     assert "loss at step 2" in result.description
+
+
+@pytest.mark.parametrize("length", [500, 7])
+def test_what_a_mixture_holds_out_is_measured_and_never_trained_on(
+    store: Store, tmp_path: Path, length: int
+) -> None:
+    """Whether documents are whole or cut: no piece of a held-out document is among the others."""
+    whole = tiny.corpus_table(30)
+    train, out = whole.slice(0, 24), whole.slice(24)
+    tables = {"corpus": train, "held_out": out}
+    mixture = tiny.publish(store, "problems/corpus_tokens", Output(tables=tables))
+    recipe = {"sequence_length": length, "seed": 3}
+    split = corpus.read(mixture, recipe, tmp_path, Execution())
+
+    def tokens(numbers: object) -> int:
+        return int(split.pieces.take(numbers).lengths.sum())  # type: ignore[arg-type]
+
+    expected = [sum(map(len, table["text_ids"].to_pylist())) for table in (train, out)]
+    if length == 500:
+        assert [tokens(split.training), tokens(split.held_out)] == expected
+    assert split.training.max() < split.held_out.min()
+    names = pa.concat_arrays([b.column(0) for b in corpus.batches(mixture, ["row_id"])])
+    assert len(names) == 30 and set(names.to_pylist()) == set(whole["row_id"].to_pylist())
+    plain = tiny.publish(store, "problems/corpus", Output(tables={"corpus": train}))
+    alone = corpus.read(plain, recipe, tmp_path / "b", Execution())
+    assert len(alone.training) + len(alone.held_out) == len(split.training)
