@@ -13,6 +13,22 @@ if TYPE_CHECKING:
     import dagster as dg
 
 
+def interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether the run ended because somebody stopped it, which Dagster counts as a failure."""
+    from dagster._core.errors import DagsterExecutionInterruptedError
+    from dagster._core.execution.plan.objects import ErrorSource
+
+    names = (KeyboardInterrupt.__name__, DagsterExecutionInterruptedError.__name__)
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.error_source == ErrorSource.INTERRUPT:
+                return True
+            if data.error is not None and data.error.cls_name in names:
+                return True
+    return False
+
+
 def failure(result: dg.ExecuteInProcessResult) -> str:
     """The reason of a failed run."""
     for event in result.all_events:

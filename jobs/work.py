@@ -14,7 +14,7 @@ import dagster as dg
 
 from jobs.display import Display
 from jobs.plan import Step
-from jobs.reasons import failure
+from jobs.reasons import failure, interrupted
 from jobs.worker import Task
 from jobs.workers import Watch, side_by_side
 from resources.store.building import Code
@@ -92,6 +92,8 @@ class Work:
             run_id=run_id,
             raise_on_error=False,
         )
+        if not result.success and interrupted(result):
+            raise KeyboardInterrupt
         if not result.success:
             self.display.finish(step.label, "failed", None, "")
             return Ended(step, "failed", failure(result))

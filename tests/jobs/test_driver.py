@@ -177,8 +177,9 @@ def test_a_stopped_driver_goes_on(home: Home, folder: Path, sign: signal.Signals
     while not (folder.parent / "calls").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(process.pid, sign)
-    process.communicate(timeout=30)
+    _, error = process.communicate(timeout=30)
     assert process.returncode != 0
+    assert sign == signal.SIGKILL or error.rstrip().endswith("KeyboardInterrupt")
     assert Store(home.path).current("toy/numbers") is None
 
     process = start(home, folder, 1.5)
