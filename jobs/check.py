@@ -29,6 +29,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("files and columns", data.questions),
     ("parents", models.parents),
     ("tokenizer and template", models.templates),
+    ("exports", models.exports),
     ("engines", machine.engines),
     ("placement", machine.placement),
     ("isolation of programs", machine.isolation),

@@ -74,6 +74,42 @@ def templates(asked: Asked) -> Iterator[Finding]:
             yield from (f"  {line}" for line in _marked(sample).splitlines())
 
 
+def exports(asked: Asked) -> Iterator[Finding]:
+    """The form in which each parent's children leave, what it costs, and a target that cannot be.
+
+    A search may still take out what a form does not hold; a parent's own layers it cannot.
+    """
+    from resources.models.errors import CheckpointError, ExportError
+    from resources.models.export.limits import refusals
+    from resources.models.export.targets import suited
+    from resources.models.loading import read_config
+    from resources.pretrained.assembling import assemble
+
+    for keys, source, role in named(asked):
+        if role != "parent" or (asked.offline and source.kind == "hub"):
+            continue
+        workdir = asked.scratch / ("export-" + "-".join(map(str, keys)))
+        workdir.mkdir()
+        try:
+            config = read_config(assemble(source, workdir, "description").folder)
+        except CheckpointError:
+            continue  # said with the parents
+        model = str(keys[1])
+        try:
+            form, against = suited(config, "bfloat16")
+        except ExportError as error:
+            yield asked.fault(keys, str(error), stops=False)
+        else:
+            yield f"{model}: exported as {form.name}, for {form.for_whom}"
+            yield from (f"  not as {name}: {'; '.join(why)}" for name, why in against.items())
+        puzzle = asked.recipe.models[model].puzzle
+        target = puzzle.search.target if puzzle else None
+        if target is not None and target.engine != "transformers":
+            for reason in refusals(target.engine, config.to_dict()):
+                place = ("models", model, "puzzle", "search", "target")
+                yield asked.fault(place, reason, "name engine vllm_plugin, or another parent")
+
+
 def _example(asked: Asked) -> list[dict[str, object]]:
     """The first conversation of the recipe's sources, else a made-up one."""
     from resources.sources.account import SourceError

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 KV_CACHE_BYTES = 64 << 20
+PLUGINS = "vllm.general_plugins"  # the entry points that vLLM looks through as it starts
 
 
 def missing() -> str | None:
@@ -51,6 +52,18 @@ def runs_class(folder: str | Path) -> bool:
     if not file.is_file() or file.read_bytes() != CLASS_SOURCE.read_bytes():
         raise ValueError(f"{folder}: its auto_map names code that no export of ours wrote")
     return True
+
+
+def plugin_missing(folder: str | Path) -> str | None:
+    """Why a folder that needs our plugin cannot be served here, or None when it can."""
+    from resources.models.config import HeterogeneousDecoderConfig
+
+    values = json.loads((Path(folder) / "config.json").read_text())
+    if values.get("model_type") != HeterogeneousDecoderConfig.model_type:
+        return None
+    if any(each.name == "heirloom" for each in importlib.metadata.entry_points(group=PLUGINS)):
+        return None
+    return "this installation is older than its vLLM plugin: `make` installs it again"
 
 
 def environment(folder: str | Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from resources.engines.vllm import environment, missing, on_cpu, runs_class
+from resources.engines.vllm import environment, missing, on_cpu, plugin_missing, runs_class
 from resources.servers import HOST, ServerError, answers, claim, stop
 
 READY_SECONDS = 600.0  # large weights are read from disk
@@ -58,7 +58,7 @@ def serving(
     Raises ServerError when vLLM is missing, the port is taken, or the server dies or stays silent
     for `patience` seconds; the message then names the log.
     """
-    reason = missing()
+    reason = missing() or plugin_missing(folder)
     if reason is not None:
         raise ServerError(reason)
     claim(port)
