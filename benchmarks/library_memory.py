@@ -57,6 +57,8 @@ GROUPS = {"first layer": 0, "last layer": CONFIG["num_hidden_layers"] - 1}
 class Given:
     """What the builds read of an artifact."""
 
+    label, manifest = "given", {"observations": {}}
+
     def __init__(self, folder: Path | None = None, **tables: pa.Table) -> None:
         self.folder, self.tables = folder, tables
 

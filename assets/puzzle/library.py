@@ -63,12 +63,15 @@ def build_library(
     from assets.puzzle.feed import resident, sweep
     from assets.puzzle.group import GroupTraining
     from assets.puzzle.halves import trained
+    from resources.chat.matching import fits
     from resources.models.layers import LayerReader
     from resources.recipe.base import Optimizer
 
     began = time.monotonic()
     source = LayerReader(inputs["parent"].path(), device=execution.device)
     layers = group_layers(source.config.num_hidden_layers, recipe)
+    made_for = inputs["corpus"].manifest["observations"].get("chat")
+    fits(made_for, inputs["parent"].path(), inputs["corpus"].label, inputs["parent"].label)
     corpus = inputs["corpus"].table("corpus", columns=["text_ids"])
     batches, steps = _batches(corpus, recipe, execution)
     library = workdir / "library"

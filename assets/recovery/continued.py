@@ -35,6 +35,7 @@ def continue_pretraining(
     if launch.several(execution):
         target = "assets.recovery.continued:continue_pretraining"
         return ranked.build(target, workdir, inputs, recipe, execution)
+    corpus.check_chat(inputs["corpus"], inputs["model"])
     model = load(inputs["model"].path(), dtype="float32")
     training, held_out = corpus.read(inputs["corpus"], recipe, workdir, execution).examples
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from resources.chat.matching import fits
 from resources.training import mapped
 from resources.training.data import Examples, split_held_out
 from resources.training.fit import HELD_OUT_MOST, held_out_count
@@ -65,6 +66,12 @@ def read(
         )
     training, held_out = split_held_out(len(usable), held_out_count(len(usable)), recipe["seed"])
     return Split(cut, usable[training], usable[held_out])
+
+
+def check_chat(corpus: Artifact, model: Artifact) -> None:
+    """Raise ChatError where the corpus was encoded for another chat than the model's."""
+    made_for = corpus.manifest["observations"].get("chat")
+    fits(made_for, model.path(), corpus.label, model.label)
 
 
 def documents(corpus: Artifact, workdir: Path, execution: Execution) -> Examples:

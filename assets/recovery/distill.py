@@ -14,6 +14,7 @@ from torch import nn
 
 from assets.recovery import corpus, teacher_outputs
 from assets.recovery.objective import CachedTeacher, LiveTeacher, Teacher, Towards
+from resources.chat.matching import comparable
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.loading import load, save
 from resources.recipe.model import Distillation
@@ -43,6 +44,7 @@ def distil(
     """
     if launch.several(execution):
         return ranked.build("assets.recovery.distill:distil", workdir, inputs, recipe, execution)
+    corpus.check_chat(inputs["corpus"], inputs[STUDENT])
     section = Distillation.within(recipe)
     student = load(inputs[STUDENT].path(), dtype="float32")
     split = corpus.read(inputs["corpus"], recipe, workdir, execution)
@@ -58,6 +60,7 @@ def distil(
         teacher = CachedTeacher(section.temperature)
         attach = outputs.of(split.training), outputs.of(split.held_out)
     else:
+        comparable(inputs[TEACHER], inputs[STUDENT])
         live = _live(inputs, section, execution)
         _same_vocabulary(inputs, TEACHER, live.model.config.vocab_size, student.config.vocab_size)
         _comparable(section, live.model.config, student.config)

@@ -48,6 +48,7 @@ def teacher_outputs(
     Log-probabilities are float32: float16 would save a quarter of the bytes, but errs by up to
     0.4 %, and what is left for the rest bin is a difference from 1.
     """
+    corpus.check_chat(inputs["corpus"], inputs["teacher"])
     teacher = LiveTeacher(inputs["teacher"].path(), execution)
     documents = corpus.documents(inputs["corpus"], workdir, execution)
     pieces = documents.cut(int(recipe["sequence_length"]))

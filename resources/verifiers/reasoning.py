@@ -32,13 +32,15 @@ def split(response: str) -> tuple[str, str]:
 def follows_toggle(response: str, reasoning: str) -> bool:
     """Whether a response obeys the toggle `reasoning` ("on" or "off").
 
-    On: exactly one think pair, at the start, with something in it. Off: no think tag.
-    Raises ValueError for another mode.
+    On: exactly one thinking with something in it, at the start; its opening tag may be missing, as
+    the prompt of some templates writes it. Off: no think tag. Raises ValueError for another mode.
 
     >>> follows_toggle("<think>\\na\\n</think>\\n\\nb", "on")
     True
     >>> follows_toggle("<think>\\n\\n</think>\\n\\nb", "on")
     False
+    >>> follows_toggle("a\\n</think>\\n\\nb", "on")
+    True
     >>> follows_toggle("b", "off")
     True
     """
@@ -47,8 +49,7 @@ def follows_toggle(response: str, reasoning: str) -> bool:
     opened, closed = response.count(OPEN), response.count(CLOSE)
     if reasoning == "off":
         return opened == 0 and closed == 0
-    if opened != 1 or closed != 1 or not response.lstrip().startswith(OPEN):
+    thinking = response.partition(CLOSE)[0].strip()
+    if closed != 1 or opened > 1 or (opened and not thinking.startswith(OPEN)):
         return False
-    start = response.index(OPEN) + len(OPEN)
-    end = response.find(CLOSE, start)
-    return end >= 0 and bool(response[start:end].strip())
+    return bool(thinking.removeprefix(OPEN).strip())

@@ -56,6 +56,8 @@ Files = dict[str, bytes]
 class Made:
     """What a build reads of an artifact, without a store."""
 
+    label, manifest = "made", {"observations": dict[str, str]()}
+
     def __init__(self, folder: Path | None = None, **tables: pa.Table) -> None:
         self._folder, self._tables = folder, tables
 

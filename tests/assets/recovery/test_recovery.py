@@ -11,10 +11,12 @@ import torch
 from assets.recovery import checks, corpus
 from assets.recovery.continued import continue_pretraining
 from assets.recovery.distill import distil
+from resources.chat.errors import ChatError
 from resources.execution import Execution
 from resources.models.loading import load
 from resources.training.checks import loss_decreased, loss_finite
-from tests.assets.recovery.section import DISTILLATION
+from tests.assets.recovery.section import DISTILLATION, PLAIN
+from tests.resources.chat import small
 from tests.resources.training import tiny_family as tiny
 from warehouse.store import Artifact, Output, Store
 
@@ -135,3 +137,18 @@ def test_what_a_mixture_holds_out_is_measured_and_never_trained_on(
     plain = tiny.publish(store, "problems/corpus", Output(tables={"corpus": train}))
     alone = corpus.read(plain, recipe, tmp_path / "b", Execution())
     assert len(alone.training) + len(alone.held_out) == len(split.training)
+
+
+def test_examples_of_another_chat_are_refused(
+    store: Store, inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    """Ids made for another tokenizer or template never train a model."""
+    made = Output(tables={"corpus": tiny.corpus_table()}, observations={"chat": "f" * 16})
+    other = {**inputs, "corpus": tiny.publish(store, "problems/corpus_tokens", made)}
+    with pytest.raises(ChatError, match=r"encoded for the chat f{16}, and super/assembled has"):
+        tiny.build(store, "super/distilled", distil, other, PLAIN)
+    teacher = tiny.checkpoint_in(tmp_path / "foreign", seed=1)
+    (teacher / "chat_template.jinja").write_text(small.CHATML)
+    foreign = {**inputs, "teacher": tiny.publish(store, "x/parent", Output(files={"": teacher}))}
+    with pytest.raises(ChatError, match="What would work: SFT on what the teacher answers"):
+        tiny.build(store, "super/distilled", distil, foreign, PLAIN)

@@ -26,7 +26,7 @@ def test_a_verdict_has_one_of_three_values() -> None:
         ("", False, True),
         ("<think>\n \n</think>\n\nb", False, False),
         ("<think>a", False, False),
-        ("a</think>b", False, False),
+        ("a</think>b", True, False),
         ("</think>a<think>b", False, False),
         ("x<think>a</think>b", False, False),
         ("<think>a</think><think>b</think>c", False, False),

@@ -1,0 +1,66 @@
+"""A home from before chats were the models' own: what was paid for is found under today's keys.
+
+`HEIRLOOM_OLD_HOME` names such a home (of the recipe `smoke`); skipped without it. It is only read.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resources.chat.chat import Chat
+from resources.engines.cache import RequestCache
+from resources.engines.protocol import Request, Sampling, request_key
+from resources.pretrained.source import BUNDLED
+from warehouse.manifest import derived_seed
+from warehouse.store import Store
+
+
+def test_every_generation_is_a_hit(tmp_path: Path) -> None:
+    given = os.environ.get("HEIRLOOM_OLD_HOME")
+    if not given:
+        pytest.skip("HEIRLOOM_OLD_HOME names no home")
+    home = Path(shutil.copytree(given, tmp_path / "home"))
+    store, cache = Store(home), RequestCache(home / "requests")
+    chat = Chat.load(BUNDLED / "super")
+    manifests = list(store.manifests())
+    questions = {
+        row["row_id"]: row["question"]
+        for manifest in manifests
+        if "problems" in manifest["tables"]
+        for row in store.artifact(manifest).table("problems", ["row_id", "question"]).to_pylist()
+    }
+    found = 0
+    for manifest in manifests:
+        if not {"generations"} <= set(manifest["tables"]):
+            continue
+        seed = derived_seed(manifest["seed"], manifest["asset_key"], manifest["partition"])
+        for row in store.artifact(manifest).table("generations").to_pylist():
+            asked = Request(
+                (("user", questions[row["problem_id"]]),), row["sample_index"], row["reasoning"]
+            )
+            keys = [
+                request_key(
+                    asked,
+                    row["model_version"],
+                    Sampling(row["temperature"], row["top_p"], longest, seed),
+                    chat,
+                )
+                for longest in limits(manifest["recipe"])
+            ]
+            hits = cache.get(keys)
+            assert [one.text for one in hits.values()] == [row["response"]]
+            found += 1
+    assert found
+
+
+def limits(recipe: Any) -> set[int]:
+    """Every `max_new_tokens` that a recipe slice names."""
+    if not isinstance(recipe, dict):
+        return set()
+    own = {recipe["max_new_tokens"]} if "max_new_tokens" in recipe else set()
+    return own.union(*map(limits, recipe.values()))
