@@ -11,6 +11,7 @@ import sys
 from jobs.errors import CommandError
 from resources.store import home as homes
 
+MOST_TOKENS = 512  # of an answer
 GREETING = "Ctrl-D ends the conversation, an empty line starts a new one."
 
 
@@ -39,8 +40,10 @@ def main(arguments: argparse.Namespace) -> int:
             "set execution.engine to transformers"
         )
     benchmarks = recipe.family.benchmarks
-    mode = benchmarks.on if arguments.thinking == "on" else benchmarks.off
-    sampling = Sampling(mode.temperature, mode.top_p, benchmarks.max_new_tokens)
+    sampling = Sampling(0.0, max_new_tokens=MOST_TOKENS)  # greedy, where the recipe does not say
+    if benchmarks is not None:
+        mode = benchmarks.on if arguments.thinking == "on" else benchmarks.off
+        sampling = Sampling(mode.temperature, mode.top_p, benchmarks.max_new_tokens)
     interactive = sys.stdin.isatty()
     if interactive:
         print(

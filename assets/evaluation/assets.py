@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from assets.evaluation import puzzle
 from assets.evaluation.checkpoints import TEACHER, benchmark_key, checkpoints
+from resources.recipe.family import Benchmarks
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
@@ -14,20 +15,26 @@ CHECKS = "assets.evaluation.checks:"
 
 def specs(recipe: Recipe) -> list[Spec]:
     """`<checkpoint>_benchmarks` for all checkpoints and the teacher, then `evaluation/report`."""
-    line = checkpoints(recipe)
-    return [*(_benchmarks(recipe, *one) for one in [*line, TEACHER]), _report(recipe)]
+    section = recipe.family.benchmarks
+    if section is None:
+        return []
+    return [*(_benchmarks(recipe, section, *one) for one in _shown(recipe)), _report(recipe)]
 
 
-def _benchmarks(recipe: Recipe, model: str, key: str, label: str) -> Spec:
-    asked = recipe.family.benchmarks.domains
-    domains = [domain for domain in asked if domain not in recipe.family.unjudged]
+def _shown(recipe: Recipe) -> list[tuple[str, str, str]]:
+    """The checkpoints, and the teacher where there is one."""
+    return [*checkpoints(recipe), *([TEACHER] if recipe.family.teacher else [])]
+
+
+def _benchmarks(recipe: Recipe, section: Benchmarks, model: str, key: str, label: str) -> Spec:
+    domains = [domain for domain in section.domains if domain not in recipe.family.unjudged]
     return Spec(
         key=benchmark_key(key),
         stage="evaluation",
         fn="assets.evaluation.benchmark:build_benchmarks",
         inputs={"model": key, "held_out": HELD_OUT},
         recipe={
-            **recipe.family.benchmarks.model_dump(mode="json"),
+            **section.model_dump(mode="json"),
             "domains": domains,
             "model": model,
             "stage": label,
@@ -48,7 +55,8 @@ def _benchmarks(recipe: Recipe, model: str, key: str, label: str) -> Spec:
 
 def _report(recipe: Recipe) -> Spec:
     line = checkpoints(recipe)
-    keys = [key for _, key, _ in [*line, TEACHER]]
+    family = recipe.family
+    keys = [key for _, key, _ in _shown(recipe)]
     keys += [benchmark_key(key) for key in keys]
     for domain in recipe.family.sft_data:
         keys += [f"sft_data/{domain}", f"sft_data/{domain}_verdicts"]
@@ -72,8 +80,8 @@ def _report(recipe: Recipe) -> Spec:
             "family": recipe.family.name,
             "roles": {name: model.role for name, model in recipe.models.items()},
             "line": [list(one) for one in line],
-            "teacher": TEACHER[1],
-            "discard_at": recipe.family.pass_rates.discard_at,
+            "teacher": TEACHER[1] if family.teacher else None,
+            "discard_at": family.pass_rates.discard_at if family.pass_rates else None,
         },
         seed=recipe.family.seed,
         checks=(CHECKS + "report_self_contained",),

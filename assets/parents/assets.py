@@ -14,7 +14,8 @@ _FITS = ("assets.parents.checks:weights_complete",)
 
 def specs(recipe: Recipe) -> list[Spec]:
     """One source asset a checkpoint of the recipe."""
-    made = [_given(recipe, TEACHER, recipe.family.teacher)]
+    teacher = recipe.family.teacher
+    made = [] if teacher is None else [_given(recipe, TEACHER, teacher)]
     for name, model in recipe.models.items():
         made.append(_given(recipe, f"{name}/parent", model.parent, name))
     return made

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from resources.recipe.base import Domain
+from resources.recipe.base import Domain, needed
 from resources.recipe.chats import CORPUS_TOKENS, chats_of
 from resources.recipe.data import CorpusMix
+from resources.recipe.model import ModelRecipe, Recovery
+from resources.recipe.puzzle import Puzzle
 from resources.recipe.schema import Recipe
 from resources.store.home import find
 from resources.store.spec import Spec
@@ -22,8 +24,10 @@ def specs(recipe: Recipe) -> list[Spec]:
     """The held-out set over all domains, a problem set a domain without it, and the corpus."""
     family = recipe.family
     sections = {name: section.model_dump(mode="json") for name, section in family.problems.items()}
-    made = [_held_out(recipe, sections)]
+    made = [_held_out(recipe, sections)] if sections else []
     made += [_problems(recipe, domain, section) for domain, section in sections.items()]
+    if not any(_reads_text(model) for model in recipe.models.values()):
+        return made
     if isinstance(family.corpus, CorpusMix):
         made += mixed(recipe, family.corpus)
         limits: dict[str, Any] = {"weights": family.corpus.weights, "tokens": family.corpus.tokens}
@@ -45,6 +49,11 @@ def specs(recipe: Recipe) -> list[Spec]:
     return [*made, _tokens(recipe, limits)]
 
 
+def _reads_text(model: ModelRecipe) -> bool:
+    """Whether a stage of the model reads the corpus."""
+    return any(isinstance(stage.section, Puzzle | Recovery) for stage in model.line())
+
+
 def _held_out(recipe: Recipe, sections: Mapping[Domain, dict[str, Any]]) -> Spec:
     local = [path for section in sections.values() for path in _local(recipe, section)]
     return Spec(
@@ -52,7 +61,7 @@ def _held_out(recipe: Recipe, sections: Mapping[Domain, dict[str, Any]]) -> Spec
         stage="problems",
         fn="assets.problems.make:make_held_out",
         recipe={
-            **recipe.family.held_out.model_dump(mode="json"),
+            **needed(recipe.family.held_out, "held_out").model_dump(mode="json"),
             "domains": {
                 name: {"kinds": section["kinds"], "extra_sources": section["extra_sources"]}
                 for name, section in sections.items()

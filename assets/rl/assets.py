@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from resources.recipe.base import needed
 from resources.recipe.reinforcement import PolicyGradient, PreferenceGrpo, Rpo
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
@@ -32,7 +33,8 @@ def specs(recipe: Recipe) -> list[Spec]:
         if model.grpo:
             inputs = {"prompts": "rl_data/prompts", "curriculum": f"{name}/curriculum"}
             spec = _spec(recipe, name, "grpo", POLICY_GRADIENT, inputs, _verified(model.grpo))
-            made.append(replace(spec, runs_programs="code" in recipe.family.pass_rates.domains))
+            practised = needed(recipe.family.pass_rates, "pass_rates").domains
+            made.append(replace(spec, runs_programs="code" in practised))
         if model.rloo:
             inputs = {"prompts": "rl_data/instruction_prompts"}
             made.append(_spec(recipe, name, "rloo", POLICY_GRADIENT, inputs, _verified(model.rloo)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from resources.recipe.base import needed
 from resources.recipe.reinforcement import Preference
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
@@ -74,7 +75,7 @@ def preference_domains(preferences: Iterable[Preference]) -> dict[str, int]:
 
 
 def _pass_rates(recipe: Recipe) -> Spec:
-    section = recipe.family.pass_rates
+    section = needed(recipe.family.pass_rates, "pass_rates")
     return Spec(
         key=PASS_RATES,
         stage="rl_data",
@@ -98,7 +99,7 @@ def _pass_rates(recipe: Recipe) -> Spec:
 
 
 def _prompts(recipe: Recipe) -> Spec:
-    section = recipe.family.pass_rates
+    section = needed(recipe.family.pass_rates, "pass_rates")
     return Spec(
         key=PROMPTS,
         stage="rl_data",
@@ -113,12 +114,13 @@ def _prompts(recipe: Recipe) -> Spec:
 
 
 def _instruction_prompts(recipe: Recipe) -> Spec:
+    section = needed(recipe.family.instruction_prompts, "instruction_prompts")
     return Spec(
         key=INSTRUCTION_PROMPTS,
         stage="rl_data",
         fn="assets.rl_data.instruction_prompts:build_instruction_prompts",
         inputs={"problems": "problems/instructions", "held_out": "problems/held_out"},
-        recipe=recipe.family.instruction_prompts.model_dump(mode="json"),
+        recipe=section.model_dump(mode="json"),
         seed=recipe.family.seed,
         checks=(CHECKS + "prompts_not_empty", CHECKS + "no_held_out_overlap"),
         kinds=("parquet",),
@@ -142,7 +144,7 @@ def _preference_prompts(recipe: Recipe, preferences: Iterable[Preference]) -> Sp
 
 
 def _reward_model(recipe: Recipe) -> Spec:
-    section = recipe.family.reward_model
+    section = needed(recipe.family.reward_model, "reward_model")
     domains = list(preference_domains(m.preference for m in recipe.models.values() if m.preference))
     if section.pretrained is not None:
         return Spec(

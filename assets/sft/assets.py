@@ -19,6 +19,7 @@ def specs(recipe: Recipe) -> list[Spec]:
     What only the blend depends on stays out of the checkpoint's slice and the other way round, so a
     new learning rate leaves the blend alone.
     """
+    held_out = {"held_out": HELD_OUT} if recipe.family.problems else {}
     made: list[Spec] = []
     for name, model in recipe.models.items():
         for stage in model.sft:
@@ -31,7 +32,7 @@ def specs(recipe: Recipe) -> list[Spec]:
                     key=blend,
                     stage="sft",
                     fn="assets.sft.blend:make_blend",
-                    inputs={**datasets, "held_out": HELD_OUT},
+                    inputs={**datasets, **held_out},
                     recipe={
                         "name": stage.name,
                         "domains": {d: weight for d, weight in stage.weights.items() if d in modes},
@@ -42,7 +43,7 @@ def specs(recipe: Recipe) -> list[Spec]:
                     seed=recipe.family.seed,
                     checks=(
                         "assets.sft.checks:no_empty_domain",
-                        "assets.sft.checks:no_held_out_overlap",
+                        *(["assets.sft.checks:no_held_out_overlap"] if held_out else []),
                     ),
                     model=name,
                     kinds=("parquet",),

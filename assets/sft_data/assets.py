@@ -93,6 +93,7 @@ def _ready(recipe: Recipe, name: str) -> Spec:
     from resources.sources.shards import description, shards
 
     source = recipe.family.sources[name]
+    held_out = {"held_out": HELD_OUT} if recipe.family.problems else {}
     entries: list[dict[str, Any]] = []
     watched: list[str] = []
     for shard in shards(source, recipe.directory, find().path / "hub"):
@@ -103,7 +104,7 @@ def _ready(recipe: Recipe, name: str) -> Spec:
         key=f"{STAGE}/{name}",
         stage=STAGE,
         fn="assets.sft_data.conversations:load",
-        inputs={"held_out": HELD_OUT},
+        inputs=held_out,
         recipe={
             "name": name,
             "source": source.read_as,
@@ -115,7 +116,7 @@ def _ready(recipe: Recipe, name: str) -> Spec:
         seed=recipe.family.seed,
         checks=(
             "assets.sft_data.checks:some_to_train_on",
-            "assets.sft_data.checks:no_held_out_overlap",
+            *(["assets.sft_data.checks:no_held_out_overlap"] if held_out else []),
             "assets.sft_data.checks:rows_accounted",
         ),
         kinds=("parquet",),

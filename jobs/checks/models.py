@@ -43,7 +43,8 @@ def named(
     recipe = asked.recipe
     for name, model in recipe.models.items():
         yield ("models", name, "parent"), recipe.parent_source(model.parent), "parent"
-    yield ("teacher",), recipe.parent_source(recipe.family.teacher), "teacher"
+    if recipe.family.teacher is not None:
+        yield ("teacher",), recipe.parent_source(recipe.family.teacher), "teacher"
 
 
 def templates(asked: Asked) -> Iterator[Finding]:

@@ -50,8 +50,10 @@ def unbuilt(asked: Asked) -> Iterator[Finding]:
     if hardware is None or hardware.devices == 1:
         return
     family = asked.recipe.family
-    wanted: list[tuple[KeyPath, Any, str]] = [(("teacher",), family.teacher, "sft_data")]
-    if family.reward_model.pretrained is not None:
+    wanted: list[tuple[KeyPath, Any, str]] = []
+    if family.teacher is not None:
+        wanted.append((("teacher",), family.teacher, "sft_data"))
+    if family.reward_model and family.reward_model.pretrained:
         wanted.append((("reward_model", "pretrained"), family.reward_model.pretrained, "rl_data"))
     for keys, model, stage in wanted:
         if asked.recipe.parent_source(model).kind != "hub":

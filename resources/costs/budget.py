@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from resources.costs.workload import responses, sft_tokens
-from resources.recipe.base import Count, NonNegative, Section
-from resources.recipe.family import Family
+from resources.recipe.base import Count, NonNegative, Section, needed
+from resources.recipe.family import Benchmarks
 from resources.recipe.model import Distillation, Recovery, Sft, Stage
 from resources.recipe.puzzle import Puzzle
 from resources.recipe.reinforcement import Grpo, PreferenceGrpo, Rloo, Rpo
@@ -56,7 +56,7 @@ def predict(recipe: Recipe) -> dict[str, Planned]:
 
 def _all(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
     for name, model in recipe.models.items():
-        for stage in model.stages():
+        for stage in model.line():
             yield from _stage(recipe, name, stage)
     yield from _data(recipe)
     yield from _benchmarks(recipe)
@@ -89,11 +89,11 @@ def _data(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
         each = data.samples_on * typical.response_on + data.samples_off * typical.response_off
         tokens = data.prompts * each
         yield f"sft_data/{domain}_generations", tokens, teacher.sample(tokens)
-    rates = family.pass_rates
-    tokens = rates.prompts * rates.samples * typical.response_on
-    yield "rl_data/pass_rates", tokens, _machine(recipe, rates.model).sample(tokens)
-    reward = family.reward_model
-    if reward.pretrained is None:
+    rates, reward = family.pass_rates, family.reward_model
+    if rates is not None:
+        tokens = rates.prompts * rates.samples * typical.response_on
+        yield "rl_data/pass_rates", tokens, _machine(recipe, rates.model).sample(tokens)
+    if reward is not None and reward.pretrained is None:
         judge, answers = _machine(recipe, reward.base), reward.prompts * reward.samples
         trained = reward.tokens or answers * (reward.epochs or 1) * typical.example
         sampled = answers * typical.response_on
@@ -102,13 +102,11 @@ def _data(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
 
 
 def _benchmarks(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
-    family = recipe.family
-    problems = (
-        len(family.benchmarks.domains)
-        * len(family.held_out.depths)
-        * family.held_out.per_domain_per_depth
-    )
-    tokens = problems * _answer_tokens(recipe, family)
+    section, held_out = recipe.family.benchmarks, recipe.family.held_out
+    if section is None or held_out is None:
+        return
+    problems = len(section.domains) * len(held_out.depths) * held_out.per_domain_per_depth
+    tokens = problems * _answer_tokens(recipe, section)
     for name, model in recipe.models.items():
         for artifact in model.artifacts():
             seconds = _machine(recipe, name).sample(tokens)
@@ -122,8 +120,8 @@ def _machine(recipe: Recipe, name: str) -> _Machine:
     return _Machine(rates.train, rates.score, rates.sample, size.relative_cost if size else 1.0)
 
 
-def _answer_tokens(recipe: Recipe, family: Family) -> int:
-    typical, benchmarks = recipe.execution.typical, family.benchmarks
+def _answer_tokens(recipe: Recipe, benchmarks: Benchmarks) -> int:
+    typical = recipe.execution.typical
     off_samples = 1 if benchmarks.off.temperature == 0 else benchmarks.samples
     return benchmarks.samples * typical.response_on + off_samples * typical.response_off
 
@@ -154,7 +152,8 @@ def _reinforcement(recipe: Recipe, name: str, section: Grpo | Rloo) -> tuple[int
 
 def _preference(recipe: Recipe, name: str, section: Rpo | PreferenceGrpo) -> tuple[int, float]:
     typical, machine = recipe.execution.typical, _machine(recipe, name)
-    judge, rounds = _machine(recipe, recipe.family.reward_model.base), len(section.rounds)
+    reward, rounds = needed(recipe.family.reward_model, "reward_model"), len(section.rounds)
+    judge = _machine(recipe, reward.base)
     updates = rounds * section.steps * section.batch_size
     if section.method == "rpo_offline":
         answers, examples = rounds * section.prompts * section.samples, 2 * updates

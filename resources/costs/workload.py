@@ -23,7 +23,7 @@ def works(recipe: Recipe, name: str) -> list[Work]:
     Lengths of examples and responses are the execution settings' `typical`; a corpus that is passed
     over counts with its documents at full length.
     """
-    found = (_work(recipe, stage) for stage in recipe.models[name].stages())
+    found = (_work(recipe, stage) for stage in recipe.models[name].line())
     return [work for work in found if work is not None]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -65,6 +65,16 @@ def check_proportions(weights: dict[Any, float], what: str, empty_allowed: bool 
         return
     if sum(weights.values()) <= 0:
         raise impossible(f"{what} weights sum to 0; give at least one a positive weight")
+
+
+_Given = TypeVar("_Given")
+
+
+def needed(section: _Given | None, name: str) -> _Given:
+    """An optional section that is read here. ValueError where the recipe leaves it out."""
+    if section is None:
+        raise ValueError(f"the recipe has no section '{name}'; add it")
+    return section
 
 
 class Section(BaseModel):

@@ -25,6 +25,7 @@ from resources.recipe.base import (
     Training,
     check_proportions,
     impossible,
+    needed,
 )
 from resources.recipe.data import CorpusMix, Source, unmixable
 from resources.recipe.errors import nearest
@@ -184,7 +185,7 @@ class Benchmarks(Section):
 
 
 class Family(Section):
-    """What the models of a family share.
+    """What the models of a family share; a section that no model's stages need may be left out.
 
     `programs` that models write are `run` against their tests, or left `unjudged` where the machine
     cannot isolate them: their verdicts are `unknown`, and what has no other is dropped.
@@ -192,23 +193,26 @@ class Family(Section):
 
     name: Name
     seed: CountOrZero
-    teacher: Given = Field(description="reasoning teacher: bundled/…, a path, or a hub id")
-    off_generator: Name = Field(
-        description="'teacher', or the model whose parent answers with thinking off"
+    teacher: Given | None = Field(
+        default=None, description="reasoning teacher: bundled/…, a path, or a hub id"
     )
-    license: Text
-    problems: dict[Domain, Problems] = Field(min_length=1)
-    held_out: HeldOut
+    off_generator: Name = Field(
+        default="teacher",
+        description="'teacher', or the model whose parent answers with thinking off",
+    )
+    license: Text | None = None
+    problems: dict[Domain, Problems] = Field(default_factory=dict)
+    held_out: HeldOut | None = None
     watched_folder: str | None = None
     corpus: AnyCorpus = Corpus(documents=6000, max_tokens=256)
     sources: dict[Name, Source] = Field(default_factory=dict)
-    sft_data: dict[Domain, SftDomain] = Field(min_length=1)
-    generation: Sampling
+    sft_data: dict[Domain, SftDomain] = Field(default_factory=dict)
+    generation: Sampling | None = None
     published_rows: dict[str, PublishedRows] | None = None
-    pass_rates: PassRates
-    instruction_prompts: InstructionPrompts
-    reward_model: RewardModel
-    benchmarks: Benchmarks
+    pass_rates: PassRates | None = None
+    instruction_prompts: InstructionPrompts | None = None
+    reward_model: RewardModel | None = None
+    benchmarks: Benchmarks | None = None
     programs: Literal["run", "unjudged"] = "run"
 
     @property
@@ -219,7 +223,7 @@ class Family(Section):
     def generation_for(self, domain: str) -> Sampling:
         """Return how reasoning-on answers of `domain` are sampled (its own, or the shared)."""
         own = self.sft_data[domain].generation  # type: ignore[index]
-        return own if own is not None else self.generation
+        return own if own is not None else needed(self.generation, "generation")
 
     @property
     def mixed_sources(self) -> dict[str, Source]:
@@ -248,8 +252,8 @@ class Family(Section):
                     )
         for where, used in (
             ("sft_data", list(self.sft_data)),
-            ("pass_rates.domains", list(self.pass_rates.domains)),
-            ("benchmarks.domains", list(self.benchmarks.domains)),
+            ("pass_rates.domains", self.pass_rates.domains if self.pass_rates else []),
+            ("benchmarks.domains", self.benchmarks.domains if self.benchmarks else []),
         ):
             for domain in used:
                 if domain not in self.problems:

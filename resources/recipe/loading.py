@@ -107,13 +107,13 @@ def _keys(where: str) -> KeyPath:
 def _missing_paths(recipe: Recipe) -> list[Fault]:
     family = recipe.family
     wanted: list[tuple[KeyPath, str | dict[str, Any], str]] = [
-        (("teacher",), family.teacher, "config.json"),
+        *([(("teacher",), family.teacher, "config.json")] if family.teacher else []),
         *(
             ((MODELS, n, "parent"), model.parent, "config.json")
             for n, model in recipe.models.items()
         ),
     ]
-    if family.reward_model.pretrained is not None:
+    if family.reward_model and family.reward_model.pretrained:
         wanted.append(
             (("reward_model", "pretrained"), family.reward_model.pretrained, "config.json")
         )

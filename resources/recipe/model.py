@@ -6,7 +6,7 @@ Knows nothing of shared data (see `family.py`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -123,6 +123,16 @@ class Sft(SftTraining):
 
 
 PARENT = "parent"
+StageName = Literal[
+    "puzzle",
+    "fusion",
+    "distillation",
+    "continued_pretraining",
+    "sft",
+    "grpo",
+    "rloo",
+    "preference",
+]
 AnyStage = Puzzle | Fusion | Recovery | Sft | Grpo | Rloo | Rpo | PreferenceGrpo
 
 
@@ -136,7 +146,9 @@ class Stage:
 
 
 class ModelRecipe(Section):
-    """One model: a stage that a model skips is null or left out."""
+    """One model: a stage that a model skips is null, left out, or not in `stages`, which says what
+    runs (null: every stage that there is a section of).
+    """
 
     name: Name
     role: Text = Field(description="what the parent stands for, such as 'Llama-3.1-8B'")
@@ -147,12 +159,25 @@ class ModelRecipe(Section):
     fusion: Fusion | None = None
     distillation: Distillation | None = None
     continued_pretraining: Recovery | None = None
-    sft: list[Sft] = Field(min_length=1)
+    stages: list[StageName] | None = None
+    sft: list[Sft] = Field(default_factory=list)
     grpo: Grpo | None = None
     rloo: Rloo | None = None
     preference: Annotated[Rpo | PreferenceGrpo, Field(discriminator="method")] | None = None
 
-    def stages(self) -> list[Stage]:
+    @model_validator(mode="before")
+    @classmethod
+    def _only_what_runs(cls, data: Any) -> Any:
+        """Leave out the sections that `stages` does not name."""
+        if not isinstance(data, dict) or not isinstance(data.get("stages"), list):
+            return data
+        names = get_args(StageName)
+        for name in data["stages"]:
+            if name in names and not data.get(name):
+                raise impossible(f"stages names '{name}', which has no section; add `{name}: …`")
+        return {k: v for k, v in data.items() if k not in names or k in data["stages"]}
+
+    def line(self) -> list[Stage]:
         """Return what runs, in order: the one place that says which stages there are."""
         sections: list[tuple[str, AnyStage | None]] = [
             ("assembled", self.puzzle),
@@ -174,11 +199,11 @@ class ModelRecipe(Section):
 
     def stage(self, name: str) -> Stage:
         """Return the stage that makes the checkpoint `name`. KeyError where none does."""
-        return {stage.name: stage for stage in self.stages()}[name]
+        return {stage.name: stage for stage in self.line()}[name]
 
     def artifacts(self) -> list[str]:
         """Return the model's checkpoints in order, from `parent` to the final one."""
-        return [PARENT, *(stage.name for stage in self.stages())]
+        return [PARENT, *(stage.name for stage in self.line())]
 
     @model_validator(mode="after")
     def _line_holds(self) -> Self:

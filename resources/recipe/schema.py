@@ -10,7 +10,7 @@ from typing import Any
 from resources.pretrained.source import ParentSource
 from resources.recipe.errors import nearest
 from resources.recipe.execution import ExecutionSettings
-from resources.recipe.family import Family
+from resources.recipe.family import Corpus, Family
 from resources.recipe.model import ModelRecipe, Sft
 from resources.recipe.paths import local, parent_source
 from resources.recipe.tree import Node, Origin
@@ -53,9 +53,11 @@ def disagreements(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator
     off, generators = family.off_generator, (*models, "teacher")
     if off not in generators:
         yield "family.off_generator", f"no model '{off}'; {nearest(off, generators)}"
+    yield from _missing(family, models)
+    rates, reward = family.pass_rates, family.reward_model
     references = [
-        ("pass_rates", "model", family.pass_rates.model, family.pass_rates.artifact),
-        ("reward_model", "base", family.reward_model.base, family.reward_model.artifact),
+        *([("pass_rates", "model", rates.model, rates.artifact)] if rates else []),
+        *([("reward_model", "base", reward.base, reward.artifact)] if reward else []),
     ]
     # What no stage reads may name what is not there.
     read = {
@@ -97,7 +99,7 @@ def disagreements(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator
                             f"{name}.preference.rounds[{index}].domains",
                             f"no problems in domain '{domain}'; {nearest(domain, family.problems)}",
                         )
-        if model_recipe.grpo is not None:
+        if model_recipe.grpo is not None and family.pass_rates is not None:
             need = model_recipe.grpo.prompts_per_step
             if need > family.pass_rates.prompts:
                 yield (
@@ -105,7 +107,7 @@ def disagreements(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator
                     f"{need} is more than the {family.pass_rates.prompts} prompts with a pass rate "
                     "(family.pass_rates.prompts)",
                 )
-        if model_recipe.rloo is not None:
+        if model_recipe.rloo is not None and family.instruction_prompts is not None:
             need = model_recipe.rloo.prompts_per_step
             if need > family.instruction_prompts.prompts:
                 yield (
@@ -113,6 +115,41 @@ def disagreements(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator
                     f"{need} is more than the {family.instruction_prompts.prompts} instruction "
                     "prompts (family.instruction_prompts.prompts)",
                 )
+
+
+def _missing(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator[tuple[str, str]]:
+    """Shared sections that are left out although a stage reads them."""
+    for name, model in models.items():
+        reads: list[tuple[str, object, str]] = []
+        if model.grpo is not None:
+            reads.append(("pass_rates", family.pass_rates, "grpo"))
+        if model.rloo is not None:
+            reads.append(("instruction_prompts", family.instruction_prompts, "rloo"))
+            reads.append(("problems", "instructions" in family.problems, "rloo"))
+        if model.preference is not None:
+            reads.append(("reward_model", family.reward_model, "preference"))
+        trains = model.puzzle or model.distillation or model.continued_pretraining
+        if trains is not None and isinstance(family.corpus, Corpus):
+            reads.append(
+                ("corpus", family.problems, "puzzle, distillation or continued pretraining")
+            )
+        for key, there, stage in reads:
+            if not there:
+                need = (
+                    "a `mix`, or problems to write texts of" if key == "corpus" else f"`{key}: …`"
+                )
+                yield f"family.{key}", f"missing: {name}'s {stage} reads it; add {need}"
+    if family.problems and family.held_out is None:
+        yield "family.held_out", "missing: problems are kept apart from it; add `held_out: …`"
+    for domain, data in family.sft_data.items():
+        if data.generation is None and family.generation is None:
+            yield (
+                "family.generation",
+                f"missing: sft_data.{domain} samples by it; add `generation: …`",
+            )
+        by_teacher = data.samples_on or family.off_generator == "teacher"
+        if by_teacher and family.teacher is None:
+            yield "family.teacher", f"missing: it answers sft_data.{domain}; add `teacher: …`"
 
 
 def _mixed(family: Family, where: str, stage: Sft) -> Iterator[tuple[str, str]]:

@@ -101,8 +101,24 @@ def _model(name: str, node: Node, faults: list[Fault]) -> ModelRecipe | None:
                 )
             )
         own = {key: child for key, child in node.value.items() if key != "name"}
+        if "sft" in own:
+            own["sft"] = _in_order(own["sft"])
         node = replace(node, value={"name": Node(name, node.origin), **own})
     return _section(ModelRecipe, node, path, faults)
+
+
+def _in_order(sft: Node) -> Node:
+    """SFT stages that stand under their names as the list that they are run in."""
+    if not isinstance(sft.value, dict):
+        return sft
+    named = [
+        replace(part, value={"name": Node(str(key), part.origin), **part.value})
+        if isinstance(part.value, dict)
+        else part
+        for key, part in sft.value.items()
+        if part.value is not None  # taken away from a base
+    ]
+    return replace(sft, value=named)
 
 
 def _section(
