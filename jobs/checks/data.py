@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from jobs.checks.asked import Asked, Finding
-from resources.recipe.data import FIELDS, CorpusMix, Source
+from resources.recipe.data import FIELDS, PYTHON, CorpusMix, Source
 from resources.recipe.family import ProblemSource
 from resources.recipe.tree import KeyPath
 
@@ -31,7 +31,7 @@ def present(asked: Asked) -> Iterator[Finding]:
     from resources.sources.shards import files
 
     for keys, _, source in declared(asked):
-        if source.kind in FIELDS and not source.path.startswith("hub:"):
+        if source.kind in FIELDS and not source.path.startswith(("hub:", PYTHON)):
             try:
                 files(source.path, asked.recipe.directory, source.format is not None)
             except SourceError as error:

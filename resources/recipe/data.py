@@ -35,6 +35,8 @@ LATER = {
     "responses": "sources of kind responses (answers someone paid for) come with the next release",
     "preferences": "sources of kind preferences come with the next release",
 }
+PYTHON = "python:"  # a path that means text which ships with Python itself
+BROUGHT = ("documentation", "docstrings", "source")
 _HUB = re.compile(r"hub:(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 
@@ -71,12 +73,14 @@ class Answers(Section):
 class Source(Section):
     """Data that a user brings: what it is, where it lies, which of its columns means what.
 
-    `path` is a file, a folder, a glob, or `hub:org/name@REV` (with `files`, a glob of raw files in
-    it, else its converted Parquet of `config` and `split`). `fields` maps our names to their
-    columns: `text`; or `messages` (with `role`, `content`, `train` inside a turn); or `prompt`,
-    `query`, `response` and `system` of one exchange. `format` is told by the file's name where it
-    is not given; `document` says what one document of a plain text file is. More than the share
-    `max_drop` of rows that do not fit stops the asset; `holdout` is the share kept from training.
+    `path` is a file, a folder, a glob, `hub:org/name@REV` (with `files`, a glob of raw files in
+    it, else its converted Parquet of `config` and `split`), or `python:documentation`,
+    `python:docstrings`, `python:source`, text that ships with Python itself. `fields` maps our
+    names to their columns: `text`; or `messages` (with `role`, `content`, `train` inside a turn);
+    or `prompt`, `query`, `response` and `system` of one exchange. `format` is told by the file's
+    name where it is not given; `document` says what one document of a plain text file is. More than
+    the share `max_drop` of rows that do not fit stops the asset; `holdout` is the share kept from
+    training.
     """
 
     kind: Literal["problems", "conversations", "responses", "text", "preferences"]
@@ -101,6 +105,12 @@ class Source(Section):
         known = FIELDS.get(self.kind)
         if self.path.startswith("hub:") and hub(self.path) is None:
             raise impossible(f"path '{self.path}' is no hub data set; write hub:org/name@REV")
+        if self.path.startswith(PYTHON):
+            what = self.path.removeprefix(PYTHON)
+            if what not in BROUGHT:
+                raise impossible(f"path: Python brings no '{what}'; {nearest(what, BROUGHT)}")
+            if self.kind != "text" or self.fields or self.format:
+                raise impossible(f"{self.path} is of kind text, without 'fields' and 'format'")
         if self.files is not None and not self.path.startswith("hub:"):
             raise impossible("files is the glob inside a hub data set; put it in path instead")
         if known is None:

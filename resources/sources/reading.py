@@ -6,6 +6,7 @@ line, field, value and reason. Memory is one batch at any file size.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 from resources.sources.account import Batch, Reject, SourceError, rejected_batch, shown
 from resources.sources.conversations import MESSAGES, Unfit, conversation, plain_text, reject
 from resources.sources.json_rows import Row, json_array, json_lines
+from resources.sources.library import Bundled, documents
 from resources.sources.opening import LONGEST, decoded, lines
 from resources.sources.shards import Piece, Shard, begins_array, format_of
 
@@ -56,6 +58,9 @@ def _first(batch: Batch, rows: int) -> Batch:
 
 
 def _piece(source: Source, piece: Piece) -> Iterator[Batch]:
+    if isinstance(piece.path, Bundled):
+        yield from _brought(source, piece.path)
+        return
     form = source.format or format_of(piece.name)
     if form == "parquet":
         yield from _parquet(source, piece)
@@ -68,6 +73,13 @@ def _piece(source: Source, piece: Piece) -> Iterator[Batch]:
     else:
         rows = json_lines(piece.local, source.encoding, piece.start, piece.stop)
     yield from _batches(rows, _taker(source), KEPT[source.kind], piece.name)
+
+
+def _brought(source: Source, text: Bundled) -> Iterator[Batch]:
+    taken = _taker(source)
+    for file, found in itertools.groupby(documents(text.what), key=lambda each: each[0]):
+        rows = ((line, {source.columns["text"]: body}) for _, line, body in found)
+        yield from _batches(rows, taken, KEPT["text"], file)
 
 
 def _taker(source: Source) -> Callable[[Mapping[str, Any]], Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from resources.sources.account import SourceError
 from resources.sources.hub import Remote, fetched
 from resources.sources.hub import files as remotes
+from resources.sources.library import Bundled, bundled
 from resources.sources.opening import blocks, compression, unmarked
 
 if TYPE_CHECKING:
@@ -42,10 +43,10 @@ class Piece:
     """One file, or the range [start, stop) of it: bytes of lines, row groups of Parquet.
 
     `name` is the file's name in rows and errors: it holds no folder of this machine. A hub's file
-    is fetched when it is read (see `local`).
+    is fetched when it is read (see `local`); what Python brings is no file (see `library.py`).
     """
 
-    path: Path | Remote
+    path: Path | Remote | Bundled
     name: str
     start: int = 0
     stop: int | None = None
@@ -53,6 +54,8 @@ class Piece:
     @property
     def local(self) -> Path:
         """The file on this machine."""
+        if isinstance(self.path, Bundled):
+            raise TypeError(f"{self.name} is text that Python brings, not a file")
         return self.path if isinstance(self.path, Path) else fetched(self.path)
 
 
@@ -118,6 +121,9 @@ def shards(source: Source, directory: Path, memory: Path) -> list[Shard]:
     kept. A source with a `limit` is one shard: which rows come first depends on all of them. Raises
     SourceError where there are no files.
     """
+    if (brought := bundled(source.path)) is not None:
+        whole = Piece(brought, brought.what)
+        return [Shard("all" if source.limit is not None else brought.what, (whole,))]
     if source.path.startswith("hub:"):
         found = [Piece(each, each.path) for each in remotes(source, memory)]
     else:
@@ -210,6 +216,8 @@ def description(source: Source, shard: Shard) -> tuple[list[dict[str, Any]], tup
             whole = (source.format or format_of(piece.name)) == "parquet"
             start, stop = (0, None) if whole else (piece.start, piece.stop)
             watched.append((str(piece.path), start, stop))
+        elif isinstance(piece.path, Bundled):
+            entry["python"] = asdict(piece.path)
         else:
             entry["remote"] = asdict(piece.path)
         pieces.append(entry)
@@ -219,15 +227,13 @@ def description(source: Source, shard: Shard) -> tuple[list[dict[str, Any]], tup
 def described(name: str, pieces: Sequence[Mapping[str, Any]], local: Sequence[str]) -> Shard:
     """The shard that `description` gave, with its local files where they lie now."""
     where = iter(local)
+
+    def path(piece: Mapping[str, Any]) -> Path | Remote | Bundled:
+        if "remote" in piece:
+            return Remote(**piece["remote"])
+        return Bundled(**piece["python"]) if "python" in piece else Path(next(where))
+
     return Shard(
         name,
-        tuple(
-            Piece(
-                Remote(**piece["remote"]) if "remote" in piece else Path(next(where)),
-                piece["name"],
-                piece["start"],
-                piece["stop"],
-            )
-            for piece in pieces
-        ),
+        tuple(Piece(path(piece), piece["name"], piece["start"], piece["stop"]) for piece in pieces),
     )
