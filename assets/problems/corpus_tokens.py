@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from resources.chat.pieces import Piece
     from resources.execution import Execution
 
-BATCH = 1024  # rows encoded at once
+BATCH = 1024  # rows encoded at once, at most,
+BYTES = 4 << 20  # and about so much text: memory does not follow the length of documents
 HELD_OUT = "held_out"
-READ = ("row_id", "text", "context", "messages", "source", "kind", "domain", "split")
+READ = ("row_id", "text", "context", "messages", "source", "kind", "domain", "split", "bytes")
 LOST = b"lost"  # where an encoded batch says which rows the chat could not read
 
 
@@ -162,7 +163,10 @@ def _texts(corpus: Artifact, held_out: bool) -> Iterator[pa.RecordBatch]:
         if "split" in there:
             apart = pc.fill_null(pc.equal(batch.column("split"), HELD_OUT), False)
             batch = batch.filter(apart if held_out else pc.invert(apart))
-        yield batch
+        sizes = batch.column("bytes").to_numpy()
+        cuts = np.flatnonzero(np.diff((np.cumsum(sizes) - sizes) // BYTES)) + 1
+        for start, stop in itertools.pairwise([0, *cuts.tolist(), batch.num_rows]):
+            yield batch.slice(start, stop - start)
 
 
 def _batch(found: Mapping[str, list[Any]], lost: list[tuple[str, str]]) -> pa.RecordBatch:
