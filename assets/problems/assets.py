@@ -157,7 +157,7 @@ def mixed(recipe: Recipe, corpus: CorpusMix) -> list[Spec]:
                 "weights": corpus.weights,
                 "max_drop": {name: each.max_drop for name, each in family.mixed_sources.items()},
                 "tokens": corpus.tokens,
-                "holdout": corpus.holdout,
+                "holdout": corpus.share_apart(family.sources),
             },
             seed=family.seed,
             checks=("assets.problems.checks:not_empty", "assets.problems.checks:both_splits"),

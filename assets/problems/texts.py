@@ -60,7 +60,7 @@ def _identified(batch: pa.RecordBatch, recipe: Mapping[str, Any], license_name: 
     """Kept rows as rows of `texts`; their place in the source is part of their identity."""
     import pyarrow as pa
 
-    from resources.sources.apart import text_hash
+    from resources.sources.apart import asked, text_hash
     from warehouse.rows import with_ids
     from warehouse.schemas import SCHEMAS
 
@@ -68,9 +68,12 @@ def _identified(batch: pa.RecordBatch, recipe: Mapping[str, Any], license_name: 
     if "text" in batch.schema.names:
         texts, messages = batch.column("text"), pa.nulls(rows, turns)
         whole = texts.to_pylist()
+        hashes = map(text_hash, whole)
     else:
         texts, messages = pa.nulls(rows, pa.string()), batch.column("messages")
-        whole = ["\n".join(turn["content"] for turn in each) for each in messages.to_pylist()]
+        given = messages.to_pylist()
+        whole = ["\n".join(turn["content"] for turn in each) for each in given]
+        hashes = map(text_hash, map(asked, given))
     table = pa.table(
         {
             "text": texts,
@@ -79,7 +82,7 @@ def _identified(batch: pa.RecordBatch, recipe: Mapping[str, Any], license_name: 
             "file": batch.column("file"),
             "line": batch.column("line"),
             "bytes": pa.array([len(text.encode()) for text in whole], pa.int64()),
-            "text_hash": pa.array([text_hash(text) for text in whole], pa.int64()),
+            "text_hash": pa.array(list(hashes), pa.int64()),
             "license": pa.repeat(license_name, rows),
         }
     )

@@ -113,7 +113,7 @@ def _identified(table: pa.Table, recipe: Mapping[str, Any]) -> pa.Table:
     """Conversations with the columns of samples; where a row stands is part of its identity."""
     import pyarrow as pa
 
-    from resources.sources.apart import held_out, text_hash
+    from resources.sources.apart import asked, held_out, text_hash
     from warehouse.rows import with_ids
     from warehouse.schemas import SCHEMAS
 
@@ -121,7 +121,7 @@ def _identified(table: pa.Table, recipe: Mapping[str, Any]) -> pa.Table:
     schema = SCHEMAS["sft_samples"]
     turns: list[list[dict[str, Any]]] = table["messages"].to_pylist()
     plain = [[{"role": t["role"], "content": t["content"]} for t in each] for each in turns]
-    hashes = np.array([text_hash(_asked(each)) for each in turns], np.int64)
+    hashes = np.array([text_hash(asked(each)) for each in turns], np.int64)
     out = held_out(hashes, recipe["holdout"])
     nothing = pa.nulls(rows, pa.string())
     columns = {
@@ -145,11 +145,6 @@ def _identified(table: pa.Table, recipe: Mapping[str, Any]) -> pa.Table:
     }
     content = ["output", "file"]
     return with_ids(pa.table(columns), recipe["asset_key"], content, None, "line")
-
-
-def _asked(turns: Sequence[Mapping[str, Any]]) -> str:
-    """What the user says in a conversation."""
-    return "\n".join(turn["content"] for turn in turns if turn["role"] == "user")
 
 
 def _sorted_out(

@@ -168,6 +168,15 @@ class CorpusMix(Section):
                 found[slug(key)] = Source(kind="text", path=key, license="unstated")
         return found
 
+    def share_apart(self, declared: Mapping[str, Source]) -> float:
+        """The share that is held out of every source: that of conversations too, where it is more.
+
+        Both are decided by the same hash, so that nothing an SFT stage holds out is trained on.
+        """
+        mixed = self.sources(declared).values()
+        own = [each.holdout for each in mixed if each.kind == "conversations"]
+        return max([self.holdout, *own])
+
     @property
     def weights(self) -> dict[str, float]:
         """`mix` by the names of `sources`."""

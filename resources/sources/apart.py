@@ -5,7 +5,9 @@ Knows texts and shares, not where the texts come from.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,15 @@ def text_hash(text: str) -> int:
     """
     digest = blake2b(text_key(text).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
+
+
+def asked(turns: Iterable[Mapping[str, Any]]) -> str:
+    """What the user says in a conversation: what its side is decided by, whoever reads it.
+
+    >>> asked([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])
+    'Hi'
+    """
+    return "\n".join(turn["content"] for turn in turns if turn["role"] == "user")
 
 
 def held_out(hashes: np.ndarray, share: float) -> np.ndarray:

@@ -136,6 +136,7 @@ def test_conversations_may_be_mixed_in(tmp_path: Path) -> None:
     corpus, _ = build(tmp_path / "home", made)
     rows = [row for row in corpus.table("texts").to_pylist() if row["source"] == "talk"]
     assert len(rows) == 2 and all(row["text"] is None for row in rows)
+    assert len({row["text_hash"] for row in rows}) == 2
     assert rows[0]["messages"][0] == {"role": "user", "content": "Hi", "train": True}
 
 
@@ -158,3 +159,42 @@ def test_derived_ids_are_ids_with_one_parent_and_no_content() -> None:
     assert table["parents"].to_pylist() == [
         [{"row_id": one[0], "asset_key": "p/q"}] for one in parents
     ]
+
+
+def test_what_sft_holds_out_of_a_source_is_held_out_of_the_corpus_too(tmp_path: Path) -> None:
+    from assets.sft_data.conversations import load as load_conversations
+    from resources.execution import Execution
+    from tests.resources.training import tiny_family as tiny
+
+    rows = [
+        [{"role": "user", "content": f"Q {i}?"}, {"role": "assistant", "content": f"A {i}."}]
+        for i in range(80)
+    ]
+    file = tmp_path / "c.jsonl"
+    file.write_text("".join(json.dumps({"messages": each}) + "\n" for each in rows))
+    declared = {"kind": "conversations", "path": "c.jsonl", "holdout": 0.4}
+    made = recipe(tmp_path, {"talk": 1.0}, talk=declared)
+    corpus, _ = build(tmp_path / "home", made)
+    pieces = [{"name": "c.jsonl", "start": 0, "stop": None}]
+    given = {
+        "name": "talk",
+        "source": made.family.sources["talk"].read_as,
+        "shards": [{"shard": "c.jsonl", "pieces": pieces}],
+        "max_drop": 0.0,
+        "holdout": 0.4,
+    }
+    seen = Execution(observe=(str(file),))
+    samples = tiny.build(
+        Store(tmp_path / "sft"), "sft_data/talk", load_conversations, {}, given, seen
+    )
+    apart = {
+        table["input"][0]["content"]
+        for table in samples.table("sft_samples").to_pylist()
+        if table["split"] == "held_out"
+    }
+    trained = {
+        row["messages"][0]["content"]
+        for row in corpus.table("texts").to_pylist()
+        if row["split"] == "train"
+    }
+    assert apart and trained and not apart & trained
