@@ -16,7 +16,7 @@ from jobs.console import open_console, plain_table
 from jobs.display import clock
 from resources.costs.placement import DoesNotFitError
 from resources.costs.planning import Sizes, Stage, narrowed, plan
-from resources.costs.workload import settings, works
+from resources.costs.workload import alone, settings, works
 from resources.models import accounting
 from resources.models.accounting import Shape
 from resources.recipe.schema import Recipe
@@ -109,7 +109,19 @@ def refused(
     Sizes of a stale plan refuse nothing: the run may be what replaces them.
     """
     fresh = {name: each for name, each in (known or {}).items() if not each.stale}
-    return [s.refusal for s in training_costs(recipe, keys, fresh) if s.refusal]
+    whys = [s.refusal for s in training_costs(recipe, keys, fresh) if s.refusal]
+    apart = one_process(recipe)
+    return whys + [apart[key] for key in keys if key in apart]
+
+
+def one_process(recipe: Recipe) -> dict[str, str]:
+    """Why assets cannot be trained on the ranks that are asked for, by key."""
+    processes = recipe.execution.processes
+    return {
+        key: f"{key} trains in one process, and execution asks for {processes}; make it with "
+        f"`heirloom run --select {key} --set execution.ranks=1 --set execution.hosts=[]`"
+        for key in (alone(recipe) if processes > 1 else ())
+    }
 
 
 def refuse_what_does_not_fit(

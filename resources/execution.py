@@ -56,11 +56,6 @@ class Execution(ExecutionSettings):
         return cls.model_validate(dict(recorded), strict=False)
 
     @property
-    def processes(self) -> int:
-        """How many ranks train together, on all hosts."""
-        return self.ranks * max(1, len(self.hosts))
-
-    @property
     def model(self) -> ParentSource:
         """The given model that the asset is made of. TypeError where it is made of none."""
         if not isinstance(self.source, ParentSource):

@@ -18,10 +18,10 @@ from resources.verifiers import sandbox
 def placement(asked: Asked) -> Iterator[Finding]:
     """Stage, processes x devices, bytes a rank and hours; a stage that does not fit, or more
     devices planned than the launch starts."""
-    from jobs.training_costs import training_costs
+    from jobs.training_costs import one_process, training_costs
 
     execution = asked.recipe.execution
-    started, hardware = execution.ranks * max(1, len(execution.hosts)), execution.hardware
+    started, hardware = execution.processes, execution.hardware
     if hardware is not None and hardware.devices != started:
         yield asked.fault(
             ("execution", "hardware", "devices"),
@@ -35,6 +35,8 @@ def placement(asked: Asked) -> Iterator[Finding]:
             what = "device is cuda, and this machine has none"
             remedy = "run it where there is one, or say device: cpu"
             yield asked.fault(("execution", "device"), what, remedy, stops=False)
+    for why in one_process(asked.recipe).values():
+        yield asked.fault(("execution", "ranks"), why, stops=False)
     for stage in training_costs(asked.recipe, known=_sizes(asked)):
         if stage.refusal:
             yield asked.fault(("execution",), stage.refusal)

@@ -85,11 +85,26 @@ def _preferred(section: Rpo | PreferenceGrpo, response: int) -> Work:
     )
 
 
+def alone(recipe: Recipe) -> list[str]:
+    """The assets that train in one process, whatever `ranks` and `hosts` say: RL, reward model."""
+    one_process = Grpo | Rloo | Rpo | PreferenceGrpo
+    found = [
+        f"{name}/{stage.name}"
+        for name, model in recipe.models.items()
+        for stage in model.line()
+        if isinstance(stage.section, one_process)
+    ]
+    reward = recipe.family.reward_model
+    judged = any(model.preference for model in recipe.models.values())
+    trained = judged and reward is not None and reward.pretrained is None
+    return [*found, *(["rl_data/reward_model"] if trained else [])]
+
+
 def settings(recipe: Recipe, name: str) -> Settings:
     """How a model's stages are placed: on the hardware that the recipe names, else as launched."""
     chosen = recipe.execution
     hardware = chosen.hardware
-    ranks = chosen.ranks * max(1, len(chosen.hosts))
+    ranks = chosen.processes
     hours = {key.partition("/"): value for key, value in chosen.published_hours.items()}
     return Settings(
         device=chosen.device,

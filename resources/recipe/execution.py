@@ -127,3 +127,8 @@ class ExecutionSettings(Section):
     hardware: Hardware | None = None
     parents: dict[str, Sizes] = Field(default_factory=dict)
     published_hours: dict[str, Positive] = Field(default_factory=dict)
+
+    @property
+    def processes(self) -> int:
+        """How many ranks train together, on all hosts."""
+        return self.ranks * max(1, len(self.hosts))

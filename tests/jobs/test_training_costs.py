@@ -151,3 +151,13 @@ def test_an_old_plan_refuses_nothing(paper: Recipe) -> None:
 
 def test_a_home_without_plans_knows_nothing(home: Home) -> None:
     assert known_of(make_plan(home, Reference("tiny"))) == {}
+
+
+def test_what_trains_in_one_process_is_not_given_several_ranks() -> None:
+    """RL and the reward model would take no notice of `ranks`: said before anything is built."""
+    several = with_settings(load("tiny", check_paths=False), ranks=2)
+    for key in ("ultra/grpo", "super/rloo", "rl_data/reward_model"):
+        with pytest.raises(DoesNotFitError, match=f"^{key} trains in one process, .* asks for 2; "):
+            refuse_what_does_not_fit(several, {key})
+    refuse_what_does_not_fit(several, {"super/distilled", "super/sft"})
+    refuse_what_does_not_fit(load("tiny", check_paths=False), {"ultra/grpo"})
