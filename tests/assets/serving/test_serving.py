@@ -14,9 +14,11 @@ from assets.serving.checks import equal_in_vllm, layout_sound
 from assets.serving.export import build_exported, prompts
 from resources.chat.chat import Chat
 from resources.engines import vllm, vllm_verify
+from resources.models.folders import stored_dtype
 from resources.models.loading import save
 from resources.recipe.loading import load
 from resources.recipe.search import Target
+from tests.resources.models.folders import LLAMA_3_ROPE
 from tests.resources.models.served import random
 from warehouse.store import Artifact, Output, Request, Store
 
@@ -28,7 +30,11 @@ def artifacts(home: Path, tokenizer_dir: Path) -> tuple[Artifact, dict[str, Arti
     def parent(
         workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: object
     ) -> Output:
-        save(random(head_dim=24, max_position_embeddings=512), workdir / "model", tokenizer_dir)
+        save(
+            random(head_dim=24, max_position_embeddings=512, rope_parameters=LLAMA_3_ROPE),
+            workdir / "model",
+            tokenizer_dir,
+        )
         return Output(files={"": workdir / "model"})
 
     store = Store(home)
@@ -97,3 +103,27 @@ def test_vllm_computes_what_we_do(artifacts: tuple[Artifact, dict[str, Artifact]
     assert result.passed and result.blocking, result.description
     assert result.metadata["compared"] == 6 * 24 and result.metadata["differing"] == 0
     assert result.metadata["log_difference"] < 1e-3
+
+
+def test_what_stock_vllm_does_not_compute_is_written_for_our_plugin(
+    home: Path, tokenizer_dir: Path
+) -> None:
+    def parent(
+        workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: object
+    ) -> Output:
+        model = random(qk_norm=True, family="qwen3", max_position_embeddings=512).bfloat16()
+        save(model, workdir / "model", tokenizer_dir)
+        return Output(files={"": workdir / "model"})
+
+    store = Store(home)
+    inputs = {"model": store.build(Request("m/final", None, parent, {}, {}, 0, code_version="1"))}
+    recipe = {"prompts": 2, "tokens": 4}
+    made = store.build(
+        Request("m/exported", None, build_exported, inputs, recipe, 0, code_version="1")
+    )
+    why, form, *_ = made.observations["remarks"]
+    assert "not as nemotron-nas: normalised queries and keys" in why
+    assert form.startswith("written as heirloom")
+    assert stored_dtype(made.path()) == "bfloat16"
+    sound = layout_sound(made, inputs)
+    assert sound.passed, sound.description
