@@ -1,4 +1,4 @@
-"""`heirloom serve`: stock vLLM's OpenAI-compatible server on a checkpoint, on loopback."""
+"""`heirloom serve`: vLLM's OpenAI-compatible server on a checkpoint, on loopback."""
 
 from __future__ import annotations
 

@@ -56,3 +56,38 @@ def test_no_machine_of_ours_is_named() -> None:
         if path.suffix in suffixes and path.is_file() and path.stat().st_size < 500_000:
             found = pattern.search(path.read_text(errors="replace"))
             assert not found, f"{name} holds the path {found and found.group()}"
+
+
+def test_code_from_elsewhere_is_never_trusted() -> None:
+    """Every Auto class is told so, so that none ever asks; vLLM is never told otherwise."""
+    told = 0
+    for top in ("assets", "benchmarks", "jobs", "resources", "sensors", "tests", "warehouse"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Constant) and path != Path(__file__):
+                    assert "--trust-remote-code" not in str(node.value), f"{path}:{node.lineno}"
+                if isinstance(node, ast.Dict):
+                    for key, value in zip(node.keys, node.values, strict=True):
+                        if isinstance(key, ast.Constant) and key.value == "trust_remote_code":
+                            assert _is_false(value), f"{path}:{value.lineno}"
+                if isinstance(node, ast.Call):
+                    given = {word.arg: word.value for word in node.keywords}
+                    if "trust_remote_code" in given or _auto(node.func):
+                        where = f"{path}:{node.lineno}"
+                        assert _is_false(given.get("trust_remote_code")), where
+                        told += 1
+    assert told
+
+
+def _is_false(node: ast.AST | None) -> bool:
+    return isinstance(node, ast.Constant) and node.value is False
+
+
+def _auto(function: ast.AST) -> bool:
+    """Whether it is `Auto….from_pretrained` or `Auto….from_config`."""
+    if not isinstance(function, ast.Attribute) or function.attr not in (
+        "from_pretrained",
+        "from_config",
+    ):
+        return False
+    return isinstance(function.value, ast.Name) and function.value.id.startswith("Auto")

@@ -1,1 +1,1 @@
-"""Serving: every model's final checkpoint in a layout that stock vLLM loads, compared there."""
+"""Serving: every model's final checkpoint in a layout that vLLM loads, compared there."""

@@ -38,39 +38,23 @@ def on_cpu() -> bool:
     return "cpu" in version()
 
 
-def runs_class(folder: str | Path) -> bool:
-    """Whether stock vLLM needs a folder's own configuration class: one of ours in it, to the byte.
-
-    Raises ValueError where a folder brings other code, which is never run.
-    """
-    from resources.models.export.nemotron_nas import CLASS_FILE, CLASS_SOURCE
-
-    values = json.loads((Path(folder) / "config.json").read_text())
-    if not values.get("auto_map"):
-        return False
-    file = Path(folder) / CLASS_FILE
-    if not file.is_file() or file.read_bytes() != CLASS_SOURCE.read_bytes():
-        raise ValueError(f"{folder}: its auto_map names code that no export of ours wrote")
-    return True
-
-
 def plugin_missing(folder: str | Path) -> str | None:
     """Why a folder that needs our plugin cannot be served here, or None when it can."""
     from resources.models.config import HeterogeneousDecoderConfig
+    from resources.models.families.nemotron_nas import MODEL_TYPE
 
     values = json.loads((Path(folder) / "config.json").read_text())
-    if values.get("model_type") != HeterogeneousDecoderConfig.model_type:
+    if values.get("model_type") not in (HeterogeneousDecoderConfig.model_type, MODEL_TYPE):
         return None
     if any(each.name == "heirloom" for each in importlib.metadata.entry_points(group=PLUGINS)):
         return None
     return "this installation is older than its vLLM plugin: `make` installs it again"
 
 
-def environment(folder: str | Path) -> dict[str, str]:
-    """What a vLLM process for a folder gets: no network, no statistics; on a CPU no compilation.
+def environment() -> dict[str, str]:
+    """What a vLLM process of ours gets: no network, no statistics; on a CPU no compilation.
 
     One OpenMP thread: with more, threads that wait for each other take the cores from the rest.
-    Folders for stock vLLM are run without our plugin, as they are elsewhere.
     """
     chosen = {
         "HF_HUB_OFFLINE": "1",
@@ -78,8 +62,6 @@ def environment(folder: str | Path) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    if runs_class(folder):
-        chosen["VLLM_PLUGINS"] = ""
     if on_cpu():
         chosen |= {"OMP_NUM_THREADS": "1", "TORCH_COMPILE_DISABLE": "1"}
     return chosen

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from resources.engines.vllm import environment, missing, on_cpu, plugin_missing, runs_class
+from resources.engines.vllm import environment, missing, on_cpu, plugin_missing
 from resources.servers import HOST, ServerError, answers, claim, stop
 
 READY_SECONDS = 600.0  # large weights are read from disk
@@ -34,8 +34,6 @@ def arguments(folder: Path, name: str, port: int, dtype: str) -> list[str]:
     """What `vllm serve` is given. On a CPU: the checkpoint's own dtype, and nothing compiled."""
     given = ["serve", str(folder), "--host", HOST, "--port", str(port)]
     given += ["--served-model-name", name]
-    if runs_class(folder):
-        given.append("--trust-remote-code")
     if on_cpu():
         given += ["--dtype", dtype, "--enforce-eager"]
         given += ["--kv-cache-memory-bytes", str(CPU_CACHE_BYTES)]
@@ -63,7 +61,7 @@ def serving(
         raise ServerError(reason)
     claim(port)
     given = [*arguments(folder, name, port, dtype), *extra]
-    own = environment(folder)
+    own = environment()
     with log.open("w") as output:
         # A session of its own: Ctrl-C reaches us alone, and the whole group is stopped in order.
         process = subprocess.Popen(

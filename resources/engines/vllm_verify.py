@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.checkout import CHECKOUT
-from resources.engines.vllm import KV_CACHE_BYTES, environment, missing, runs_class, version
+from resources.engines.vllm import KV_CACHE_BYTES, environment, missing, version
 
 if TYPE_CHECKING:
     from resources.models.config import HeterogeneousDecoderConfig
@@ -197,7 +197,7 @@ def _run(
         "model": str(Path(folder).absolute()),
         "dtype": "float32",
         "enforce_eager": True,
-        "trust_remote_code": runs_class(folder),
+        "trust_remote_code": False,
         "max_model_len": longest,
         "kv_cache_memory_bytes": max(KV_CACHE_BYTES, 4 * cache),
         "enable_prefix_caching": False,
@@ -215,7 +215,7 @@ def _run(
                 done = subprocess.run(
                     command,
                     cwd=CHECKOUT,
-                    env={**os.environ, **environment(folder), **own},
+                    env={**os.environ, **environment(), **own},
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     timeout=patience,

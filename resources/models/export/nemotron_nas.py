@@ -1,4 +1,4 @@
-"""Export to the nemotron-nas (DeciLM) layout, which stock vLLM serves.
+"""Export to the nemotron-nas (DeciLM) layout, for which vLLM has a class of its own.
 
 An export refuses what vLLM would misread before it writes, and checks what it wrote. It does not
 run vLLM (see `resources.engines.vllm_verify`).
@@ -35,7 +35,7 @@ _COPIED = (
 
 
 def accepts(config: HeterogeneousDecoderConfig, dtype: str) -> list[str]:
-    """Why stock vLLM could not run this model, or not as we do; empty when it can."""
+    """Why vLLM's class could not run this model, or not as we do; empty when it can."""
     return refusals("vllm", config.to_dict()) + dtype_reasons(dtype)
 
 
@@ -67,7 +67,7 @@ def export(
     *,
     note: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Write the model, in its own dtype, as a folder that stock vLLM serves; replaces `folder`.
+    """Write the model, in its own dtype, in the published layout; replaces `folder`.
 
     The configuration's class (`configuration_decilm.py`) goes with it. Returns remarks about what
     differs from the model, if anything (see `with_known_heads`).

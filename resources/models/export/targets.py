@@ -48,7 +48,7 @@ def targets() -> tuple[Target, ...]:
     return (
         Target(
             NEMOTRON_NAS,
-            "stock vLLM",
+            "vLLM's own class, with this package's plugin for the configuration",
             nemotron_nas.accepts,
             lambda model, folder, tokenizer, note: nemotron_nas.export(
                 model, folder, tokenizer, note=note

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -33,17 +35,32 @@ def test_vllm_finds_the_plugin_by_its_entry_point() -> None:
     assert getattr(importlib.import_module(module), function) is vllm_plugin.register
 
 
-def test_only_our_own_class_is_ever_run(tmp_path: Path, tokenizer_dir: Path) -> None:
+def test_our_configurations_are_read_without_the_code_of_a_folder(
+    tmp_path: Path, tokenizer_dir: Path
+) -> None:
     nemotron_nas.export(random(), tmp_path / "stock", tokenizer_dir)
     heirloom.export(random(qk_norm=True), tmp_path / "ours", tokenizer_dir)
-    assert vllm.runs_class(tmp_path / "stock") and not vllm.runs_class(tmp_path / "ours")
-    assert vllm.environment(tmp_path / "stock")["VLLM_PLUGINS"] == ""
-    assert "VLLM_PLUGINS" not in vllm.environment(tmp_path / "ours")
     assert not list((tmp_path / "ours").glob("*.py"))
-    with (tmp_path / "stock" / "configuration_decilm.py").open("a") as file:
-        file.write("# more\n")
-    with pytest.raises(ValueError, match="names code that no export of ours wrote"):
-        vllm.runs_class(tmp_path / "stock")
+    # What the folder brings is never run, whatever it says.
+    (tmp_path / "stock" / "configuration_decilm.py").write_text("raise SystemExit('it ran')\n")
+    read = (
+        "import sys; from transformers import AutoConfig, AutoTokenizer\n"
+        "from resources.engines.vllm_plugin import configurations; configurations()\n"
+        "for folder in sys.argv[1:]:\n"
+        "    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)\n"
+        "    AutoTokenizer.from_pretrained(folder, trust_remote_code=False)\n"
+        "    print(type(config).__module__)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", read, str(tmp_path / "stock"), str(tmp_path / "ours")],
+        cwd=CHECKOUT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    modules = done.stdout.split()
+    assert modules == ["resources.models.export.nemotron_nas_config", "resources.models.config"]
 
 
 @pytest.mark.slow
