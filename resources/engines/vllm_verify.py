@@ -11,7 +11,6 @@ import math
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from resources.checkout import CHECKOUT
 from resources.engines.vllm import KV_CACHE_BYTES, environment, missing, version
+from resources.scratch import scratch
 
 if TYPE_CHECKING:
     from resources.models.config import HeterogeneousDecoderConfig
@@ -203,14 +203,14 @@ def _run(
         "enable_prefix_caching": False,
         "disable_log_stats": True,
     }
-    with tempfile.TemporaryDirectory(prefix="heirloom-vllm-") as place:
-        request, answer = Path(place, "request.json"), Path(place, "answer.json")
+    with scratch("heirloom-vllm") as place:
+        request, answer = place / "request.json", place / "answer.json"
         request.write_text(
             json.dumps({"arguments": arguments, "prompts": prompts, "tokens": tokens})
         )
         own = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "HF_MODULES_CACHE": f"{place}/modules"}
         command = [sys.executable, "-m", "resources.engines.vllm_child", str(request), str(answer)]
-        with Path(place, "log").open("w+") as log:
+        with (place / "log").open("w+") as log:
             try:
                 done = subprocess.run(
                     command,
