@@ -103,7 +103,7 @@ def build(
     execution: Execution = EXECUTION,
 ) -> Artifact:
     """An artifact built through the store's door."""
-    settings = EXECUTION if execution is None else execution
+    settings = execution.but(home=store.home)
     return store.build(
         Request(key, None, fn, inputs, recipe, 3, code_version="1"), execution=settings
     )
