@@ -30,7 +30,7 @@ def assemble(
     Layers that the search chose as one fused run are fused. Inputs: parent, block_library (or its
     partitions), architecture, corpus. Recipe: tokens, sequence_length (of the KL measurement).
     """
-    from assets.puzzle.calibration import sequences
+    from assets.puzzle.calibration import judging
     from assets.puzzle.fusion import fuse
     from assets.puzzle.halves import Library, compose
     from assets.puzzle.scores import intervals, model_kl
@@ -46,13 +46,7 @@ def assemble(
     runs = fused_runs([row["fused_into"] for row in rows])
     if runs:
         model = fuse(model, runs)
-    data = sequences(
-        inputs["corpus"].table("corpus", columns=["text_ids"]),
-        "held_out",
-        tokens=recipe["tokens"],
-        sequence_length=recipe["sequence_length"],
-        seed=recipe["seed"],
-    )
+    data = judging(inputs["corpus"], recipe)
     kl = model_kl(parent, model, data)
     low, high = intervals(kl, recipe["seed"])
     save(model, workdir / "checkpoint", folder)

@@ -6,15 +6,18 @@ corpus table's token lists; of models only how they embed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+if TYPE_CHECKING:
+    from warehouse.store import Artifact
+
 # Every tenth document judges models, every tenth scores blocks, the rest train.
-SHARES = {"train": tuple(range(8)), "score": (8,), "held_out": (9,)}
+SHARES = {"train": tuple(range(8)), "score": (8,), "held_out": (9,), "all": tuple(range(10))}
 ACTIVATION_BYTES = 4_000_000_000  # of states between layers on disk, where an execution names none
 
 
@@ -67,6 +70,22 @@ class Sequences:
             for array in (self.input_ids, self.position_ids, self.document_ids)
         )
         return model.context(ids, position_ids=positions, document_ids=documents)
+
+
+def judging(corpus: Artifact, recipe: Mapping[str, Any]) -> Sequences:
+    """Sequences that judge models: of a mixture's held-out text, else of the share for it.
+
+    `recipe`: `tokens`, `sequence_length` and `seed`. Raises ValueError as `sequences` does.
+    """
+    apart = corpus.manifest["tables"].get("held_out", {}).get("rows", 0)
+    name, share = ("held_out", "all") if apart else ("corpus", "held_out")
+    return sequences(
+        corpus.table(name, columns=["text_ids"]),
+        share,
+        tokens=recipe["tokens"],
+        sequence_length=recipe["sequence_length"],
+        seed=recipe["seed"],
+    )
 
 
 def sequences(

@@ -34,7 +34,7 @@ def fuse_checkpoint(
     assembled model already; they may become part of longer ones.
     """
     from assets.puzzle.architecture import ffn_share
-    from assets.puzzle.calibration import sequences
+    from assets.puzzle.calibration import judging, sequences
     from assets.puzzle.chosen import architecture_table
     from assets.puzzle.fusion import dependency, fuse, new_indices
     from assets.puzzle.fusion_tests import latency, pretests
@@ -79,7 +79,7 @@ def fuse_checkpoint(
     name = recipe["asset_key"].split("/")[0]
     tests = pretests(name, parent, model, runs, held, data("score"), recipe["seed"])
     fused = fuse(model, runs)
-    held_out = data("held_out")
+    held_out = judging(inputs["corpus"], recipe)
     before = model_kl(parent, model, held_out)
     after = model_kl(parent, fused, held_out) if runs else before
     low, high = intervals(after, recipe["seed"])

@@ -61,7 +61,7 @@ def study_search(
     KL of the feasible model with the least sum of scores above the best true KL among them.
     """
     from assets.puzzle.assemblies import assembly_kl
-    from assets.puzzle.calibration import sequences
+    from assets.puzzle.calibration import judging
     from assets.puzzle.halves import Library
     from assets.puzzle.scores import intervals
     from resources.models.loading import load
@@ -79,13 +79,7 @@ def study_search(
     feasible = {name: rows for name, rows in methods.items() if rows is not None}
     parent = load(inputs["parent"].path(), device=execution.device, dtype="float32")
     library = Library(parent, [part.path() for part in parts(inputs, "block_library")])
-    data = sequences(
-        inputs["corpus"].table("corpus", columns=["text_ids"]),
-        "held_out",
-        tokens=recipe["tokens"],
-        sequence_length=recipe["sequence_length"],
-        seed=seed,
-    )
+    data = judging(inputs["corpus"], recipe)
     kl = assembly_kl(
         library,
         [assembly(program, rows) for rows in [*feasible.values(), *random]],
