@@ -106,6 +106,9 @@ def _instructions(answer: str, problem: Problem) -> Verdict:
     names = metadata.get("instruction_id_list")
     if not names:
         return Verdict("unknown", "the problem has no instruction_id_list in its metadata")
+    foreign = [name for name in names if name not in instructions.INSTRUCTIONS]
+    if foreign:
+        return Verdict("unknown", f"no verifier of {', '.join(foreign)}")
     followed = instructions.verify(answer, names, metadata["kwargs"], prompt=problem["question"])
     broken = [name for name, kept in zip(names, followed, strict=True) if not kept]
     if broken:

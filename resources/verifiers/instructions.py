@@ -1,11 +1,10 @@
 """Checkable instructions: the 25 verifiers of IFEval (arXiv 2311.07911), in own code and offline.
 
 An instruction is a function from a response and its keyword arguments to a bool, under the id
-that IFEval gives it. Sentence and word splitting are in `words.py`; only the three instructions
-that need a language detector need the optional package `langdetect`.
+that IFEval gives it. Sentence and word splitting are in `words.py`; languages are told by
+`langdetect`, as IFEval tells them.
 """
 
-import importlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +14,6 @@ from resources.verifiers import words
 
 _OPTIONS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 _FENCES = ("```json", "```Json", "```JSON", "```")
-
-
-class LanguageDetectionUnavailable(RuntimeError):
-    """An instruction needs the language of a text, and no detector is installed."""
 
 
 def verify(
@@ -34,8 +29,7 @@ def verify(
     response follows (without its first line, last line, both; each with and without asterisks).
     An empty response follows nothing. `prompt` stands for a missing `prompt_to_repeat`.
 
-    Raises ValueError for an unknown id or missing or unknown arguments, and
-    LanguageDetectionUnavailable.
+    Raises ValueError for an unknown id or missing or unknown arguments.
 
     >>> verify("no commas here", ["punctuation:no_comma"], [{}])
     [True]
@@ -85,13 +79,9 @@ def _compare(count: int, relation: str, threshold: int) -> bool:
 
 def _language(text: str) -> str | None:
     """The ISO 639-1 code of the text's language, or None when it has no features to tell by."""
-    try:
-        langdetect = importlib.import_module("langdetect")
-    except ImportError as error:
-        raise LanguageDetectionUnavailable(
-            "instructions about language need the package langdetect: pip install langdetect"
-        ) from error
-    langdetect.DetectorFactory.seed = 0
+    import langdetect
+
+    langdetect.DetectorFactory.seed = 0  # it draws at random otherwise
     try:
         code: str = langdetect.detect(text)
     except langdetect.LangDetectException:

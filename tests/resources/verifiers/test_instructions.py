@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from resources.verifiers import instructions, words
-from resources.verifiers.instructions import INSTRUCTIONS, LanguageDetectionUnavailable, verify
+from resources.verifiers.instructions import INSTRUCTIONS, verify
 
 DATA = Path(os.environ.get("HEIRLOOM_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
@@ -106,16 +105,11 @@ def test_wrong_use_is_refused() -> None:
         verify("x", ["punctuation:no_comma"], [])
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("langdetect") is not None, reason="langdetect is installed"
-)
-def test_without_a_language_detector_only_what_needs_one_fails() -> None:
-    assert verify("Not lower", ["change_case:english_lowercase"], [{}]) == [False]
-    for name in NEED_LANGUAGE:
-        text = "A" if name.endswith("capital") else "a"
-        kwargs = {"language": "en"} if name.startswith("language") else {}
-        with pytest.raises(LanguageDetectionUnavailable, match="langdetect"):
-            verify(text, [name], [kwargs])
+def test_languages_are_told_the_same_way_each_time() -> None:
+    german = "Das ist ein ganz gewöhnlicher deutscher Satz über das Wetter von heute."
+    asked = ["language:response_language"], [{"language": "de"}]
+    assert [verify(german, *asked) for _ in range(3)] == [[True]] * 3
+    assert verify(german, ["change_case:english_lowercase"], [{}]) == [False]
 
 
 def test_language(monkeypatch: pytest.MonkeyPatch) -> None:
