@@ -39,7 +39,7 @@ def main(arguments: argparse.Namespace) -> int:
             f"heirloom chat answers token by token, which engine {execution.engine!r} cannot: "
             "set execution.engine to transformers"
         )
-    benchmarks = recipe.family.benchmarks
+    benchmarks = recipe.family.own_benchmarks
     sampling = Sampling(0.0, max_new_tokens=MOST_TOKENS)  # greedy, where the recipe does not say
     if benchmarks is not None:
         mode = benchmarks.on if arguments.thinking == "on" else benchmarks.off

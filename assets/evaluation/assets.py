@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from assets.evaluation import puzzle
 from assets.evaluation.checkpoints import TEACHER, benchmark_key, checkpoints
-from resources.recipe.family import Benchmarks
+from resources.recipe.family import HeldOutBenchmarks
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
@@ -15,7 +15,7 @@ CHECKS = "assets.evaluation.checks:"
 
 def specs(recipe: Recipe) -> list[Spec]:
     """`<checkpoint>_benchmarks` for all checkpoints and the teacher, then `evaluation/report`."""
-    section = recipe.family.benchmarks
+    section = recipe.family.own_benchmarks
     if section is None:
         return []
     return [*(_benchmarks(recipe, section, *one) for one in _shown(recipe)), _report(recipe)]
@@ -26,7 +26,9 @@ def _shown(recipe: Recipe) -> list[tuple[str, str, str]]:
     return [*checkpoints(recipe), *([TEACHER] if recipe.family.teacher else [])]
 
 
-def _benchmarks(recipe: Recipe, section: Benchmarks, model: str, key: str, label: str) -> Spec:
+def _benchmarks(
+    recipe: Recipe, section: HeldOutBenchmarks, model: str, key: str, label: str
+) -> Spec:
     domains = [domain for domain in section.domains if domain not in recipe.family.unjudged]
     return Spec(
         key=benchmark_key(key),

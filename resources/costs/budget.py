@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from resources.costs.workload import responses, sft_tokens
 from resources.recipe.base import Count, NonNegative, Section, needed
-from resources.recipe.family import Benchmarks
+from resources.recipe.family import HeldOutBenchmarks
 from resources.recipe.model import Distillation, Recovery, Sft, Stage
 from resources.recipe.puzzle import Puzzle
 from resources.recipe.reinforcement import Grpo, PreferenceGrpo, Rloo, Rpo
@@ -102,7 +102,7 @@ def _data(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
 
 
 def _benchmarks(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
-    section, held_out = recipe.family.benchmarks, recipe.family.held_out
+    section, held_out = recipe.family.own_benchmarks, recipe.family.held_out
     if section is None or held_out is None:
         return
     problems = len(section.domains) * len(held_out.depths) * held_out.per_domain_per_depth
@@ -120,7 +120,7 @@ def _machine(recipe: Recipe, name: str) -> _Machine:
     return _Machine(rates.train, rates.score, rates.sample, size.relative_cost if size else 1.0)
 
 
-def _answer_tokens(recipe: Recipe, benchmarks: Benchmarks) -> int:
+def _answer_tokens(recipe: Recipe, benchmarks: HeldOutBenchmarks) -> int:
     typical = recipe.execution.typical
     off_samples = 1 if benchmarks.off.temperature == 0 else benchmarks.samples
     return benchmarks.samples * typical.response_on + off_samples * typical.response_off

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -85,6 +85,9 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    # Of a section in which names of the writer's own stand beside keys: the field with the section
+    # of those keys, and the field of the names.
+    parts: ClassVar[tuple[str, str] | None] = None
 
     @classmethod
     def within(cls, recipe: Mapping[str, Any]) -> Self:

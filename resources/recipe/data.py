@@ -70,20 +70,18 @@ class Answers(Section):
     thinking_off: CountOrZero = 0
 
 
-class Source(Section):
-    """Data that a user brings: what it is, where it lies, which of its columns means what.
+class Files(Section):
+    """Files of rows that a user brings: where they lie, and which of their columns means what.
 
-    `path` is a file, a folder, a glob, `hub:org/name@REV` (with `files`, a glob of raw files in
-    it, else its converted Parquet of `config` and `split`), or `python:documentation`,
-    `python:docstrings`, `python:source`, text that ships with Python itself. `fields` maps our
-    names to their columns: `text`; or `messages` (with `role`, `content`, `train` inside a turn);
-    or `prompt`, `query`, `response` and `system` of one exchange. `format` is told by the file's
-    name where it is not given; `document` says what one document of a plain text file is. More than
-    the share `max_drop` of rows that do not fit stops the asset; `holdout` is the share kept from
-    training.
+    `path` is a file, a folder, a glob, `package:NAME/FILE` of an installed package,
+    `hub:org/name@REV` (with `files`, a glob of raw files in it, else its converted Parquet of
+    `config` and `split`), or `python:documentation`, `python:docstrings`, `python:source`, text
+    that ships with Python itself. `fields` maps our names to their columns. `format` is told by the
+    file's name where it is not given; `document` says what one document of a plain text file is.
+    More than the share `max_drop` of rows that do not fit stops the asset.
     """
 
-    kind: Literal["problems", "conversations", "responses", "text", "preferences"]
+    kind: str
     path: Text
     files: Text | None = None
     config: Text | None = None
@@ -94,25 +92,51 @@ class Source(Section):
     document: Literal["file", "paragraph", "line"] = "file"
     license: Text
     limit: Count | None = None
+    max_drop: ShareOrPercent = 0.01
+
+    @model_validator(mode="after")
+    def _path_is_one(self) -> Self:
+        if self.path.startswith("hub:") and hub(self.path) is None:
+            raise impossible(f"path '{self.path}' is no hub data set; write hub:org/name@REV")
+        if self.files is not None and not self.path.startswith("hub:"):
+            raise impossible("files is the glob inside a hub data set; put it in path instead")
+        return self
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """`fields` with what an absent mapping means."""
+        return dict(self.fields)
+
+
+class Records(Files):
+    """Rows of declared fields, `a.b` a field inside one, each value as it stands."""
+
+    kind: Literal["records"] = "records"
+
+
+class Source(Files):
+    """Data that a user brings to train on: what it is, where it lies, what its columns mean.
+
+    `fields` maps `text`; or `messages` (with `role`, `content`, `train` inside a turn); or
+    `prompt`, `query`, `response` and `system` of one exchange. `holdout` is the share kept from
+    training.
+    """
+
+    kind: Literal["problems", "conversations", "responses", "text", "preferences"]
     verifier: Text | None = None
     answers: Answers | None = None
     holdout: ShareOrPercent = 0.01
-    max_drop: ShareOrPercent = 0.01
     over_long: Literal["drop", "cut"] = "drop"
 
     @model_validator(mode="after")
     def _fields_mean_something(self) -> Self:
         known = FIELDS.get(self.kind)
-        if self.path.startswith("hub:") and hub(self.path) is None:
-            raise impossible(f"path '{self.path}' is no hub data set; write hub:org/name@REV")
         if self.path.startswith(PYTHON):
             what = self.path.removeprefix(PYTHON)
             if what not in BROUGHT:
                 raise impossible(f"path: Python brings no '{what}'; {nearest(what, BROUGHT)}")
             if self.kind != "text" or self.fields or self.format:
                 raise impossible(f"{self.path} is of kind text, without 'fields' and 'format'")
-        if self.files is not None and not self.path.startswith("hub:"):
-            raise impossible("files is the glob inside a hub data set; put it in path instead")
         if known is None:
             return self
         for name in self.fields:

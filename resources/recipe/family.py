@@ -5,7 +5,7 @@ Knows nothing of a single model's path (see `model.py`).
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -27,6 +27,7 @@ from resources.recipe.base import (
     impossible,
     needed,
 )
+from resources.recipe.benchmark import Benchmark
 from resources.recipe.data import CorpusMix, Source, unmixable
 from resources.recipe.errors import nearest
 from resources.tasks.generate import kinds
@@ -174,14 +175,40 @@ class Decoding(Section):
     top_p: PositiveShare
 
 
-class Benchmarks(Section):
-    """Evaluation of every checkpoint: `samples` a problem (one where decoding is greedy)."""
+class HeldOutBenchmarks(Section):
+    """Evaluation on held-out problems of our own `domains`: `samples` a problem (one where
+    decoding is greedy)."""
 
     samples: Count
     max_new_tokens: Count
     on: Decoding
     off: Decoding
     domains: list[Domain] = Field(min_length=1)
+
+
+class Benchmarks(Section):
+    """What every checkpoint is measured by: our own held-out problems, and benchmarks by name.
+
+    Both stand in one mapping: what names a key of `HeldOutBenchmarks` is of `own`, every other
+    mapping is a benchmark that the recipe declares under its key.
+    """
+
+    own: HeldOutBenchmarks | None = None
+    declared: dict[Name, Benchmark] = Field(default_factory=dict)
+    parts: ClassVar[tuple[str, str] | None] = ("own", "declared")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apart(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        named = {
+            key: value
+            for key, value in data.items()
+            if isinstance(value, dict) and key not in HeldOutBenchmarks.model_fields
+        }
+        rest = {key: value for key, value in data.items() if key not in named}
+        return {"declared": named} | ({"own": rest} if rest else {})
 
 
 class Family(Section):
@@ -214,6 +241,16 @@ class Family(Section):
     reward_model: RewardModel | None = None
     benchmarks: Benchmarks | None = None
     programs: Literal["run", "unjudged"] = "run"
+
+    @property
+    def own_benchmarks(self) -> HeldOutBenchmarks | None:
+        """How our own held-out problems measure; None where they do not."""
+        return self.benchmarks.own if self.benchmarks else None
+
+    @property
+    def declared_benchmarks(self) -> dict[str, Benchmark]:
+        """The benchmarks that the recipe declares, by name."""
+        return dict(self.benchmarks.declared) if self.benchmarks else {}
 
     @property
     def unjudged(self) -> frozenset[str]:
@@ -253,7 +290,7 @@ class Family(Section):
         for where, used in (
             ("sft_data", list(self.sft_data)),
             ("pass_rates.domains", self.pass_rates.domains if self.pass_rates else []),
-            ("benchmarks.domains", self.benchmarks.domains if self.benchmarks else []),
+            ("benchmarks.domains", self.own_benchmarks.domains if self.own_benchmarks else []),
         ):
             for domain in used:
                 if domain not in self.problems:

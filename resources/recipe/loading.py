@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from resources.recipe import finding, paths
+from resources.recipe.declared import completed
 from resources.recipe.errors import RecipeError, dotted
 from resources.recipe.faults import Fault
 from resources.recipe.finding import HERE, names
@@ -64,7 +65,7 @@ def examine(
     """
     path = finding.find(name_or_path)
     try:
-        root = swept(spread(apply(finding.tree(path), overrides)))
+        root = swept(completed(spread(apply(completed(finding.tree(path)), overrides))))
     except RecipeError as error:
         return Examined(None, None, [Fault(SCHEMA, "", str(error))])
     root, later = taken_out(root)

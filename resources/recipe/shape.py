@@ -44,7 +44,7 @@ def keys(path: KeyPath) -> list[str] | None:
     if not path:
         return list(top())
     found = [each for annotation in at(path) for each in _flat(annotation)]
-    if any(get_origin(each) is dict for each in found):
+    if any(get_origin(each) is dict or _open(each) for each in found):
         return None
     return list(dict.fromkeys(k for each in found if _is_section(each) for k in each.model_fields))
 
@@ -55,6 +55,9 @@ def _step(annotation: Any, key: str | int) -> Iterator[Any]:
             yield get_args(each)[1]
         elif get_origin(each) is list and str(key).isdigit():
             yield get_args(each)[0]
+        elif _open(each):
+            keys, names = (each.model_fields[part].annotation for part in each.parts)
+            yield from list(_step(keys, key)) or _step(names, key)
         elif _is_section(each) and key in each.model_fields:
             yield each.model_fields[str(key)].annotation
 
@@ -68,6 +71,11 @@ def _flat(annotation: Any) -> Iterator[Any]:
             yield from _flat(each)
     else:
         yield annotation
+
+
+def _open(annotation: Any) -> bool:
+    """Whether it is a section that holds the writer's own names beside its keys."""
+    return _is_section(annotation) and getattr(annotation, "parts", None) is not None
 
 
 def _is_section(annotation: Any) -> bool:

@@ -20,7 +20,7 @@ from resources.sources.account import SourceError
 from warehouse.filesystem import replacing
 
 if TYPE_CHECKING:
-    from resources.recipe.data import Source
+    from resources.recipe.data import Files
 
 CONVERTED = "refs/convert/parquet"
 
@@ -69,7 +69,7 @@ def _ask(dataset: str, revision: str) -> list[Remote]:
     ]
 
 
-def files(source: Source, memory: Path) -> list[Remote]:
+def files(source: Files, memory: Path) -> list[Remote]:
     """The files that a declaration means: those that `files` matches, else Parquet of the split.
 
     Raises SourceError, with what would be right, where there are none: of a data set with a loading

@@ -19,10 +19,11 @@ from resources.sources.conversations import MESSAGES, Unfit, conversation, plain
 from resources.sources.json_rows import Row, json_array, json_lines
 from resources.sources.library import Bundled, documents
 from resources.sources.opening import LONGEST, decoded, lines
+from resources.sources.records import record
 from resources.sources.shards import Piece, Shard, begins_array, format_of
 
 if TYPE_CHECKING:
-    from resources.recipe.data import Source
+    from resources.recipe.data import Files
 
 ROWS = 4096  # rows of a batch, at most
 CHARACTERS = 8 << 20  # of one batch, about
@@ -30,13 +31,15 @@ _PLACE = [("file", pa.string()), ("line", pa.int64())]
 KEPT = {
     "text": pa.schema([("text", pa.string()), *_PLACE]),
     "conversations": pa.schema([("messages", MESSAGES), *_PLACE]),
+    "records": pa.schema([("record", pa.string()), *_PLACE]),
 }
 
 
-def read(source: Source, shard: Shard) -> Iterator[Batch]:
-    """The rows of one shard of a source of kind text or conversations, in order.
+def read(source: Files, shard: Shard) -> Iterator[Batch]:
+    """The rows of one shard of a source of kind text, conversations or records, in order.
 
-    Kept rows have `text` or `messages`, `file` and `line` (of Parquet: the row), counted from 1.
+    Kept rows have `text`, `messages` or `record` (the declared fields as JSON), `file` and `line`
+    (of Parquet: the row), counted from 1.
     With `limit` the shard ends after so many kept rows. Raises SourceError where a file is missing,
     damaged, of an unknown format, or lacks a declared Parquet column.
     """
@@ -57,7 +60,7 @@ def _first(batch: Batch, rows: int) -> Batch:
     return Batch(kept, batch.rejected.filter(before))
 
 
-def _piece(source: Source, piece: Piece) -> Iterator[Batch]:
+def _piece(source: Files, piece: Piece) -> Iterator[Batch]:
     if isinstance(piece.path, Bundled):
         yield from _brought(source, piece.path)
         return
@@ -75,17 +78,19 @@ def _piece(source: Source, piece: Piece) -> Iterator[Batch]:
     yield from _batches(rows, _taker(source), KEPT[source.kind], piece.name)
 
 
-def _brought(source: Source, text: Bundled) -> Iterator[Batch]:
+def _brought(source: Files, text: Bundled) -> Iterator[Batch]:
     taken = _taker(source)
     for file, found in itertools.groupby(documents(text.what), key=lambda each: each[0]):
         rows = ((line, {source.columns["text"]: body}) for _, line, body in found)
         yield from _batches(rows, taken, KEPT["text"], file)
 
 
-def _taker(source: Source) -> Callable[[Mapping[str, Any]], Any]:
+def _taker(source: Files) -> Callable[[Mapping[str, Any]], Any]:
     columns = source.columns if source.format != "text" else {"text": "text"}
     if source.kind == "text":
         return lambda row: plain_text(row, columns["text"])
+    if source.kind == "records":
+        return lambda row: record(row, columns)
     return lambda row: conversation(row, columns)
 
 
@@ -133,7 +138,7 @@ def _characters(turns: list[dict[str, Any]]) -> int:
     return sum(len(turn["content"]) for turn in turns)
 
 
-def _documents(source: Source, piece: Piece) -> Iterator[Row | Reject]:
+def _documents(source: Files, piece: Piece) -> Iterator[Row | Reject]:
     """The documents of a plain text file: the file, its paragraphs or its lines."""
     held: list[str] = []
     first, size, bad = 1, 0, Reject(0, "", "", "")
@@ -161,7 +166,7 @@ def _documents(source: Source, piece: Piece) -> Iterator[Row | Reject]:
     yield from document()
 
 
-def _parquet(source: Source, piece: Piece) -> Iterator[Batch]:
+def _parquet(source: Files, piece: Piece) -> Iterator[Batch]:
     import pyarrow.parquet as pq
 
     wanted, path = _parquet_columns(source), piece.local
@@ -197,7 +202,9 @@ def _parquet(source: Source, piece: Piece) -> Iterator[Batch]:
         raise SourceError(f"{path}: not readable Parquet: {reason}") from None
 
 
-def _parquet_columns(source: Source) -> list[str]:
+def _parquet_columns(source: Files) -> list[str]:
+    if source.kind == "records":
+        return list(dict.fromkeys(theirs.partition(".")[0] for theirs in source.columns.values()))
     inner = {"role", "content", "train"} if source.kind == "conversations" else set()
     return [theirs for ours, theirs in source.columns.items() if ours not in inner]
 

@@ -7,6 +7,7 @@ as they were. Reads names and sizes, no rows.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +21,7 @@ from resources.sources.library import Bundled, bundled
 from resources.sources.opening import blocks, compression, unmarked
 
 if TYPE_CHECKING:
-    from resources.recipe.data import Source
+    from resources.recipe.data import Files
 
 Range = tuple[str, int, int | None]
 SHARD_BYTES = 256 << 20  # of a file before it is read in ranges
@@ -88,7 +89,7 @@ def files(pattern: str, directory: Path, declared: bool = False) -> list[tuple[P
     Hidden files do not count; a folder means every file of a known format below it, or every file
     where the format is `declared`. SourceError where there is none.
     """
-    path = directory / Path(pattern).expanduser()
+    path = _packaged(pattern) or directory / Path(pattern).expanduser()
     if path.is_file():
         return [(path, path.name)]
     wild = next((i for i, part in enumerate(path.parts) if re.search(r"[*?\[]", part)), None)
@@ -110,11 +111,24 @@ def files(pattern: str, directory: Path, declared: bool = False) -> list[tuple[P
     return visible
 
 
+def _packaged(pattern: str) -> Path | None:
+    """The file of an installed package that `package:NAME/FILE` names; the package is not run."""
+    if not pattern.startswith("package:"):
+        return None
+    name, _, inside = pattern.removeprefix("package:").partition("/")
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    if not folders or not inside:
+        what = "is not installed" if name.isidentifier() and inside else "is no package:NAME/FILE"
+        raise SourceError(f"{pattern} {what}; install it, or give the path of its file")
+    return Path(folders[0]) / inside
+
+
 def _known(path: Path) -> bool:
     return (Path(path.stem) if compression(path) else path).suffix.lower() in _FORMATS
 
 
-def shards(source: Source, directory: Path, memory: Path) -> list[Shard]:
+def shards(source: Files, directory: Path, memory: Path) -> list[Shard]:
     """The shards of a source in order of their names.
 
     `directory` is what its path is relative to, `memory` the folder in which listings of hubs are
@@ -146,7 +160,7 @@ def _bundled(found: list[Piece]) -> list[Shard]:
     return [Shard(f"bundle_{number}", tuple(bundles[number])) for number in sorted(bundles)]
 
 
-def _ranges(source: Source, piece: Piece) -> Iterator[Shard]:
+def _ranges(source: Files, piece: Piece) -> Iterator[Shard]:
     """A shard of a file, or several of a big local one whose rows can be found from the middle."""
     form, path = source.format or format_of(piece.name), piece.path
     cuts: list[int] = [0]
@@ -160,7 +174,7 @@ def _ranges(source: Source, piece: Piece) -> Iterator[Shard]:
         yield Shard(name, (Piece(path, piece.name, start, stop),))
 
 
-def _by_lines(source: Source, form: str, path: Path) -> bool:
+def _by_lines(source: Files, form: str, path: Path) -> bool:
     if form == "text":
         return source.document == "line"
     return form == "jsonl" and not begins_array(path)
@@ -202,7 +216,7 @@ def partition(name: str) -> str:
     return f"{plain}-{hashlib.blake2b(name.encode(), digest_size=3).hexdigest()}"
 
 
-def description(source: Source, shard: Shard) -> tuple[list[dict[str, Any]], tuple[Range, ...]]:
+def description(source: Files, shard: Shard) -> tuple[list[dict[str, Any]], tuple[Range, ...]]:
     """A shard as plain values without folders, and what its content depends on; see `described`.
 
     The second are its local files, each with the bytes whose lines are read, or whole.

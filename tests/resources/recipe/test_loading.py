@@ -72,7 +72,7 @@ def test_slices_are_plain_json_with_toggle_names_as_text() -> None:
     assert stage["reasoning"] == ["on", "off"]
     assert stage["learning_rate"] == 7e-4
     assert recipe.family.problems["math"].model_dump(mode="json")["depths"]["1"] == 2
-    assert set(recipe.family.benchmarks.model_dump(mode="json")) >= {"on", "off"}
+    assert set(recipe.family.own_benchmarks.model_dump(mode="json")) >= {"on", "off"}
 
 
 def test_a_mark_changes_no_value(edit: Edit) -> None:

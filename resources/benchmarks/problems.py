@@ -1,0 +1,183 @@
+"""From the rows of a benchmark's files to problems: what is asked, what is right.
+
+Every row is a problem or a rejected row with file, line, field and reason. Asks nobody.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from resources.sources.account import Account, Reject, SourceError, rejected_batch, shown
+from resources.sources.reading import read
+from resources.sources.shards import Shard, shards
+from resources.templating import TemplateError, text, value
+
+if TYPE_CHECKING:
+    from resources.recipe.benchmark import Benchmark
+    from resources.recipe.data import Files
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+# Without `row_id`, which the artifact gives; the first ten are the columns of every problem.
+COLUMNS = pa.schema(
+    [
+        ("domain", pa.string()),
+        ("kind", pa.string()),
+        ("source", pa.string()),
+        ("question", pa.string()),
+        ("expected_answer", pa.string()),
+        ("difficulty", pa.int64()),
+        ("license", pa.string()),
+        ("tests", pa.string()),
+        ("split", pa.string()),
+        ("metadata", pa.string()),
+        ("prompt", pa.string()),
+        ("choices", pa.list_(pa.string())),
+        ("gold", pa.int64()),
+        ("file", pa.string()),
+        ("line", pa.int64()),
+    ]
+)
+EXAMPLES = pa.schema([("prompt", pa.string()), ("target", pa.string())])
+
+
+def problems(name: str, benchmark: Benchmark, found: Sequence[Shard]) -> tuple[pa.Table, Account]:
+    """Every problem of a benchmark, in the files' order, and the account of its rows.
+
+    Raises SourceError where more rows than `max_drop` are none, or none is.
+    """
+    account = Account(name)
+    rows: list[dict[str, Any]] = []
+    for file, line, fields in _records(benchmark.problems, found, account):
+        try:
+            made = _problem(name, benchmark, fields)
+        except (TemplateError, ValueError) as error:
+            account.reject(rejected_batch(file, [Reject(line, "", shown(fields), str(error))]))
+        else:
+            account.kept += 1
+            rows.append({**made, "file": file, "line": line})
+    account.judge(benchmark.max_drop)
+    return pa.Table.from_pylist(rows, COLUMNS), account
+
+
+def examples(name: str, benchmark: Benchmark, found: Sequence[Shard]) -> pa.Table:
+    """The worked examples that stand before each question: `prompt` and `target`.
+
+    Raises SourceError where there are fewer than asked for.
+    """
+    source = benchmark.examples
+    if source is None:
+        return EXAMPLES.empty_table()
+    account = Account(f"{name}.few_shot")
+    rows = []
+    for file, line, fields in _records(source, found, account):
+        try:
+            answer = _answer(benchmark, fields)[0]
+            shown_answer = text(benchmark.few_shot.target, {"answer": answer, **fields})
+            rows.append({"prompt": text(benchmark.prompt, fields), "target": shown_answer})
+        except (TemplateError, ValueError) as error:
+            raise SourceError(f"{account.source}: {file}:{line}: {error}") from None
+    if len(rows) < benchmark.few_shot.examples:
+        raise SourceError(
+            f"{account.source}: {len(rows)} examples, {benchmark.few_shot.examples} are wanted"
+        )
+    return pa.Table.from_pylist(rows, EXAMPLES)
+
+
+def where(benchmark: Benchmark, directory: Path, memory: Path) -> tuple[list[Shard], list[Shard]]:
+    """The files of the problems and of the worked examples; SourceError where there are none."""
+    shot = benchmark.examples
+    return (
+        shards(benchmark.problems, directory, memory),
+        [] if shot is None else shards(shot, directory, memory),
+    )
+
+
+def _records(
+    source: Files, found: Iterable[Shard], account: Account
+) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    for shard in found:
+        for batch in read(source, shard):
+            if batch.rejected.num_rows:
+                account.reject(batch.rejected)
+            for row in batch.kept.to_pylist():
+                yield row["file"], row["line"], json.loads(row["record"])
+
+
+def _problem(name: str, benchmark: Benchmark, fields: Mapping[str, Any]) -> dict[str, Any]:
+    prompt = text(benchmark.prompt, fields)
+    if not prompt.strip():
+        raise ValueError("the prompt is empty")
+    answer, choices, gold = _answer(benchmark, fields)
+    metadata = {key: value(source, fields) for key, source in benchmark.metadata.items()}
+    if benchmark.verifier == "code":
+        metadata["program"] = text(benchmark.program, {**fields, "response": _RESPONSE})
+    return {
+        "domain": benchmark.verifier or benchmark.method,
+        "kind": benchmark.method,
+        "source": name,
+        "question": prompt if benchmark.question is None else text(benchmark.question, fields),
+        "expected_answer": answer,
+        "license": benchmark.license,
+        "tests": None if benchmark.tests is None else text(benchmark.tests, fields),
+        "split": "held_out",
+        "metadata": json.dumps(metadata, ensure_ascii=False) if metadata else None,
+        "prompt": prompt,
+        "choices": choices,
+        "gold": gold,
+    }
+
+
+_RESPONSE = "\0response\0"  # stands in a stored program for what a model will write
+
+
+def program(template: str, response: str) -> str:
+    """The program that a response makes of a problem's stored one."""
+    return template.replace(_RESPONSE, response)
+
+
+def _answer(
+    benchmark: Benchmark, fields: Mapping[str, Any]
+) -> tuple[str | None, list[str] | None, int | None]:
+    """The expected answer as text (of choices, its letter), the choices, the right one's index."""
+    if benchmark.method == "perplexity" or benchmark.verifier in ("code", "instructions"):
+        return None, None, None
+    expected = value(benchmark.expected, fields)
+    if benchmark.choices is None:
+        if isinstance(expected, dict | list) and benchmark.verifier == "tools":
+            expected = json.dumps(expected, ensure_ascii=False)
+        if isinstance(expected, bool) or not isinstance(expected, str | int | float):
+            raise ValueError(f"answer must be text or a number, found {shown(expected)}")
+        return str(expected).strip(), None, None
+    choices = value(benchmark.choices, fields)
+    fits = isinstance(choices, list | tuple) and all(isinstance(each, str) for each in choices)
+    if not fits or len(choices) < 2 or len(choices) > len(LETTERS):
+        raise ValueError(f"choices must be a list of 2 to 26 texts, found {shown(choices)}")
+    gold = index(expected, choices)
+    return LETTERS[gold], list(choices), gold
+
+
+def index(answer: Any, choices: Sequence[str]) -> int:
+    """Which choice is meant by an index from 0, a letter, or a choice's own text.
+
+    >>> index(1, ["x", "y"]), index("B", ["x", "y"]), index("y", ["x", "y"]), index("1", ["x", "y"])
+    (1, 1, 1, 1)
+    """
+    if isinstance(answer, str):
+        text = answer.strip()
+        if choices.count(answer) == 1:
+            return choices.index(answer)
+        if len(text) == 1 and text.upper() in LETTERS[: len(choices)]:
+            return LETTERS.index(text.upper())
+        if text.isdigit():
+            answer = int(text)
+    if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(choices):
+        return answer
+    raise ValueError(
+        f"answer must be an index from 0 to {len(choices) - 1}, a letter or one of the choices, "
+        f"found {shown(answer)}"
+    )
