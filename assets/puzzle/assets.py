@@ -17,6 +17,15 @@ from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
 LIBRARY_VERSION = "2"
+# What models with one library have in common, the parent that it was made of included.
+LIBRARY = (
+    "parent",
+    "channel_importance",
+    "block_library",
+    "block_scores",
+    "block_costs",
+    "cost_profile",
+)
 
 
 def specs(recipe: Recipe) -> list[Spec]:
@@ -31,12 +40,15 @@ def specs(recipe: Recipe) -> list[Spec]:
 
 def _specs(assets: _Assets, model: ModelRecipe) -> list[Spec]:
     profile, study = assets.puzzle.costs.profile, assets.puzzle.study
-    made = [
+    library = [
         assets.channel_importance(),
         assets.block_library(),
         assets.block_scores(),
         assets.block_costs(),
         *([assets.cost_profile(profile)] if profile else []),
+    ]
+    made = [
+        *([] if assets.puzzle.library_of else library),
         assets.architecture(),
         assets.assembled(),
         *([assets.cost_report(profile)] if profile else []),
@@ -203,7 +215,13 @@ class _Assets:
     def _inputs(self, *names: str) -> dict[str, str]:
         """Assets of the model by name; `corpus` is the text in its own tokens."""
         tokens = tokens_of(self.recipe, self.name)
-        return {name: tokens if name == "corpus" else f"{self.name}/{name}" for name in names}
+        owner = self.puzzle.library_of or self.name
+        return {
+            name: tokens
+            if name == "corpus"
+            else f"{owner if name in LIBRARY else self.name}/{name}"
+            for name in names
+        }
 
     def _spec(
         self,

@@ -129,16 +129,22 @@ def _answer_tokens(recipe: Recipe, benchmarks: HeldOutBenchmarks) -> int:
 def _puzzle(recipe: Recipe, name: str, section: Puzzle) -> Iterator[tuple[str, int, float]]:
     machine, size = _machine(recipe, name), recipe.execution.sizes.get(name)
     layers = size.layers if size else 1
-    library, scores = section.library, section.scores
+    library, scores, search = section.library, section.scores, section.search
+    candidates = len(library.attention) * len(library.ffn) - 1
+    # From cached prefix activations, half of the model runs on average.
+    scoring = machine.score(scores.tokens * layers * candidates / 2)
+    changes = (search.rounds or 0) * (search.measured.improved if search.measured else 1)
+    steps = search.measured.steps - 1 if search.measured else 0
+    if changes + steps:  # each scores every single change again
+        yield f"{name}/architecture", scores.tokens, scoring * (changes + steps)
+    if section.library_of is not None:
+        return
     trained = sum(v not in {"full", "noop"} for v in [*library.attention, *library.ffn])
     tokens = library.tokens or 0
     # A variant trains half a block in each layer: half of the model's training cost.
     seconds = machine.train(tokens * trained / 2) + machine.score(tokens)
     yield f"{name}/block_library", tokens, seconds
-    candidates = len(library.attention) * len(library.ffn) - 1
-    # From cached prefix activations, half of the model runs on average.
-    seconds = machine.score(scores.tokens * layers * candidates / 2)
-    yield f"{name}/block_scores", scores.tokens, seconds
+    yield f"{name}/block_scores", scores.tokens, scoring
 
 
 def _reinforcement(recipe: Recipe, name: str, section: Grpo | Rloo) -> tuple[int, float]:

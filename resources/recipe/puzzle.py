@@ -11,6 +11,7 @@ from resources.models.export.limits import NEVER_FIRST
 from resources.recipe.base import (
     Count,
     CountOrZero,
+    Name,
     Positive,
     Section,
     Text,
@@ -201,8 +202,13 @@ class Study(Section):
 
 
 class Puzzle(Section):
-    """Puzzle NAS: importance, block library, scores, costs, search, and a study of the search."""
+    """Puzzle NAS: importance, block library, scores, costs, search, and a study of the search.
 
+    `library_of` names another model of the same parent whose library, scores and costs this one
+    searches too, under limits of its own: nothing of them is made twice.
+    """
+
+    library_of: Name | None = None
     importance: Importance
     library: Library
     scores: Scores

@@ -76,6 +76,8 @@ def disagreements(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator
                 f"family.{section}.artifact",
                 f"{model} makes no '{artifact}'; {nearest(artifact, line)}",
             )
+    for name in models:
+        yield from _shared_library(name, models)
     for name, model_recipe in models.items():
         for index, stage in enumerate(model_recipe.sft):
             yield from _mixed(family, f"{name}.sft[{index}]", stage)
@@ -150,6 +152,33 @@ def _missing(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator[tupl
         by_teacher = data.samples_on or family.off_generator == "teacher"
         if by_teacher and family.teacher is None:
             yield "family.teacher", f"missing: it answers sft_data.{domain}; add `teacher: …`"
+
+
+SHARED = ("importance", "library", "scores", "costs")  # sections of a library used twice
+
+
+def _shared_library(name: str, models: Mapping[str, ModelRecipe]) -> Iterator[tuple[str, str]]:
+    """What keeps a model from searching another one's library."""
+    own = models[name].puzzle
+    if own is None or own.library_of is None:
+        return
+    owner = models.get(own.library_of)
+    where = f"{name}.puzzle.library_of"
+    if owner is None or owner.puzzle is None or own.library_of == name:
+        others = [each for each, model in models.items() if model.puzzle and each != name]
+        yield where, f"no other model '{own.library_of}' with a library; {nearest('', others)}"
+    elif owner.puzzle.library_of is not None:
+        yield where, f"{own.library_of} has none of its own; name '{owner.puzzle.library_of}'"
+    elif owner.parent != models[name].parent:
+        yield where, f"{own.library_of} has another parent; a library is of one parent"
+    else:
+        for section in SHARED:
+            if getattr(own, section) != getattr(owner.puzzle, section):
+                yield (
+                    f"{name}.puzzle.{section}",
+                    f"differs from that of {own.library_of}, whose library is used; leave it out "
+                    "here, or write it under models.each",
+                )
 
 
 def _mixed(family: Family, where: str, stage: Sft) -> Iterator[tuple[str, str]]:

@@ -42,7 +42,7 @@ def refusal(folder: Path, check_paths: bool = False) -> str:
 
 
 def test_the_package_has_recipes_to_run_and_to_extend() -> None:
-    assert names() == ["paper", "practitioner", "single-gpu", "smoke", "tiny"]
+    assert names() == ["paper", "practitioner", "single-gpu", "smoke", "smol", "tiny"]
     with pytest.raises(RecipeError, match=r"single-gpu\.yaml:\d+: models: no model; extend it"):
         load("single-gpu")
 
