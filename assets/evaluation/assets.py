@@ -88,6 +88,7 @@ def _report(recipe: Recipe) -> Spec:
         },
         seed=recipe.family.seed,
         checks=(CHECKS + "report_self_contained",),
+        reproducibility="statistical",  # it shows seconds and speeds that were measured
         kinds=("html",),
         description="One page about the family, to be opened in a browser.",
     )

@@ -6,6 +6,7 @@ Knows plain lists and arrays; knows nothing of artifacts or models.
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ FFN_COLOR = "#c8702a"
 CHOSEN_COLOR = "#b1339b"
 MARKERS = "os^vDPX<>p"  # of the points that stand beside a front or a cloud
 CROWDED = 50  # layers from which on numbers in bars are written upright
+LETTERS = 14  # of a title's font, an inch
 WIDEST = 16.0  # inches; with more than 50 layers columns become narrower
 
 
@@ -28,7 +30,8 @@ def architecture_strip(
         attention, ffn: a share per layer; above 1 for a fused FFN, which is written in its bar.
         marks: layers to outline, such as fused ones.
     """
-    figure, axes = _figure(_width(4.0, 0.28 * len(attention) + 1.2), 2.6, rows=2)
+    width = _width(4.0, 0.28 * len(attention) + 1.2)
+    figure, axes = _figure(width, 2.6, rows=2)
     for axis, shares, color, name in (
         (axes[0], attention, ATTENTION_COLOR, "attention"),
         (axes[1], ffn, FFN_COLOR, "FFN"),
@@ -54,7 +57,8 @@ def architecture_strip(
         axis.set_xlim(-0.6, len(shares) - 0.4)
         axis.tick_params(labelsize=7)
     axes[0].set_xticks([])
-    axes[0].set_title(title, fontsize=9)
+    # Over the whole picture and in as many lines as it takes: few layers make a narrow strip.
+    figure.suptitle(textwrap.fill(title, int(width * LETTERS)), fontsize=9)
     axes[1].set_xlabel("layer", fontsize=8)
     return _png(figure)
 

@@ -61,3 +61,12 @@ def test_pictures_are_small_whole_and_reproducible(name: str) -> None:
 def test_fronts_take_their_points_in_any_order() -> None:
     one = pictures.pareto_front("f", "c", [1, 2, 3], [3, 2, 1], (2, 2))
     assert one == pictures.pareto_front("f", "c", [3, 1, 2], [1, 3, 2], (2, 2))
+
+
+@pytest.mark.parametrize("layers", [3, 8, 30])
+def test_a_strip_shows_the_whole_of_its_title(layers: int) -> None:
+    """Nothing is drawn at the very edge, where a longer line would be cut off."""
+    title = "super: attention (KV heads) and FFN (width) kept, share of the parent WWWWWWWWWWWW"
+    made = pictures.architecture_strip(title, [1.0] * layers, [0.5] * layers)
+    pixels = np.asarray(Image.open(io.BytesIO(made)).convert("L"))
+    assert (pixels[:, [0, 1, -2, -1]] > 250).all() and (pixels[:2] > 250).all()
