@@ -50,6 +50,7 @@ TRAINING: dict[str, Any] = {
     "data_seed": 0,
     "seed": 0,
     "asset_key": "large/block_library",
+    "model": "large",
 }
 GROUPS = {"first layer": 0, "last layer": CONFIG["num_hidden_layers"] - 1}
 

@@ -111,7 +111,7 @@ class Bench:
         made = {}
         for part, artifact in self.libraries().items():
             recipe = artifact.manifest["recipe"] | changes
-            recipe |= {"seed": 0, "asset_key": artifact.key}
+            recipe |= {"seed": 0, "asset_key": artifact.key, "model": name}
             folder = self.work / name / part.partition("@")[2]
             folder.mkdir(parents=True, exist_ok=True)
             inputs = {
@@ -125,7 +125,7 @@ class Bench:
     def scored(self, name: str, library: Mapping[str, Any]) -> Made:
         """Block scores of a library."""
         artifact = self.current("block_scores")
-        recipe = artifact.manifest["recipe"] | {"seed": 1, "asset_key": artifact.key}
+        recipe = artifact.manifest["recipe"] | {"seed": 1, "asset_key": artifact.key, "model": name}
         inputs = {"parent": self.current("parent"), "corpus": self.corpus, **library}
         folder = self.work / f"{name}_scores"
         folder.mkdir(parents=True, exist_ok=True)

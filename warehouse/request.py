@@ -80,9 +80,11 @@ class Request:
         return self.memos[self.partition]
 
     def given(self) -> dict[str, Any]:
-        """The recipe as `fn` gets it: the slice, `seed` derived for this version, `asset_key`."""
+        """The recipe as `fn` gets it: the slice, `seed` derived for this version, `asset_key`, and
+        the `model` whose asset it is where the slice does not name one."""
         seed = derived_seed(self.seed, self.key, self.partition)
-        return {**plain(dict(self.recipe)), "seed": seed, "asset_key": self.key}
+        slice_ = plain(dict(self.recipe))
+        return {"model": self.model, **slice_, "seed": seed, "asset_key": self.key}
 
     def manifest(self) -> dict[str, Any]:
         """The part of the manifest that stands before anything is built."""

@@ -60,7 +60,7 @@ def plan_training(
     sizes = Sizes(shape, blocks, parent)
     works = [Work(**work) for work in recipe["works"]]
     settings = Settings.of(recipe["settings"])
-    model = recipe["asset_key"].split("/")[0]
+    model = recipe["model"]
     stages = planning.plan(model, works, sizes, settings)
     (workdir / "sizes.json").write_text(json.dumps(sizes.record(), sort_keys=True))
     return Output(

@@ -52,7 +52,7 @@ def choose_architecture(
             the target can run no choice.
     """
     began = time.monotonic()
-    model = recipe["asset_key"].split("/")[0]
+    model = recipe["model"]
     problem = read_problem(inputs, recipe)
     swept = batches.sweep(problem, recipe["time_limit"])
     batch, found = batches.best(swept)

@@ -40,7 +40,7 @@ def block_costs(
 
     config = read_config(inputs["parent"].path())
     shape = Shape.of(config.to_dict())
-    model = recipe["asset_key"].split("/")[0]
+    model = recipe["model"]
     rows = cost_rows(shape, config.num_hidden_layers, recipe["attention"], recipe["ffn"], recipe)
     rest = non_block_costs(shape, recipe)
     full = [row for row in rows if (row["attention"], row["ffn"]) == ("full", "full")]

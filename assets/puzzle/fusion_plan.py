@@ -76,7 +76,7 @@ def fuse_checkpoint(
         windows=None if recipe["windows"] is None else in_model(recipe["windows"], held),
         sizes=[held.count(layer) for layer in range(len(blocks))],
     )
-    name = recipe["asset_key"].split("/")[0]
+    name = recipe["model"]
     tests = pretests(name, parent, model, runs, held, data("score"), recipe["seed"])
     fused = fuse(model, runs)
     held_out = judging(inputs["corpus"], recipe)

@@ -176,7 +176,7 @@ def _output(
     steps: int,
     seconds: float,
 ) -> Output:
-    model = {"model": recipe["asset_key"].split("/")[0]}
+    model = {"model": recipe["model"]}
     rows = [model | row for report in reports for row in report["children"]]
     before, after = (
         float(np.mean([row[key] for row in rows])) if rows else 0.0

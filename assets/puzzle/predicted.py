@@ -91,7 +91,7 @@ def compare_costs(
     why_not = reasons(machine, dtype, device)
     model = load(folder, device=device, dtype=runs_as)
     measured = measure(model, chosen[0]["prefill_length"], list(others), setting, why_not)
-    name = recipe["asset_key"].split("/")[0]
+    name = recipe["model"]
     rows = [
         {
             "model": name,

@@ -299,7 +299,7 @@ def _output(
     from resources.models.accounting import Shape
 
     shape, layers = Shape.of(config.to_dict()), config.num_hidden_layers
-    made = tables(profile, recipe["asset_key"].split("/")[0], shape, layers, recipe)
+    made = tables(profile, recipe["model"], shape, layers, recipe)
     full, other = seconds(made)["full", "full"], rest(made)
     clamped = [row for row in profile.sub_blocks if row.clamped]
     metrics = {

@@ -62,7 +62,7 @@ def rescored(
     from assets.puzzle.rounds import improve, mean_of, rounds_table
     from resources.models.loading import load
 
-    model = recipe["asset_key"].split("/")[0]
+    model = recipe["model"]
     program, bounds = read_program(
         problem.candidates[batch], problem.bounds[batch], problem.objective, **problem.rules
     )

@@ -98,7 +98,7 @@ def score_blocks(
             for place, metric in enumerate(metrics)
         ]
         computed += cache.computed
-    model, seed = recipe["asset_key"].split("/")[0], recipe["seed"]
+    model, seed = recipe["model"], recipe["seed"]
     tables = {"block_scores": block_scores(model, pairs, measured, seed)}
     if runs:
         tables["run_scores"] = run_scores(model, runs, measured, seed)

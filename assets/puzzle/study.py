@@ -67,7 +67,7 @@ def study_search(
     from resources.models.loading import load
 
     began = time.monotonic()
-    seed, model = recipe["seed"], recipe["asset_key"].split("/")[0]
+    seed, model = recipe["seed"], recipe["model"]
     problem = read_problem(inputs, recipe["search"])
     batch = int(inputs["architecture"].metrics["batch"])
     program, _ = read_program(

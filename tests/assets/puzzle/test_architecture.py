@@ -316,11 +316,11 @@ def test_all_that_the_recipe_asks_for_is_written_down(
     # 24 and 12 channels, 2 x 4 and 4 key numbers: float8 on two ranks runs none of them
     with pytest.raises(ValueError, match="layer 0 has no candidate that vllm can run"):
         choose_architecture(
-            tmp_path, inputs, section | {"asset_key": "m/architecture"}, Execution()
+            tmp_path, inputs, section | {"asset_key": "m/architecture", "model": "m"}, Execution()
         )
     section["target"]["dtype"], section["target"]["tensor_parallel"] = "bfloat16", 1
     made = choose_architecture(
-        tmp_path, inputs, section | {"asset_key": "m/architecture"}, Execution()
+        tmp_path, inputs, section | {"asset_key": "m/architecture", "model": "m"}, Execution()
     )
     assert set(made.tables) == {
         "architectures",
@@ -355,7 +355,10 @@ def test_all_that_the_recipe_asks_for_is_written_down(
     for one, other in itertools.combinations(choices.values(), 2):
         assert sum(a != b for a, b in zip(one, other, strict=True)) >= 2
     plain = choose_architecture(
-        tmp_path, inputs, recipe({"parameters": 0.9}) | {"asset_key": "m/architecture"}, Execution()
+        tmp_path,
+        inputs,
+        recipe({"parameters": 0.9}) | {"asset_key": "m/architecture", "model": "m"},
+        Execution(),
     )
     assert set(plain.tables) == {"architectures"}
     assert plain.metrics["parameters_share"] <= 0.9

@@ -150,7 +150,7 @@ def inputs(store: Store, model: str, assembled: Any, into: list[int | None]) -> 
 def fused(store: Store, given: dict[str, Artifact], **changes: Any) -> Artifact:
     key = given["assembled"].key.replace("assembled", "fused")
     return store.build(
-        Request(key, None, fuse_checkpoint, given, {**RECIPE, **changes}, 0, code_version="1"),
+        Request(key, None, fuse_checkpoint, given, {**RECIPE, **changes}, 0, "1", model="ultra"),
         execution=Execution(),
     )
 

@@ -46,6 +46,7 @@ RECIPE: dict[str, Any] = {
     "data_seed": 7,
     "seed": 1,
     "asset_key": "super/block_library",
+    "model": "super",
 }
 COUPLED = {"coupling": "coupled", "attention": ["full", "kv_1", "noop"]}
 WHOLE = Execution()

@@ -93,7 +93,8 @@ def build(store: Store, name: str, fn: Any, recipe: dict[str, Any], **execution:
     there = {key: found for key, found in inputs.items() if found is not None}
     settings = Execution(threads=1, **execution)
     return store.build(
-        Request(f"super/{name}", None, fn, there, recipe, 0, code_version="1"), execution=settings
+        Request(f"super/{name}", None, fn, there, recipe, 0, "1", model="super"),
+        execution=settings,
     )
 
 

@@ -481,6 +481,7 @@ RECIPE: dict[str, Any] = {
     "fused_runs": {"lengths": [2], "ffn": ["full"]},
     "seed": 3,
     "asset_key": "super/block_scores",
+    "model": "super",
 }
 
 

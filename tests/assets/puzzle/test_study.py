@@ -122,7 +122,13 @@ def corpus_table() -> pa.Table:
     return table
 
 
-SECTION = {"tokens": 128, "sequence_length": 32, "seed": 3, "asset_key": "m/architecture"}
+SECTION = {
+    "tokens": 128,
+    "sequence_length": 32,
+    "seed": 3,
+    "asset_key": "m/architecture",
+    "model": "m",
+}
 
 
 def test_true_kl_decides_among_searched_and_hand_made_choices(
