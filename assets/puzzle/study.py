@@ -23,6 +23,7 @@ from warehouse.store import Artifact, Output
 if TYPE_CHECKING:
     from assets.puzzle.assemblies import Assembly
     from assets.puzzle.baselines import Rows
+    from assets.puzzle.halves import Library
     from assets.puzzle.milp import Program
     from resources.execution import Execution
 
@@ -70,15 +71,16 @@ def study_search(
     seed, model = recipe["seed"], recipe["model"]
     problem = read_problem(inputs, recipe["search"])
     batch = int(inputs["architecture"].metrics["batch"])
-    program, _ = read_program(
+    program, bounds = read_program(
         problem.candidates[batch], problem.bounds[batch], problem.objective, **problem.rules
     )
+    parent = load(inputs["parent"].path(), device=execution.device, dtype="float32")
+    library = Library(parent, [part.path() for part in parts(inputs, "block_library")])
     methods = choices(problem, batch, inputs["architecture"], recipe["random"], seed)
+    methods |= _hand_cuts(program, bounds, library, inputs["corpus"], recipe, workdir, execution)
     scores = program.candidates.columns[problem.objective]
     random = damaged(program, scores, recipe["assemblies"], seed)
     feasible = {name: rows for name, rows in methods.items() if rows is not None}
-    parent = load(inputs["parent"].path(), device=execution.device, dtype="float32")
-    library = Library(parent, [part.path() for part in parts(inputs, "block_library")])
     data = judging(inputs["corpus"], recipe)
     kl = assembly_kl(
         library,
@@ -151,6 +153,41 @@ def choices(
     }
     drawn = baselines.random_choices(*given, count=random, seed=seed, **problem.rules)
     return found | {f"random {number + 1}": rows for number, rows in enumerate(drawn)}
+
+
+def _hand_cuts(
+    program: Program,
+    bounds: dict[str, tuple[float, float]],
+    library: Library,
+    corpus: Artifact,
+    recipe: Mapping[str, Any],
+    workdir: Path,
+    execution: Execution,
+) -> dict[str, Rows | None]:
+    """What a person would cut: whole layers, by influence or the best run of neighbours.
+
+    Influence and true KL are measured on the share that scores blocks, not on what is reported.
+    None where whole layers do not reach the limits.
+    """
+    from assets.puzzle.calibration import sequences
+    from assets.puzzle.cuts import by_influence, in_one_piece
+    from assets.puzzle.influence import influence
+    from assets.puzzle.rounds import kl_with
+
+    data = sequences(
+        corpus.table("corpus", columns=["text_ids"]),
+        "score",
+        tokens=recipe["tokens"],
+        sequence_length=recipe["sequence_length"],
+        seed=recipe["seed"],
+    )
+    best: Rows | None = None
+    if runs := in_one_piece(program, bounds):
+        measure = kl_with(library, data, workdir, batch=execution.micro_batch)
+        kl = measure([assembly(program, rows) for rows in runs], "contiguous").mean(axis=1)
+        best = runs[int(np.argmin(kl))]
+    least = influence(library.parent, data, batch=execution.micro_batch)
+    return {"depth by influence": by_influence(program, bounds, least), "contiguous depth": best}
 
 
 def damaged(program: Program, scores: np.ndarray, count: int, seed: int) -> list[Rows]:

@@ -181,9 +181,11 @@ def test_the_study_sets_the_search_beside_the_others(
         "best uniform",
         "random 1",
         "random 2",
+        "depth by influence",
+        "contiguous depth",
     ]
     known = {name: row for name, row in rows.items() if row["feasible"]}
-    assert {"search", "max parameters", "random 1"} <= set(known)
+    assert {"search", "max parameters", "random 1", "contiguous depth"} <= set(known)
     most = 0.75 * inputs["block_costs"].metrics["parent_parameters"]
     for row in known.values():
         assert row["parameters"] <= most
