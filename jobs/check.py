@@ -22,6 +22,7 @@ from resources.recipe.schema import Recipe
 from resources.recipe.tree import KeyPath, leaves
 from resources.recipe.validating import SCHEMA
 from resources.store import home as homes
+from resources.store.digests import Digests
 
 CHECKS: tuple[tuple[str, Check], ...] = (
     (UNBUILT, written.unbuilt),
@@ -29,6 +30,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("files and columns", data.questions),
     ("parents", models.parents),
     ("tokenizer and template", models.templates),
+    ("parents", models.lengths),
     ("exports", models.exports),
     ("engines", machine.engines),
     ("placement", machine.placement),
@@ -44,7 +46,8 @@ def main(arguments: argparse.Namespace) -> int:
     from jobs.keys import named
 
     arguments.recipe = arguments.target or arguments.recipe
-    reference = named(homes.find(arguments.home), arguments)
+    home = homes.find(arguments.home)
+    reference = named(home, arguments)
     found = examine(*reference, check_paths=False)  # the checks look at what lies there
     if arguments.resolved and found.tree is not None:
         for line in resolved(found):
@@ -56,7 +59,8 @@ def main(arguments: argparse.Namespace) -> int:
         groups.setdefault(fault.group, []).append(fault)
     if found.recipe is not None:
         with tempfile.TemporaryDirectory(prefix="heirloom-check-") as scratch:
-            asked = Asked(found.recipe, arguments.offline, Path(scratch))
+            commits = Digests(home.path / "digests.json").commits.known
+            asked = Asked(found.recipe, arguments.offline, Path(scratch), commits)
             for group, check in CHECKS:
                 findings = groups.setdefault(group, [])
                 findings += (each for each in _made(check, asked) if each not in findings)

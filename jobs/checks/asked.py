@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from resources.recipe.errors import dotted
@@ -16,12 +16,14 @@ from resources.recipe.tree import KeyPath
 class Asked:
     """A recipe that its schema accepts.
 
-    `offline` forbids the network; `scratch` is a folder that is removed afterwards.
+    `offline` forbids the network; `scratch` is a folder that is removed afterwards; `commits` is
+    what the hub's revisions were found to be when this home first read them.
     """
 
     recipe: Recipe
     offline: bool
     scratch: Path
+    commits: Mapping[str, str] = field(default_factory=dict)
 
     def fault(self, keys: KeyPath, what: str, remedy: str = "", *, stops: bool = True) -> Fault:
         """A fault of what stands at a key path, with the file and line where it was written."""

@@ -34,6 +34,24 @@ def parents(asked: Asked) -> Iterator[Finding]:
             yield asked.fault(keys, line)
         if not found:
             yield f"{source.name}: can be taken in as {role}"
+            yield from _moved(asked, keys, source)
+
+
+def _moved(asked: Asked, keys: KeyPath, source: ParentSource) -> Iterator[Finding]:
+    """A branch of the hub that is at another commit than when this home first read it."""
+    from resources.pretrained.hub import moved
+
+    first = asked.commits.get(str(source))
+    if source.kind != "hub" or first is None:
+        return
+    now = moved(source.at(first))
+    if now is not None:
+        yield asked.fault(
+            keys,
+            f"{source} is commit {now} by now; this home keeps to {first}, which it first read",
+            f"write {source.location}@{first} to say so, or @{now} to take the newer one",
+            stops=False,
+        )
 
 
 def named(
@@ -109,6 +127,44 @@ def exports(asked: Asked) -> Iterator[Finding]:
             for reason in refusals(target.engine, config.to_dict()):
                 place = ("models", model, "puzzle", "search", "target")
                 yield asked.fault(place, reason, "name engine vllm_plugin, or another parent")
+
+
+def lengths(asked: Asked) -> Iterator[Finding]:
+    """Sections whose sequences are longer than the context of their model's parent."""
+    from resources.models.errors import CheckpointError
+    from resources.models.loading import read_config
+    from resources.pretrained.assembling import assemble
+
+    for keys, source, role in named(asked):
+        if role != "parent" or (asked.offline and source.kind == "hub"):
+            continue
+        workdir = asked.scratch / ("length-" + "-".join(map(str, keys)))
+        workdir.mkdir()
+        try:
+            config = read_config(assemble(source, workdir, "description").folder)
+        except CheckpointError:
+            continue  # said with the parents
+        context = config.max_position_embeddings
+        model = asked.recipe.models[str(keys[1])]
+        for path, length in _lengths(model.model_dump(mode="json"), keys[:2]):
+            if length > context:
+                yield asked.fault(
+                    path,
+                    f"{length:,} tokens, and {source.name} reads {context:,} "
+                    "(its max_position_embeddings)",
+                    f"at most {context:,}, or a parent of a longer context",
+                )
+
+
+def _lengths(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
+    """Every `sequence_length` below, with where it stands."""
+    if isinstance(value, dict | list):
+        named = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in named:
+            if key == "sequence_length" and isinstance(inner, int):
+                yield (*path, key), inner
+            else:
+                yield from _lengths(inner, (*path, key))
 
 
 def _example(asked: Asked) -> list[dict[str, object]]:

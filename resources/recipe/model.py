@@ -112,8 +112,13 @@ class Sft(SftTraining):
     def _something_is_drawn(self) -> Self:
         if bool(self.domains) == bool(self.mix):
             raise impossible("give 'domains' or 'mix', which may name domains and sources")
-        if not self.reasoning and any(name in DOMAINS for name in self.weights):
+        domains = any(name in DOMAINS for name in self.weights)
+        if domains and not self.reasoning:
             raise impossible("reasoning: name at least one of 'on' and 'off' for the domains")
+        if self.reasoning and not domains:
+            raise impossible(
+                "reasoning says how domains are answered, and 'mix' has sources alone: leave it out"
+            )
         return self
 
     @property

@@ -150,6 +150,23 @@ BROKEN = (
         ("used by nothing: 1 to mend", "mine.yaml:3: reward_model: no model has preference"),
     ),
     Broken(
+        "sequences beyond the parent's context",
+        "models:\n  super:\n    distillation:\n      sequence_length: 65536\n"
+        "      batch_tokens: 65536\n",
+        ("models.super.distillation.sequence_length: 65,536 tokens, and",
+         "(its max_position_embeddings)"),
+    ),
+    Broken(
+        "thinking asked of sources alone",
+        "sources: {c: {kind: conversations, path: ./c.jsonl, license: mit}}\n"
+        "models:\n  super:\n    sft:\n"
+        "      - {name: sft, mix: {c: 1}, reasoning: [\"off\"], samples: 2, packed: true,\n"
+        "         epochs: 1, batch_tokens: 1024, sequence_length: 256, learning_rate: 1e-3,\n"
+        "         min_learning_rate: 1e-4}\n",
+        ("reasoning says how domains are answered, and 'mix' has sources alone: leave it out",),
+        {"c.jsonl": lines(GOOD)},
+    ),
+    Broken(
         "a base that extends itself",
         "",
         ("extends: a circle",),

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from jobs import cli
+from jobs.checks import models
+from jobs.checks.asked import Asked
+from resources.pretrained import hub
+from resources.pretrained.source import ParentSource
+from resources.recipe.faults import Fault
+from resources.recipe.loading import examine
 from resources.store.home import Home
 from tests.jobs.broken import BROKEN, GOOD, Broken, lines
 
@@ -92,6 +99,23 @@ def test_sources_that_are_drawn_from_pass(home: Home, tmp_path: Path, capsys: Ca
     out = said(capsys, "check", str(path), "--offline", code=0)
     assert "c: 1 shards; of the first 3 rows 3 kept" in out
     assert "»b<|eot_id|>«" in out
+
+
+def test_a_branch_that_moved_since_the_home_read_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, now = "1" * 40, "2" * 40
+    recipe = examine("smoke", check_paths=False).recipe
+    assert recipe is not None
+    source = ParentSource("hub", "org/model", "main")
+    monkeypatch.setattr(hub, "resolve", lambda source: now)
+    asked = Asked(recipe, False, tmp_path, {str(source): first})
+    (found,) = models._moved(asked, ("models", "super", "parent"), source)
+    assert isinstance(found, Fault) and not found.stops
+    assert now in str(found) and f"org/model@{first}" in str(found)
+    monkeypatch.setattr(hub, "resolve", lambda source: first)
+    assert not list(models._moved(asked, ("models", "super", "parent"), source))
+    assert not list(models._moved(replace(asked, commits={}), ("models",), source))
 
 
 def test_recipes_are_listed_a_line_each(home: Home, capsys: Capture) -> None:
