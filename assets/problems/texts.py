@@ -86,4 +86,6 @@ def _identified(batch: pa.RecordBatch, recipe: Mapping[str, Any], license_name: 
             "license": pa.repeat(license_name, rows),
         }
     )
-    return with_ids(table, f"{recipe['asset_key']}@{recipe['shard']}", ["text_hash"], None, "line")
+    return with_ids(
+        table, f"{recipe['asset_key']}@{recipe['shard']}", ["text_hash", "file"], None, "line"
+    )

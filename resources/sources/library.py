@@ -42,10 +42,15 @@ def documents(what: str) -> Iterator[tuple[str, int, str]]:
     """The documents in order: file, line it begins on, text.
 
     `documentation` is the language reference's topics, `docstrings` those of the standard library,
-    `source` its code without them, so that no text stands in two. Each has `SHORTEST` to about
-    `LONGEST` characters.
+    `source` its code without them, so that no text stands in two; nor does one stand twice in one.
+    Each has `SHORTEST` to about `LONGEST` characters.
     """
-    yield from dict(zip(BROUGHT, (_documentation, _docstrings, _source), strict=True))[what]()
+    bodies = dict(zip(BROUGHT, (_documentation, _docstrings, _source), strict=True))
+    seen: set[str] = set()
+    for file, line, text in bodies[what]():
+        if text not in seen:
+            seen.add(text)
+            yield file, line, text
 
 
 def _documentation() -> Iterator[tuple[str, int, str]]:

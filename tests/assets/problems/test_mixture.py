@@ -77,6 +77,16 @@ def test_a_new_shard_leaves_the_others_and_moves_few_documents(tmp_path: Path) -
     assert set(node.observed) == {"3.jsonl"}
 
 
+def test_files_of_one_shard_may_say_the_same_on_the_same_line(tmp_path: Path) -> None:
+    """As many small files in a bundle do: a row's file is part of what tells it apart."""
+    for number in range(3):
+        write(tmp_path / "data" / f"{number}.jsonl", documents("same", 20))
+    made = recipe(tmp_path, {"web": 1.0}, web={"path": "data/*.jsonl", "limit": 60})
+    corpus, built = build(tmp_path / "home", made)
+    assert built == ["problems/text_web[all]", "problems/corpus"]
+    assert corpus.table("texts").num_rows == 60
+
+
 def test_shares_follow_weights_and_held_out_text_is_apart(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", documents("a", 2000) + documents("a", 50))
     write(tmp_path / "b.jsonl", documents("b", 2000))

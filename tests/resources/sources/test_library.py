@@ -25,6 +25,7 @@ def test_documents_are_the_same_each_time_and_of_bounded_length() -> None:
     assert found == list(documents("documentation"))
     lengths = [len(text) for _, _, text in found]
     assert len(found) > 50
+    assert len({text for _, _, text in found}) == len(found)
     assert min(lengths) >= SHORTEST
     assert max(lengths) < 2 * LONGEST
 
