@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from assets.evaluation import puzzle
+from assets.evaluation import compared, puzzle
 from assets.evaluation.checkpoints import TEACHER, benchmark_key, checkpoints
+from resources.recipe.base import needed
+from resources.recipe.chats import tokens_of
 from resources.recipe.family import HeldOutBenchmarks
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
@@ -18,7 +20,39 @@ def specs(recipe: Recipe) -> list[Spec]:
     section = recipe.family.own_benchmarks
     if section is None:
         return []
-    return [*(_benchmarks(recipe, section, *one) for one in _shown(recipe)), _report(recipe)]
+    return [
+        *(_benchmarks(recipe, section, *one) for one in _shown(recipe)),
+        *_side_by_side(recipe),
+        _report(recipe),
+    ]
+
+
+def _side_by_side(recipe: Recipe) -> list[Spec]:
+    """What a model's checkpoints say and how far they are from its parent, where asked for."""
+    section = recipe.family.side_by_side
+    made = []
+    for name, model in recipe.models.items() if section else ():
+        line = model.artifacts()
+        made.append(
+            Spec(
+                key=f"{name}/{compared.ASSET}",
+                stage="evaluation",
+                fn="assets.evaluation.side_by_side:compare",
+                inputs={
+                    "corpus": tokens_of(recipe, name),
+                    **{stage: f"{name}/{stage}" for stage in line},
+                },
+                recipe={**needed(section, "side_by_side").model_dump(mode="json"), "line": line},
+                seed=recipe.family.seed,
+                checks=(CHECKS + "parent_is_itself",),
+                model=name,
+                reproducibility="statistical",
+                kinds=("torch", "parquet"),
+                pool="gpu",
+                description=f"{name}'s checkpoints on the same unseen text and prompts.",
+            )
+        )
+    return made
 
 
 def _shown(recipe: Recipe) -> list[tuple[str, str, str]]:
@@ -65,6 +99,8 @@ def _report(recipe: Recipe) -> Spec:
     if any(model.grpo for model in recipe.models.values()):
         keys += ["rl_data/pass_rates", "rl_data/prompts"]
     for name, model in recipe.models.items():
+        if family.side_by_side is not None:
+            keys.append(f"{name}/{compared.ASSET}")
         if model.puzzle is not None:
             there = {
                 "block_scores": model.puzzle.library_of is None,

@@ -68,3 +68,11 @@ def report_self_contained(artifact: Artifact, inputs: Mapping[str, Artifact]) ->
         page.rstrip().endswith("</html>") and not fetched,
         f"{len(page):,} characters, {len(fetched)} outside resources",
     )
+
+
+def parent_is_itself(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """The parent's KL to itself is 0, and no checkpoint's is below."""
+    rows = artifact.table("side_by_side", ["stage", "kl"]).to_pylist()
+    wrong = [row["stage"] for row in rows if row["kl"] < -1e-6]
+    passed = not wrong and abs(rows[0]["kl"]) < 1e-6
+    return CheckResult("parent_is_itself", passed, f"{len(rows)} checkpoints; wrong: {wrong}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from assets.evaluation.compared import Compared, gathered
 from assets.evaluation.intervals import correct_shares, paired_difference
 from assets.evaluation.puzzle import Exhibit, exhibits
 from resources.pretrained.headers import header
@@ -83,6 +84,7 @@ class Facts:
     discard_at: float = 1.0
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     puzzle: dict[str, list[Exhibit]] = field(default_factory=dict)
+    compared: dict[str, Compared] = field(default_factory=dict)
 
 
 def parameters(folder: Path) -> int:
@@ -223,4 +225,5 @@ def gather(inputs: Mapping[str, Artifact], recipe: Mapping[str, Any]) -> Facts:
         if "rollouts" in by_key[key].manifest["tables"]:
             facts.curves[key] = reward_curve(by_key[key])
     facts.puzzle = exhibits(by_key, lines)
+    facts.compared = gathered(by_key, lines)
     return facts

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assets.evaluation import puzzle, sections
+from assets.evaluation import compared, puzzle, sections
 from assets.evaluation.facts import Facts, gather
 from assets.evaluation.lineage import Node, ancestry, finder
 from assets.evaluation.style import CSS
@@ -60,6 +60,7 @@ def build_report(
 def page(facts: Facts, nodes: list[Node]) -> str:
     """The whole page."""
     made = {
+        "Parent and child": compared.section(facts.compared),
         "Along the line": sections.along_the_line(facts),
         "Thinking and depth": sections.by_depth(facts),
         "Architectures": sections.architectures(facts),

@@ -61,6 +61,7 @@ tr:last-child td { border-bottom: 0; } td.n, th.n { text-align: right; }
 td.stage {
   font-weight: 600; min-width: 118px;
 } td .range { color: var(--soft); font-size: 12px; margin-left: 6px; }
+td.said { white-space: pre-wrap; }
 .up { color: var(--good); } .down { color: var(--bad); } .level { color: var(--soft); }
 .flag { display: inline-block; border-radius: 99px; padding: 1px 9px; font-size: 11.5px;
   font-weight: 600; border: 1px solid; }

@@ -186,6 +186,16 @@ class HeldOutBenchmarks(Section):
     domains: list[Domain] = Field(min_length=1)
 
 
+class SideBySide(Section):
+    """Every checkpoint of a model on the same `tokens` tokens of held-out text of the mixture, and
+    its greedy answers to the same `prompts`, for the report."""
+
+    tokens: Count
+    sequence_length: Count
+    prompts: list[Text] = Field(default_factory=list)
+    max_new_tokens: Count = 96
+
+
 class Benchmarks(Section):
     """What every checkpoint is measured by: our own held-out problems, and benchmarks by name.
 
@@ -240,6 +250,7 @@ class Family(Section):
     instruction_prompts: InstructionPrompts | None = None
     reward_model: RewardModel | None = None
     benchmarks: Benchmarks | None = None
+    side_by_side: SideBySide | None = None
     programs: Literal["run", "unjudged"] = "run"
 
     @property
@@ -268,6 +279,12 @@ class Family(Section):
         if isinstance(self.corpus, CorpusMix):
             return self.corpus.sources(self.sources)
         return {}
+
+    @model_validator(mode="after")
+    def _held_out_text_is_there(self) -> Self:
+        if self.side_by_side is not None and not isinstance(self.corpus, CorpusMix):
+            raise impossible("side_by_side reads what a mixture holds out; give corpus a mix")
+        return self
 
     @model_validator(mode="after")
     def _sources_are_there(self) -> Self:

@@ -1,0 +1,169 @@
+"""A model's checkpoints on the same text and the same prompts: perplexity, KL to the parent, speed,
+answers.
+
+The text is what the mixture holds out, which no stage saw; what is compared is shown in
+`compared.py`. Knows checkpoints and tokens; knows nothing of how they were made.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from warehouse.store import Artifact, Output
+
+if TYPE_CHECKING:
+    import torch
+
+    from resources.execution import Execution
+
+RESAMPLES = 1000
+
+
+def compare(
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: Mapping[str, Any], execution: Execution
+) -> Output:
+    """The tables `side_by_side` (a row a checkpoint) and `answers_shown` (a row a checkpoint and
+    prompt).
+
+    Inputs: `corpus`, and the checkpoints by the names that `recipe["line"]` lists, the parent
+    first. Recipe: `tokens`, `sequence_length`, `prompts`, `max_new_tokens`. `kl` is KL(parent ‖
+    checkpoint) in nats a token, `perplexity` of the next token; both with 95 % intervals, a
+    bootstrap over sequences that are the same for all. Raises ValueError where the corpus holds
+    no text out.
+    """
+    import pyarrow as pa
+
+    from resources.models.loading import load
+
+    texts = held_out(inputs["corpus"], recipe["tokens"], recipe["sequence_length"])
+    line = recipe["line"]
+    place = {"device": execution.device, "dtype": "float32"}
+    parent = load(inputs[line[0]].path(), **place)
+    rows, answers, speed = [], [], dict[str, Any]()
+    for number, name in enumerate(line):
+        model = parent if not number else load(inputs[name].path(), **place)
+        began = time.perf_counter()
+        losses, divergences = measured(parent, model, texts)
+        speed[f"{name}_forward_seconds"] = time.perf_counter() - began
+        row = {"model": recipe["model"], "stage": name, **_sizes(model.config)}
+        rows.append(row | _row(losses, divergences, recipe))
+        said, seconds = _answers(inputs[name], recipe, execution)
+        if seconds:
+            speed[f"{name}_generated_tokens_per_second"] = seconds
+        answers += [
+            {"model": recipe["model"], "stage": name, "prompt": prompt, "answer": answer}
+            for prompt, answer in zip(recipe["prompts"], said, strict=True)
+        ]
+        if execution.progress is not None:
+            execution.progress(f"{name}: {number + 1} of {len(line)}", (number + 1) / len(line))
+    return Output(
+        tables={
+            "side_by_side": pa.Table.from_pylist(rows),
+            "answers_shown": pa.Table.from_pylist(answers),
+        },
+        metrics={f"{row['stage']}_{each}": row[each] for row in rows for each in _SHOWN},
+        observations=speed,
+    )
+
+
+_SHOWN = ("perplexity", "kl")
+
+
+def held_out(corpus: Artifact, tokens: int, length: int) -> list[np.ndarray]:
+    """Token ids `[T ≤ length]` of the held-out documents in order, about `tokens` in all, each
+    document's beginning. ValueError where there are none."""
+    rows = corpus.manifest["tables"].get("held_out", {}).get("rows", 0)
+    if not rows:
+        raise ValueError(f"{corpus.key} holds no text out; give the corpus a mix and a holdout")
+    found: list[np.ndarray] = []
+    for ids in corpus.table("held_out", ["text_ids"])["text_ids"].to_pylist():
+        if sum(map(len, found)) >= tokens:
+            break
+        if len(ids) > 1:
+            found.append(np.asarray(ids[:length], np.int64))
+    return found
+
+
+def measured(parent: Any, model: Any, texts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Cross-entropy and KL(parent ‖ model) summed over each text's predictions, and how many they
+    are: both `[N, 2]`, in nats."""
+    import torch
+
+    losses, divergences = [], []
+    with torch.inference_mode():
+        for text in texts:
+            ids = torch.from_numpy(text)[None].to(model.device)
+            logs = _logs(model, ids)
+            reference = logs if model is parent else _logs(parent, ids)
+            nll = -logs[:-1].gather(1, ids[0, 1:, None]).sum()
+            divergence = (reference.exp() * (reference - logs)).sum()
+            losses.append((float(nll), ids.shape[1] - 1))
+            divergences.append((float(divergence), ids.shape[1]))
+    return np.array(losses), np.array(divergences)
+
+
+def _logs(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    logs: torch.Tensor = torch.log_softmax(model(ids).logits[0].float(), dim=-1)
+    return logs
+
+
+def _sizes(config: Any) -> dict[str, int]:
+    """Parameters, and bytes of keys and values that a token leaves in 16 bits."""
+    from resources.models.accounting import Shape, kv_bytes_per_token, total_parameters
+
+    shape, blocks = Shape.of(config.to_dict()), config.block_configs
+    return {
+        "parameters": total_parameters(shape, blocks),
+        "kv_bytes_per_token": sum(kv_bytes_per_token(shape, each["attention"]) for each in blocks),
+    }
+
+
+def _row(
+    losses: np.ndarray, divergences: np.ndarray, recipe: Mapping[str, Any]
+) -> dict[str, float]:
+    loss, loss_low, loss_high = mean_of(losses, recipe["seed"])
+    kl, kl_low, kl_high = mean_of(divergences, recipe["seed"])
+    return {
+        "perplexity": float(np.exp(loss)),
+        "perplexity_low": float(np.exp(loss_low)),
+        "perplexity_high": float(np.exp(loss_high)),
+        "kl": kl,
+        "kl_low": kl_low,
+        "kl_high": kl_high,
+        "tokens": int(divergences[:, 1].sum()),
+    }
+
+
+def mean_of(sums: np.ndarray, seed: int) -> tuple[float, float, float]:
+    """The mean a token of sums and counts `[N, 2]`, with a 95 % bootstrap interval over the N.
+
+    >>> mean_of(np.array([[2.0, 1], [2.0, 1]]), 0)
+    (2.0, 2.0, 2.0)
+    """
+    draw = np.random.default_rng(seed).integers(len(sums), size=(RESAMPLES, len(sums)))
+    totals = sums[draw].sum(axis=1)
+    low, high = np.quantile(totals[:, 0] / totals[:, 1], [0.025, 0.975])
+    return float(sums[:, 0].sum() / sums[:, 1].sum()), float(low), float(high)
+
+
+def _answers(
+    checkpoint: Artifact, recipe: Mapping[str, Any], execution: Execution
+) -> tuple[list[str], float]:
+    """The greedy answer to every prompt, and tokens a second while they were made."""
+    from resources.engines.opening import open_engine
+    from resources.engines.protocol import Request, Sampling
+
+    engine = open_engine(checkpoint, checkpoint.data_version, execution)
+    asked = [Request((("user", prompt),)) for prompt in recipe["prompts"]]
+    sampling = Sampling(0.0, max_new_tokens=recipe["max_new_tokens"], seed=recipe["seed"])
+    made = engine.generate(asked, sampling)
+    seconds = sum(each.seconds for each in made)
+    tokens = sum(each.completion_tokens for each in made)
+    return [each.text for each in made], tokens / seconds if seconds else 0.0
