@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from assets.evaluation.intervals import paired_difference, wilson
 from assets.puzzle.batches import best, sweep
 from assets.puzzle.calibration import Sequences, sequences
 from assets.puzzle.chosen import architecture_rows, rows_of
@@ -32,6 +31,7 @@ from assets.puzzle.library import build_library
 from assets.puzzle.problem import read_problem
 from assets.puzzle.scores import intervals, model_kl, score_blocks
 from assets.puzzle.study import choices
+from resources.benchmarks.intervals import paired_difference, wilson
 from resources.engines.opening import open_engine
 from resources.engines.protocol import Sampling
 from resources.execution import Execution

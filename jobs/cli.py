@@ -124,6 +124,13 @@ def parser() -> argparse.ArgumentParser:
     watch = command("watch", "watch", "switch rebuilding by sensor on or off")
     watch.add_argument("switch", choices=["on", "off"])
 
+    evaluate = command("evaluate", "evaluate", "one benchmark on any checkpoint")
+    evaluate.add_argument("model", metavar="MODEL|FOLDER", help="super, a KEY[@VERSION], a folder")
+    evaluate.add_argument(
+        "--benchmark", required=True, metavar="NAME", help="one of the recipe's, or a bundled one"
+    )
+    evaluate.add_argument("--limit", type=count, metavar="N", help="the first N problems alone")
+
     chat = command("chat", "chat", "talk to a model")
     chat.add_argument("model", metavar="MODEL", help="super, or a checkpoint's KEY[@VERSION]")
     chat.add_argument("--thinking", choices=["on", "off"], default="on")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assets.evaluation.intervals import correct_shares, wilson
+from resources.benchmarks.intervals import correct_shares, wilson
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:

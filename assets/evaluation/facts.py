@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from assets.evaluation.compared import Compared, gathered
-from assets.evaluation.intervals import correct_shares, paired_difference
 from assets.evaluation.puzzle import Exhibit, exhibits
+from resources.benchmarks.intervals import correct_shares, paired_difference
 from resources.pretrained.headers import header
 from warehouse.store import Artifact
 

@@ -16,13 +16,14 @@ from resources.sources.account import Account, Reject, SourceError, rejected_bat
 from resources.sources.reading import read
 from resources.sources.shards import Shard, shards
 from resources.templating import TemplateError, text, value
+from warehouse.rows import with_ids
 
 if TYPE_CHECKING:
     from resources.recipe.benchmark import Benchmark
     from resources.recipe.data import Files
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-# Without `row_id`, which the artifact gives; the first ten are the columns of every problem.
+# The first ten are the columns of every table of problems.
 COLUMNS = pa.schema(
     [
         ("domain", pa.string()),
@@ -61,7 +62,14 @@ def problems(name: str, benchmark: Benchmark, found: Sequence[Shard]) -> tuple[p
             account.kept += 1
             rows.append({**made, "file": file, "line": line})
     account.judge(benchmark.max_drop)
-    return pa.Table.from_pylist(rows, COLUMNS), account
+    table = pa.Table.from_pylist(rows, COLUMNS)
+    content = ["prompt", "expected_answer", "file", "line"]
+    return with_ids(table, key(name), content), account
+
+
+def key(name: str) -> str:
+    """The asset that holds a benchmark's problems."""
+    return f"benchmarks/{name}"
 
 
 def examples(name: str, benchmark: Benchmark, found: Sequence[Shard]) -> pa.Table:

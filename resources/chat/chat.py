@@ -162,6 +162,14 @@ class Chat:
         """Token ids and loss mask of each sample, all in one batch."""
         return self.encoder.masked(samples)
 
+    def beginnings(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of plain texts to go on with: as `texts`, behind the tokenizer's begin token
+        where it writes one."""
+        begin = self.tokenizer.bos_token_id
+        written = self.tokenizer("").input_ids[:1] if texts else []
+        head = [begin] if begin is not None and written == [begin] else []
+        return [head + ids for ids in self.texts(texts)]
+
     def texts(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of plain texts, in which nothing is a special token."""
         return self.encoder.plain(texts)

@@ -6,7 +6,7 @@ token ids; it does not know messages, text or the order of requests.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -94,8 +94,11 @@ def decode(
     stop: frozenset[int],
     *,
     logprobs: bool = False,
+    over: Callable[[Step], npt.NDArray[np.bool_]] | None = None,
 ) -> Iterator[Step]:
     """Decode a batch until every sequence met a stop token or has its limit of new tokens.
+
+    `over` says of each row of a step whether its sequence ends there for another reason.
 
     `uniform` `[prompts, tokens]` holds one number a token. Equal prompts are prefilled once.
     Only unfinished sequences appear in a step. Raises ValueError for an empty prompt.
@@ -120,6 +123,9 @@ def decode(
                 scores = chosen[alive].cpu().numpy()
             result = Step(rows[alive].cpu().numpy(), tokens[alive].cpu().numpy(), scores)
             alive = alive & ~torch.isin(tokens, stops) & (remaining[rows] > step + 1)
+        if over is not None:
+            ended = torch.from_numpy(over(result)).to(device)
+            alive = alive & ~torch.isin(rows, torch.from_numpy(result.rows).to(device)[ended])
         yield result
         living = int(alive.sum())
         if living == 0:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from resources.chat.chat import Chat
@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. Temperature 0 is greedy; `max_new_tokens` counts the stop token."""
+    """How tokens are drawn. Temperature 0 is greedy; `max_new_tokens` counts the stop token.
+
+    An answer ends before the first of the texts `stop` too.
+    """
 
     temperature: float
     top_p: float = 1.0
     max_new_tokens: int = 256
     seed: int = 0
+    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.temperature < 0:
@@ -37,12 +41,14 @@ class Sampling:
 class Request:
     """One completion to make: (role, content) messages, and which of several samples it is.
 
-    `thinking` is "on", "off", or None where the model's toggle is left alone.
+    `thinking` is "on", "off", or None where the model's toggle is left alone. With `text` there are
+    no messages: it is a plain text to go on with, without the chat.
     """
 
     messages: tuple[tuple[str, str], ...]
     sample_index: int = 0
     thinking: str | None = None
+    text: str | None = None
 
     def conversation(self) -> list[dict[str, str]]:
         """The messages as a chat takes them."""
@@ -110,9 +116,10 @@ def collect(batches: Iterator[Batch], count: int) -> list[Completion]:
 
 def prompts(requests: Sequence[Request], chat: Chat) -> list[list[int]]:
     """The token ids that requests ask to answer."""
-    return chat.prompts(
-        [request.conversation() for request in requests], [request.thinking for request in requests]
-    )
+    asked = [request for request in requests if request.text is None]
+    made = iter(chat.prompts([r.conversation() for r in asked], [r.thinking for r in asked]))
+    plain = iter(chat.beginnings([r.text for r in requests if r.text is not None]))
+    return [next(made if request.text is None else plain) for request in requests]
 
 
 def request_key(request: Request, model_version: str, sampling: Sampling, chat: Chat) -> bytes:
@@ -122,14 +129,31 @@ def request_key(request: Request, model_version: str, sampling: Sampling, chat: 
     parameters with their seed, the chat and the sample index; not the number of samples, the engine
     or its batch size.
     """
+    drawn = asdict(sampling)
+    if not sampling.stop:  # as keys were before answers could end at a text
+        del drawn["stop"]
+    if request.text is not None:
+        return _hash(
+            {
+                "text": request.text,
+                "model_version": model_version,
+                "sampling": drawn,
+                "template_version": chat.identity,
+                "sample_index": request.sample_index,
+            }
+        )
     told, arguments = chat.told(request.conversation(), request.thinking)
     identity = {
         "messages": [[message["role"], message["content"]] for message in told],
         "model_version": model_version,
-        "sampling": asdict(sampling),
+        "sampling": drawn,
         "template_version": chat.identity,
         "sample_index": request.sample_index,
         **({"arguments": dict(arguments)} if arguments else {}),
     }
+    return _hash(identity)
+
+
+def _hash(identity: Mapping[str, Any]) -> bytes:
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).digest()

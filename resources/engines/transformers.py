@@ -27,6 +27,7 @@ from resources.engines.protocol import (
     request_key,
 )
 from resources.engines.sampling import uniforms
+from resources.engines.stopping import StopTexts, cut
 
 if TYPE_CHECKING:
     from resources.chat.chat import Chat
@@ -82,13 +83,14 @@ class TransformersEngine:
                 skip_special_tokens=False,
                 clean_up_tokenization_spaces=False,
             )
+            ends = [cut(text, sampling.stop) for text in texts]
             yield [
                 (
                     index,
                     Completion(
                         text=text,
                         token_ids=ids,
-                        finish_reason="stop" if stopped else "length",
+                        finish_reason="stop" if stopped or ended else "length",
                         prompt_tokens=len(asked[index]),
                         completion_tokens=len(ids),
                         logprobs=scores if logprobs else None,
@@ -96,7 +98,9 @@ class TransformersEngine:
                         prompt_ids=asked[index],
                     ),
                 )
-                for index, text, (ids, scores, stopped) in zip(members, texts, answers, strict=True)
+                for index, (text, ended), (ids, scores, stopped) in zip(
+                    members, ends, answers, strict=True
+                )
             ]
 
     def stream(self, request: Request, sampling: Sampling) -> Iterator[int]:
@@ -118,6 +122,7 @@ class TransformersEngine:
     ) -> list[tuple[list[int], list[float], bool]]:
         """Token ids, log-probabilities and whether the stop token came, for each prompt."""
         limits = [self._room(prompt, sampling) for prompt in prompts]
+        over = StopTexts(sampling.stop, self.chat.decode).over if sampling.stop else None
         numbers = uniforms(keys, max(limits))
         tokens = np.zeros(numbers.shape, dtype=np.int64)
         scores = np.zeros(numbers.shape, dtype=np.float32)
@@ -128,7 +133,14 @@ class TransformersEngine:
             torch.set_num_threads(self.threads)
         try:
             steps = decode(
-                self.model, prompts, limits, numbers, sampling, self.stop, logprobs=logprobs
+                self.model,
+                prompts,
+                limits,
+                numbers,
+                sampling,
+                self.stop,
+                logprobs=logprobs,
+                over=over,
             )
             for index, step in enumerate(steps):
                 tokens[step.rows, index] = step.tokens

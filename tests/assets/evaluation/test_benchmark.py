@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from assets.evaluation import checks
 from assets.evaluation.benchmark import build_benchmarks, score_table
-from assets.evaluation.intervals import paired_difference, wilson
+from resources.benchmarks.intervals import paired_difference, wilson
 from resources.engines.protocol import Completion
 from resources.verifiers.attempts import Attempt, Prompt
 from resources.verifiers.verdict import Value, Verdict

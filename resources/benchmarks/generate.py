@@ -1,0 +1,84 @@
+"""Method `generate`: an engine answers, a verifier judges; accuracy is the mean over problems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from resources.benchmarks import asking
+from resources.benchmarks.answers import Answer, Asked, Measure, Problem, Subject
+from resources.benchmarks.intervals import correct_shares, wilson
+from resources.benchmarks.verdicts import judge
+
+if TYPE_CHECKING:
+    from resources.recipe.benchmark import Benchmark
+
+
+def modes(protocol: Benchmark) -> list[str | None]:
+    """The modes in which is asked; None leaves the toggle alone."""
+    return list(protocol.thinking) or [None]
+
+
+def answer(subject: Subject, asked: Asked, seed: int) -> list[Answer]:
+    """`samples` answers a problem, in each mode of `thinking`, or as it comes."""
+    from resources.engines.opening import open_engine
+    from resources.engines.protocol import Request, Sampling
+
+    protocol = asked.protocol
+    engine = open_engine(subject.folder, subject.version, subject.execution)
+    sampling = Sampling(
+        temperature=protocol.temperature,
+        top_p=protocol.top_p,
+        max_new_tokens=protocol.max_new_tokens,
+        seed=seed,
+        stop=tuple(protocol.stop),
+    )
+    put: list[tuple[Problem, Request]] = []
+    for mode in modes(protocol):
+        for problem in asked.problems:
+            if protocol.style == "plain":
+                made = Request((), text=asking.text(asked, problem))
+            else:
+                turns = asking.conversation(asked, problem)
+                made = Request(tuple((t["role"], t["content"]) for t in turns), thinking=mode)
+            put += [
+                (problem, replace(made, sample_index=index)) for index in range(protocol.samples)
+            ]
+    completions = engine.generate([request for _, request in put], sampling)
+    verdicts = judge(protocol, [p for p, _ in put], [c.text for c in completions])
+    return [
+        Answer(
+            problem,
+            completion.text,
+            verdict.verdict,
+            verdict.evidence,
+            request.thinking,
+            request.sample_index,
+            completion.completion_tokens,
+            completion.finish_reason == "length",
+        )
+        for (problem, request), completion, verdict in zip(put, completions, verdicts, strict=True)
+    ]
+
+
+def measure(answers: Sequence[Answer], asked: Asked) -> list[Measure]:
+    """Accuracy in each mode. A problem whose verdicts are all `unknown` is in none of it."""
+    return [
+        accuracy([each for each in answers if each.reasoning == mode], asked, mode)
+        for mode in modes(asked.protocol)
+    ]
+
+
+def accuracy(answers: Sequence[Answer], asked: Asked, mode: str | None = None) -> Measure:
+    """Mean over problems of the share of judged answers that are correct.
+
+    The interval takes the problem, not the sample, as the trial.
+    """
+    shares = correct_shares((each.problem["row_id"], str(each.verdict)) for each in answers)
+    value = sum(shares.values()) / max(len(shares), 1)
+    low, high = wilson(value, len(shares))
+    options = [len(each["choices"]) for each in asked.problems if each["choices"]]
+    chance = sum(1 / count for count in options) / len(options) if options else None
+    samples = asked.protocol.samples
+    return Measure("accuracy", value, low, high, len(shares), samples, mode, chance)
