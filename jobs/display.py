@@ -119,8 +119,14 @@ class LiveTable:
 
     def __init__(self, board: Board, console: Console) -> None:
         self.board, self.console = board, console
+        # What others print belongs in the log, to which the driver has turned both streams; by
+        # default rich would take it from there and put it above the table.
         self.live = Live(
-            get_renderable=self._table, console=console, refresh_per_second=4, transient=False
+            get_renderable=self._table,
+            console=console,
+            refresh_per_second=4,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self.live.start()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
 from rich.console import Console
@@ -65,6 +66,20 @@ def test_live_table_shows_the_running_asset_of_many() -> None:
     frame = out.getvalue().split("asset39")[0]
     assert "asset30" in frame and "epoch 2" in out.getvalue() and "30 of 40 done" in out.getvalue()
     display.close()
+
+
+def test_the_live_table_leaves_what_others_print_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The driver turns both streams to a log; logs of libraries do not stand above the table."""
+    out = io.StringIO()
+    display = LiveTable(Board([Line("a", 1.0)]), Console(file=out, force_terminal=True, width=100))
+    print("a library's line", file=sys.stderr)
+    print("and another")
+    display.close()
+    assert "line" not in out.getvalue() and "another" not in out.getvalue()
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("and another\n", "a library's line\n")
 
 
 def test_partitions_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
