@@ -8,7 +8,7 @@ from typing import Any
 
 from resources.recipe.base import Domain, needed
 from resources.recipe.chats import CORPUS_TOKENS, chats_of
-from resources.recipe.data import CorpusMix
+from resources.recipe.data import WRITTEN, CorpusMix, Source
 from resources.recipe.model import ModelRecipe, Recovery
 from resources.recipe.puzzle import Puzzle
 from resources.recipe.schema import Recipe
@@ -130,6 +130,9 @@ def mixed(recipe: Recipe, corpus: CorpusMix) -> list[Spec]:
     family, memory = recipe.family, find().path / "hub"
     made: list[Spec] = []
     for name, source in family.mixed_sources.items():
+        if source.path.startswith(WRITTEN):
+            made.append(_written(recipe, name, source))
+            continue
         parts, files = {}, {}
         for shard in shards(source, recipe.directory, memory):
             pieces, files[shard.name] = description(source, shard)
@@ -166,6 +169,22 @@ def mixed(recipe: Recipe, corpus: CorpusMix) -> list[Spec]:
         )
     )
     return made
+
+
+def _written(recipe: Recipe, name: str, source: Source) -> Spec:
+    """What a model's parent answers to bundled prompts."""
+    model = source.path.removeprefix(WRITTEN)
+    return Spec(
+        key=f"problems/text_{name}",
+        stage="problems",
+        fn="assets.problems.written:write_texts",
+        inputs={"model": f"{model}/parent"},
+        recipe={"name": name, "source": source.read_as, "shard": "all"},
+        seed=recipe.family.seed,
+        kinds=("torch", "parquet"),
+        pool="gpu",
+        description=f"What {model}'s parent writes itself (self-distillation).",
+    )
 
 
 def _local(recipe: Recipe, section: Mapping[str, Any]) -> list[Path]:

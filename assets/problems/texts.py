@@ -41,7 +41,7 @@ def make_texts(
     def texts() -> Iterator[pa.RecordBatch]:
         for batch in read(source, shard):
             account.add(batch)
-            yield from _identified(batch.kept, recipe, source.license).to_batches()
+            yield from identified(batch.kept, recipe, source.license).to_batches()
 
     def rejected() -> Iterator[pa.RecordBatch]:  # asked for when all texts are written
         yield from account.table().to_batches()
@@ -56,7 +56,7 @@ def make_texts(
     )
 
 
-def _identified(batch: pa.RecordBatch, recipe: Mapping[str, Any], license_name: str) -> pa.Table:
+def identified(batch: pa.RecordBatch, recipe: Mapping[str, Any], license_name: str) -> pa.Table:
     """Kept rows as rows of `texts`; their place in the source is part of their identity."""
     import pyarrow as pa
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from jobs.checks.asked import Asked, Finding
-from resources.recipe.data import FIELDS, PYTHON, CorpusMix, Source
+from resources.recipe.data import FIELDS, PYTHON, WRITTEN, CorpusMix, Source
 from resources.recipe.family import ProblemSource
 from resources.recipe.tree import KeyPath
 
@@ -18,6 +18,10 @@ def sources(asked: Asked) -> Iterator[Finding]:
     """A file that is missing or damaged, a column that is absent, rows that do not fit."""
     for keys, name, source in declared(asked):
         if source.kind not in FIELDS:
+            continue
+        if source.path.startswith(WRITTEN):
+            writer = source.path.removeprefix(WRITTEN)
+            yield f"{name}: {source.limit} answers that {writer}'s parent will write"
             continue
         if asked.offline and source.path.startswith("hub:"):
             yield f"{name}: not looked at, {source.path} is on the hub (--offline)"
@@ -31,7 +35,7 @@ def present(asked: Asked) -> Iterator[Finding]:
     from resources.sources.shards import files
 
     for keys, _, source in declared(asked):
-        if source.kind in FIELDS and not source.path.startswith(("hub:", PYTHON)):
+        if source.kind in FIELDS and not source.path.startswith(("hub:", PYTHON, WRITTEN)):
             try:
                 files(source.path, asked.recipe.directory, source.format is not None)
             except SourceError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jobs.checks.asked import Asked, Finding
 from resources.pretrained.source import ParentSource
+from resources.recipe.data import WRITTEN
 from resources.recipe.tree import KeyPath
 
 if TYPE_CHECKING:
@@ -174,7 +175,8 @@ def _example(asked: Asked) -> list[dict[str, object]]:
     from resources.sources.shards import shards
 
     for source in asked.recipe.family.sources.values():
-        if source.kind != "conversations" or (asked.offline and source.path.startswith("hub:")):
+        away = source.path.startswith(("hub:", WRITTEN) if asked.offline else WRITTEN)
+        if source.kind != "conversations" or away:
             continue
         try:
             for shard in shards(source, asked.recipe.directory, asked.scratch)[:1]:

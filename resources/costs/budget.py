@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from resources.costs.workload import responses, sft_tokens
 from resources.recipe.base import Count, NonNegative, Section, needed
+from resources.recipe.data import WRITTEN
 from resources.recipe.family import HeldOutBenchmarks
 from resources.recipe.model import Distillation, Recovery, Sft, Stage
 from resources.recipe.puzzle import Puzzle
@@ -85,6 +86,11 @@ def _data(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
     """What the models share: answers of the teacher, pass rates, the reward model."""
     family, typical = recipe.family, recipe.execution.typical
     teacher = _machine(recipe, "teacher")
+    for name, source in family.mixed_sources.items():
+        if source.path.startswith(WRITTEN):
+            tokens = (source.limit or 0) * (source.max_new_tokens or 0)
+            writer = _machine(recipe, source.path.removeprefix(WRITTEN))
+            yield f"problems/text_{name}", tokens, writer.sample(tokens)
     for domain, data in family.sft_data.items():
         each = data.samples_on * typical.response_on + data.samples_off * typical.response_off
         tokens = data.prompts * each

@@ -36,6 +36,7 @@ LATER = {
     "preferences": "sources of kind preferences come with the next release",
 }
 PYTHON = "python:"  # a path that means text which ships with Python itself
+WRITTEN = "parent:"  # a path that means what a model's parent writes itself
 BROUGHT = ("documentation", "docstrings", "source")
 _HUB = re.compile(r"hub:(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
@@ -119,10 +120,12 @@ class Source(Files):
 
     `fields` maps `text`; or `messages` (with `role`, `content`, `train` inside a turn); or
     `prompt`, `query`, `response` and `system` of one exchange. `holdout` is the share kept from
-    training.
+    training. A path may also be `parent:MODEL`: what that model's parent answers to the first
+    `limit` bundled prompts, each answer `max_new_tokens` long at most.
     """
 
     kind: Literal["problems", "conversations", "responses", "text", "preferences"]
+    max_new_tokens: Count | None = None
     verifier: Text | None = None
     answers: Answers | None = None
     holdout: ShareOrPercent = 0.01
@@ -137,6 +140,7 @@ class Source(Files):
                 raise impossible(f"path: Python brings no '{what}'; {nearest(what, BROUGHT)}")
             if self.kind != "text" or self.fields or self.format:
                 raise impossible(f"{self.path} is of kind text, without 'fields' and 'format'")
+        self._written_whole()
         if known is None:
             return self
         for name in self.fields:
@@ -151,6 +155,15 @@ class Source(Files):
             if "response" in self.fields and "prompt" not in self.fields:
                 raise impossible("fields maps 'response' but not 'prompt'; map both")
         return self
+
+    def _written_whole(self) -> None:
+        written = self.path.startswith(WRITTEN)
+        if written != (self.max_new_tokens is not None):
+            raise impossible(f"max_new_tokens goes with a path {WRITTEN}MODEL, and it with that")
+        if written and (self.kind != "conversations" or self.fields or not self.limit):
+            raise impossible(
+                f"{self.path} is of kind conversations, with a `limit` of prompts, without 'fields'"
+            )
 
     @property
     def read_as(self) -> dict[str, Any]:

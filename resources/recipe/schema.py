@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from resources.pretrained.source import ParentSource
+from resources.recipe.data import WRITTEN
 from resources.recipe.errors import nearest
 from resources.recipe.execution import ExecutionSettings
 from resources.recipe.family import Corpus, Family
@@ -78,6 +79,10 @@ def disagreements(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator
             )
     for name in models:
         yield from _shared_library(name, models)
+    for name, given in family.sources.items():
+        model = given.path.removeprefix(WRITTEN)
+        if given.path.startswith(WRITTEN) and model not in models:
+            yield f"family.sources.{name}.path", f"no model '{model}'; {nearest(model, models)}"
     for name, model_recipe in models.items():
         for index, stage in enumerate(model_recipe.sft):
             yield from _mixed(family, f"{name}.sft[{index}]", stage)
@@ -194,6 +199,8 @@ def _mixed(family: Family, where: str, stage: Sft) -> Iterator[tuple[str, str]]:
         source = family.sources.get(name)
         if source is not None and source.kind != "conversations":
             yield f"{where}.mix", f"source '{name}' is of kind {source.kind}, not conversations"
+        elif source is not None and source.path.startswith(WRITTEN):
+            yield f"{where}.mix", f"source '{name}' is written for the corpus; mix it there"
         elif source is None and name not in family.sft_data:
             known = [*family.sft_data, *family.sources]
             yield f"{where}.mix", f"no source or domain '{name}'; {nearest(name, known)}"
