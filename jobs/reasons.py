@@ -1,6 +1,7 @@
 """Why a Dagster run failed, on one line for the reader.
 
-Knows Dagster's events, of which it takes the first error of ours, else the innermost one.
+Knows Dagster's events. Below Dagster's own errors it takes the first: one of ours says it all, to
+another what it came of is added.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from jobs.errors import ours
 
 if TYPE_CHECKING:
     import dagster as dg
+    from dagster._utils.error import SerializableErrorInfo
 
 
 def interrupted(result: dg.ExecuteInProcessResult) -> bool:
@@ -36,15 +38,25 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
             data = event.step_failure_data
             if data.user_failure_data is not None and data.user_failure_data.description:
                 return " ".join(data.user_failure_data.description.split())
-            error = data.error
-            while error is not None and error.cause is not None and not _ours(error.message):
-                error = error.cause
-            if error is not None:
-                return _plain(error.message)
+            if data.error is not None:
+                return _told(data.error)
     for event in result.all_events:
         if event.is_failure and event.message:
             return " ".join(event.message.split())
     return "Dagster gave no reason"
+
+
+def _told(error: SerializableErrorInfo) -> str:
+    chain = [error]
+    while chain[-1].cause is not None:
+        chain.append(chain[-1].cause)
+    while len(chain) > 1 and (chain[0].cls_name or "").startswith("Dagster"):
+        chain.pop(0)
+    first, *rest = [each.message for each in chain]
+    if _ours(first) or not rest:
+        return _plain(first)
+    cause = next((message for message in rest if _ours(message)), rest[-1])
+    return f"{_plain(first)}, because of {_plain(cause)}"
 
 
 def _plain(message: str) -> str:
