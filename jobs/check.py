@@ -28,6 +28,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     (UNBUILT, written.unbuilt),
     ("files and columns", data.sources),
     ("files and columns", data.questions),
+    ("files and columns", data.benchmarks),
     ("parents", models.parents),
     ("tokenizer and template", models.templates),
     ("parents", models.lengths),

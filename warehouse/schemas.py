@@ -65,7 +65,8 @@ _COLUMNS = {
     "parameters:int chosen:bool",
     "architectures": "model:str layer:int attention:str ffn:str fused_into:int",
     "benchmarks": "model:str stage:str benchmark:str reasoning:str problems:int samples:int "
-    "accuracy:float ci_low:float ci_high:float domain:str? difficulty:int? correct:int?",
+    "accuracy:float ci_low:float ci_high:float domain:str? difficulty:int? correct:int? "
+    "metric:str? value:float? method:str? chance:float? at_chance:bool?",
     "claims": "claim:str source:str paper:float measured:float ci_low:float ci_high:float "
     "unit:str seeds:int holds:bool",
     "corpus": "row_id:id text_ids:ints loss_mask:bools kind:str domain:str parents:parents?",

@@ -16,11 +16,20 @@ CHECKS = "assets.evaluation.checks:"
 
 
 def specs(recipe: Recipe) -> list[Spec]:
-    """`<checkpoint>_benchmarks` for all checkpoints and the teacher, then `evaluation/report`."""
+    """`<checkpoint>_benchmarks` for all checkpoints and the teacher, then `evaluation/report`.
+
+    And `<checkpoint>_benchmark_<name>` for each declared benchmark.
+    """
     section = recipe.family.own_benchmarks
+    declared = [
+        _declared(recipe, name, *one)
+        for name in recipe.family.declared_benchmarks
+        for one in _shown(recipe)
+    ]
     if section is None:
-        return []
+        return declared
     return [
+        *declared,
         *(_benchmarks(recipe, section, *one) for one in _shown(recipe)),
         *_side_by_side(recipe),
         _report(recipe),
@@ -86,6 +95,27 @@ def _benchmarks(
         runs_programs="code" in domains,
         pool="gpu",
         description=f"Held-out accuracy of {key}, thinking on and off.",
+    )
+
+
+def _declared(recipe: Recipe, name: str, model: str, key: str, label: str) -> Spec:
+    benchmark = recipe.family.declared_benchmarks[name]
+    return Spec(
+        key=f"{key}_benchmark_{name}",
+        stage="evaluation",
+        fn="assets.evaluation.declared:build_scores",
+        inputs={"model": key, "benchmark": f"benchmarks/{name}"},
+        recipe={"model": model, "stage": label, "name": name, "protocol": benchmark.asked_as},
+        seed=recipe.family.seed,
+        checks=(
+            "assets.evaluation.declared:every_problem_answered",
+            "assets.evaluation.declared:some_judged",
+        ),
+        model=model if model in recipe.models else None,
+        kinds=("torch", "parquet"),
+        runs_programs=benchmark.verifier == "code",
+        pool="gpu",
+        description=f"{key} on the benchmark {name}.",
     )
 
 

@@ -25,6 +25,7 @@ def specs(recipe: Recipe) -> list[Spec]:
     family = recipe.family
     sections = {name: section.model_dump(mode="json") for name, section in family.problems.items()}
     made = [_held_out(recipe, sections)] if sections else []
+    made += [_benchmark(recipe, name) for name in family.declared_benchmarks]
     made += [_problems(recipe, domain, section) for domain, section in sections.items()]
     if not any(_reads_text(model) for model in recipe.models.values()):
         return made
@@ -76,6 +77,39 @@ def _held_out(recipe: Recipe, sections: Mapping[Domain, dict[str, Any]]) -> Spec
     )
 
 
+def _benchmark(recipe: Recipe, name: str) -> Spec:
+    """A declared benchmark. SourceError where it has no files."""
+    from resources.benchmarks.problems import where
+    from resources.sources.shards import description
+
+    benchmark = recipe.family.declared_benchmarks[name]
+    found = where(benchmark, recipe.directory, find().path / "hub")
+    entries: list[list[dict[str, Any]]] = [[], []]
+    watched: list[str] = []
+    for made, shards in zip(entries, found, strict=True):
+        for shard in shards:
+            pieces, ranges = description(benchmark.problems, shard)
+            made.append({"shard": shard.name, "pieces": pieces})
+            watched += [path for path, *_ in ranges]
+    return Spec(
+        key=f"benchmarks/{name}",
+        stage="problems",
+        fn="assets.problems.benchmarks:hold_out",
+        recipe={
+            "name": name,
+            "benchmark": benchmark.read_as,
+            "shards": entries[0],
+            "example_shards": entries[1],
+        },
+        seed=recipe.family.seed,
+        checks=("assets.problems.checks:not_empty", "assets.problems.checks:all_held_out"),
+        kinds=("parquet",),
+        description=f"The benchmark {name}, held out whole.",
+        predicted={"seconds": 1.0},
+        observe=tuple(watched),
+    )
+
+
 def _problems(recipe: Recipe, domain: Domain, section: dict[str, Any]) -> Spec:
     watched = recipe.family.watched_folder
     folder = Path(watched) if watched else find().path / "incoming"
@@ -83,7 +117,7 @@ def _problems(recipe: Recipe, domain: Domain, section: dict[str, Any]) -> Spec:
         key=f"problems/{domain}",
         stage="problems",
         fn="assets.problems.make:make_problems",
-        inputs={"held_out": HELD_OUT},
+        inputs={"held_out": HELD_OUT, **recipe.benchmark_inputs},
         recipe={"domain": domain, **section},
         seed=recipe.family.seed,
         checks=(

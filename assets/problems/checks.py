@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow.compute as pc
 
+from resources.benchmarks import apart
 from resources.tasks.held_out import asked_again
 from warehouse.store import Artifact, CheckResult
 
@@ -31,7 +32,7 @@ def nothing_held_out(artifact: Artifact, inputs: Mapping[str, Artifact]) -> Chec
     """Every row is for training, and no held-out problem asks the same question."""
     mine = artifact.table("problems", ["split", "question"])
     other = sum(split != "train" for split in mine["split"].to_pylist())
-    held_out = inputs["held_out"].table("problems", ["question"])["question"].to_pylist()
+    held_out = apart.held_out(inputs, ["question"])["question"].to_pylist()
     shared = asked_again(mine["question"].to_pylist(), held_out)
     return CheckResult(
         name="nothing_held_out",

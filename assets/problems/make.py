@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resources.benchmarks import apart
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def make_problems(
     """The training problems of one domain; a question that comes twice is kept once, the first.
 
     Loaded and dropped problems come after the generated ones, so that a new file moves none. A
-    question that `inputs["held_out"]` asks too becomes a row of `dropped`.
+    question that a held-out problem or a benchmark asks too becomes a row of `dropped`.
     """
     from resources.tasks import generate, incoming, loaders
 
@@ -45,7 +46,7 @@ def make_problems(
     dropped = [path for path in observed if path not in sources.values()]
     tables.append(incoming.read(dropped, domain))
     table = _identified(tables, recipe["asset_key"])
-    held_out = inputs["held_out"].table("problems", ["row_id", "question"])
+    held_out = apart.held_out(inputs, ["row_id", "question"])
     table, lost = without_held_out(table, held_out)
     return Output(
         tables={"problems": table, "dropped": lost},

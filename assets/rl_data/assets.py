@@ -119,7 +119,11 @@ def _instruction_prompts(recipe: Recipe) -> Spec:
         key=INSTRUCTION_PROMPTS,
         stage="rl_data",
         fn="assets.rl_data.instruction_prompts:build_instruction_prompts",
-        inputs={"problems": "problems/instructions", "held_out": "problems/held_out"},
+        inputs={
+            "problems": "problems/instructions",
+            "held_out": "problems/held_out",
+            **recipe.benchmark_inputs,
+        },
         recipe=section.model_dump(mode="json"),
         seed=recipe.family.seed,
         checks=(CHECKS + "prompts_not_empty", CHECKS + "no_held_out_overlap"),

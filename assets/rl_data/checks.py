@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
+from resources.benchmarks import apart
 from resources.tasks.held_out import asked_again
 from warehouse.store import Artifact, CheckResult
 
@@ -87,7 +88,7 @@ def kept_below_discard(artifact: Artifact, inputs: Mapping[str, Artifact]) -> Ch
 
 def no_held_out_overlap(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
     """No prompt asks a held-out question."""
-    held_out = inputs["held_out"].table("problems", ["question"])["question"].to_pylist()
+    held_out = apart.held_out(inputs, ["question"])["question"].to_pylist()
     asked = artifact.table("prompts", ["question"])["question"].to_pylist()
     shared = asked_again(asked, held_out)
     return CheckResult(

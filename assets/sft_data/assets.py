@@ -72,6 +72,7 @@ def specs(recipe: Recipe) -> list[Spec]:
                     "generations": f"{dataset}_generations",
                     "verdicts": f"{dataset}_verdicts",
                     "held_out": HELD_OUT,
+                    **recipe.benchmark_inputs,
                 },
                 recipe={"domain": domain, **modes},
                 seed=family.seed,
@@ -94,6 +95,7 @@ def _ready(recipe: Recipe, name: str) -> Spec:
 
     source = recipe.family.sources[name]
     held_out = {"held_out": HELD_OUT} if recipe.family.problems else {}
+    held_out |= recipe.benchmark_inputs
     entries: list[dict[str, Any]] = []
     watched: list[str] = []
     for shard in shards(source, recipe.directory, find().path / "hub"):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from assets.sft_data.decontaminate import matches
+from resources.benchmarks import apart
 from resources.verifiers.reasoning import follows_toggle
 from warehouse.store import Artifact, CheckResult
 
@@ -89,7 +90,7 @@ def no_held_out_overlap(artifact: Artifact, inputs: Mapping[str, Artifact]) -> C
     import pyarrow as pa
 
     table = artifact.table("sft_samples", ["row_id", "input", "parents"])
-    held_out = inputs["held_out"].table("problems", ["row_id", "question"])
+    held_out = apart.held_out(inputs, ["row_id", "question"])
     ids = set(held_out["row_id"].to_pylist())
     by_id = sum(
         any(parent["row_id"] in ids for parent in parents)

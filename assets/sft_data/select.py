@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.sft_data import decontaminate
 from assets.sft_data.filters import FILTERS
+from resources.benchmarks import apart
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ PROBLEM_COLUMNS = (
     "difficulty",
 )
 
+HELD_OUT_COLUMNS = ("row_id", "question", "source", "domain", "composition", "difficulty")
+
 
 def select(
     workdir: Path,
@@ -41,8 +44,8 @@ def select(
 ) -> Output:
     """The tables `sft_samples` and `dropped` of one domain.
 
-    `inputs`: `generations`, `verdicts`, `problems`, `held_out`. `recipe`: `samples_on` (0: there
-    are no reasoning-on samples that reasoning-off ones could be paired with).
+    `inputs`: `generations`, `verdicts`, `problems`, `held_out`, benchmarks. `recipe`: `samples_on`
+    (0: there are no reasoning-on samples that reasoning-off ones could be paired with).
     """
     table = _candidates(inputs)
     total = table.num_rows
@@ -52,7 +55,7 @@ def select(
         nonlocal table
         table = _split(table, reason, evidence, matched, dropped)
 
-    held_out = inputs["held_out"].table("problems")
+    held_out = apart.held_out(inputs, HELD_OUT_COLUMNS)
     drop("contaminated", *contaminated(table, held_out))
     for reason, evidence_of in FILTERS.items():
         drop(reason, evidence_of(table))

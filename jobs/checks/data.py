@@ -61,6 +61,27 @@ def questions(asked: Asked) -> Iterator[Finding]:
                 yield asked.fault(keys, f"{source.path} has no rows", "give a file with problems")
 
 
+def benchmarks(asked: Asked) -> Iterator[Finding]:
+    """Declared benchmarks: a missing file or column, rows that are no problems, few examples."""
+    from resources.benchmarks.problems import examples, problems, where
+    from resources.sources.account import SourceError
+
+    for name, benchmark in asked.recipe.family.declared_benchmarks.items():
+        keys: KeyPath = ("benchmarks", name)
+        if asked.offline and benchmark.path.startswith("hub:"):
+            yield f"{name}: not looked at, {benchmark.path} is on the hub (--offline)"
+            continue
+        some = benchmark.model_copy(update={"limit": min(benchmark.limit or SOME, SOME)})
+        try:
+            found, shown = where(some, asked.recipe.directory, asked.scratch)
+            table, _ = problems(name, some, found)
+            examples(name, some, shown)
+        except SourceError as error:
+            yield asked.fault(keys, str(error))
+        else:
+            yield f"{name}: {benchmark.method}, of the first rows {table.num_rows} are problems"
+
+
 def _question_files(asked: Asked) -> Iterator[tuple[KeyPath, str, ProblemSource]]:
     for domain, section in asked.recipe.family.problems.items():
         for index, source in enumerate(section.extra_sources):

@@ -51,6 +51,13 @@ def problems(name: str, benchmark: Benchmark, found: Sequence[Shard]) -> tuple[p
 
     Raises SourceError where more rows than `max_drop` are none, or none is.
     """
+    table, account = collected(name, benchmark, found)
+    account.judge(benchmark.max_drop)
+    return table, account
+
+
+def collected(name: str, benchmark: Benchmark, found: Sequence[Shard]) -> tuple[pa.Table, Account]:
+    """The same, however many rows are no problems."""
     account = Account(name)
     rows: list[dict[str, Any]] = []
     for file, line, fields in _records(benchmark.problems, found, account):
@@ -61,7 +68,6 @@ def problems(name: str, benchmark: Benchmark, found: Sequence[Shard]) -> tuple[p
         else:
             account.kept += 1
             rows.append({**made, "file": file, "line": line})
-    account.judge(benchmark.max_drop)
     table = pa.Table.from_pylist(rows, COLUMNS)
     content = ["prompt", "expected_answer", "file", "line"]
     return with_ids(table, key(name), content), account

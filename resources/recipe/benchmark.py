@@ -26,6 +26,20 @@ from resources.templating import TemplateError, checked
 
 Method = Literal["generate", "loglikelihood", "perplexity"]
 Verifier = Literal["math", "choice", "code", "instructions", "tools", "exact"]
+# What decides how is asked and judged, not which problems there are.
+PROTOCOL = {
+    "system",
+    "style",
+    "normalize",
+    "extract",
+    "delimiter",
+    "stop",
+    "samples",
+    "thinking",
+    "temperature",
+    "top_p",
+    "max_new_tokens",
+}
 METHODS: tuple[str, ...] = get_args(Method)
 VERIFIERS: tuple[str, ...] = get_args(Verifier)
 
@@ -125,6 +139,16 @@ class Benchmark(Files):
                 "few_shot: its examples are those that are asked; give few_shot.path, a file of "
                 "the training split, or few_shot.examples 0"
             )
+
+    @property
+    def read_as(self) -> dict[str, Any]:
+        """What of the declaration decides the problems; with `asked_as` all of it."""
+        return self.model_dump(mode="json", exclude=PROTOCOL, exclude_defaults=True)
+
+    @property
+    def asked_as(self) -> dict[str, Any]:
+        """What of the declaration decides only how they are asked and judged."""
+        return self.model_dump(mode="json", include=PROTOCOL, exclude_defaults=True)
 
     @property
     def expected(self) -> str:

@@ -40,6 +40,13 @@ class Recipe:
         drawn = {name for m in self.models.values() for stage in m.sft for name in stage.mix}
         return [name for name in self.family.sources if name in drawn]
 
+    @property
+    def benchmark_inputs(self) -> dict[str, str]:
+        """Return the declared benchmarks as inputs of what must not contain them."""
+        return {
+            f"benchmark_{name}": f"benchmarks/{name}" for name in self.family.declared_benchmarks
+        }
+
     def parent_source(self, value: str | Mapping[str, Any]) -> ParentSource:
         """Return the given model that a value of this recipe names."""
         return parent_source(value, self.directory)

@@ -1,0 +1,58 @@
+"""Published benchmarks held out whole: every problem of the declared split, for measurement only.
+
+One artifact a benchmark, with its worked examples and the account of its rows. Asks no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warehouse.errors import RowsRejected
+from warehouse.store import Artifact, Output
+
+if TYPE_CHECKING:
+    from resources.execution import Execution
+    from resources.sources.shards import Shard
+
+
+def hold_out(
+    workdir: Path, inputs: Mapping[str, Artifact], recipe: Mapping[str, Any], execution: Execution
+) -> Output:
+    """The tables `problems`, `examples`, `rejected` and `sources` of one benchmark.
+
+    `recipe`: `name`, `benchmark` (how problems are made of rows), `shards` and `example_shards`
+    (each `{shard, pieces}`). Raises RowsRejected where too many rows are no problems, SourceError
+    where there are too few worked examples.
+    """
+    from resources.benchmarks.problems import collected, examples
+    from resources.recipe.benchmark import Benchmark
+    from resources.sources.account import SourceError
+
+    benchmark = Benchmark.model_validate(recipe["benchmark"])
+    local = iter(execution.observe)
+    asked = list(_shards(recipe["shards"], local))
+    shown = examples(recipe["name"], benchmark, list(_shards(recipe["example_shards"], local)))
+    table, account = collected(recipe["name"], benchmark, asked)
+    try:
+        account.judge(benchmark.max_drop)
+    except SourceError as error:
+        raise RowsRejected(str(error), account.table()) from error
+    return Output(
+        tables={
+            "problems": table,
+            "examples": shown,
+            "rejected": account.table(),
+            "sources": account.summary(),
+        },
+        metrics={"problems": float(table.num_rows), "rejected": float(account.dropped)},
+    )
+
+
+def _shards(entries: Sequence[Mapping[str, Any]], local: Iterator[str]) -> Iterator[Shard]:
+    from resources.sources.shards import described
+
+    for entry in entries:
+        own = [next(local) for piece in entry["pieces"] if "remote" not in piece]
+        yield described(entry["shard"], entry["pieces"], own)

@@ -1,0 +1,24 @@
+"""What nothing may be trained on: our own held-out problems and every declared benchmark, as one.
+
+Knows the names under which assets read them, not how texts are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from warehouse.store import Artifact
+
+HELD_OUT, PREFIX = "held_out", "benchmark_"
+
+
+def held_out(inputs: Mapping[str, Artifact], columns: Sequence[str]) -> pa.Table:
+    """Columns of all problems among `inputs` that are for measurement only."""
+    import pyarrow as pa
+
+    found = [a for name, a in inputs.items() if name == HELD_OUT or name.startswith(PREFIX)]
+    return pa.concat_tables([each.table("problems", list(columns)) for each in found])
