@@ -6,6 +6,7 @@ from assets.evaluation import compared, puzzle
 from assets.evaluation.checkpoints import TEACHER, benchmark_key, checkpoints
 from resources.recipe.base import needed
 from resources.recipe.chats import tokens_of
+from resources.recipe.data import WRITTEN
 from resources.recipe.family import HeldOutBenchmarks
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
@@ -140,6 +141,11 @@ def _report(recipe: Recipe) -> Spec:
             }
             shown = [f"{name}/{asset}" for asset in puzzle.ASSETS if there.get(asset, True)]
             keys += [key for key in shown if key not in keys]
+    written = {
+        name: [source.path.removeprefix(WRITTEN), source.limit]
+        for name, source in family.mixed_sources.items()
+        if source.path.startswith(WRITTEN)
+    }
     return Spec(
         key=REPORT,
         stage="evaluation",
@@ -151,6 +157,7 @@ def _report(recipe: Recipe) -> Spec:
             "line": [list(one) for one in line],
             "teacher": TEACHER[1] if family.teacher else None,
             "discard_at": family.pass_rates.discard_at if family.pass_rates else None,
+            **({"self_distilled": written} if written else {}),
         },
         seed=recipe.family.seed,
         checks=(CHECKS + "report_self_contained",),

@@ -70,7 +70,8 @@ class Stage:
 
 @dataclass
 class Facts:
-    """Everything the report shows."""
+    """Everything the report shows. `self_distilled`: by source of the corpus, whose parent wrote
+    it and how many prompts it answered."""
 
     family: str
     roles: dict[str, str]
@@ -85,6 +86,7 @@ class Facts:
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     puzzle: dict[str, list[Exhibit]] = field(default_factory=dict)
     compared: dict[str, Compared] = field(default_factory=dict)
+    self_distilled: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
 def parameters(folder: Path) -> int:
@@ -226,4 +228,6 @@ def gather(inputs: Mapping[str, Artifact], recipe: Mapping[str, Any]) -> Facts:
             facts.curves[key] = reward_curve(by_key[key])
     facts.puzzle = exhibits(by_key, lines)
     facts.compared = gathered(by_key, lines)
+    for name, (model, prompts) in recipe.get("self_distilled", {}).items():
+        facts.self_distilled[name] = model, prompts
     return facts

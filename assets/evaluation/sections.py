@@ -206,6 +206,12 @@ def data(facts: Facts) -> str:
         details = element("details", "<summary>Numbers</summary>", numbers)
         chart = charts.stacked(rows, "samples")
         parts.append(card("Verified training samples", MODE_KEYS, chart, details))
+    for source, (model, prompts) in facts.self_distilled.items():
+        about = (
+            f"A share of the corpus, the source {source}, is what {model}'s parent itself answers "
+            f"to {prompts} prompts that come with the package."
+        )
+        parts.append(card("Self-distillation", element("small", text(about))))
     if facts.unjudged:
         about = (
             "The recipe leaves programs unjudged: no code answer was run, every verdict on one is "

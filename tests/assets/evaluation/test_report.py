@@ -97,6 +97,14 @@ def test_report_is_one_whole_page(family: tuple[Store, dict[str, Artifact]]) -> 
     assert "super_accuracy_on" in made.metrics
 
 
+def test_text_that_a_parent_wrote_is_named(family: tuple[Store, dict[str, Artifact]]) -> None:
+    store, artifacts = family
+    recipe = REPORT | {"self_distilled": {"written": ["super", 160]}}
+    made = support.build(store, "evaluation/report", build_report, artifacts, recipe)
+    text = made.path("report.html").read_text()
+    assert "Self-distillation" in text and "160 prompts" in text
+
+
 def test_facts_compare_on_the_same_problems(family: tuple[Store, dict[str, Artifact]]) -> None:
     facts = gather(family[1], REPORT)
     parent, sft = facts.lines["super"]
