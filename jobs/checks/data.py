@@ -40,6 +40,13 @@ def present(asked: Asked) -> Iterator[Finding]:
                 files(source.path, asked.recipe.directory, source.format is not None)
             except SourceError as error:
                 yield asked.fault((*keys, "path"), str(error))
+    for name, benchmark in asked.recipe.family.declared_benchmarks.items():
+        for part in filter(None, (benchmark.problems, benchmark.examples)):
+            if not part.path.startswith("hub:"):
+                try:
+                    files(part.path, asked.recipe.directory, part.format is not None)
+                except SourceError as error:
+                    yield asked.fault(("benchmarks", name), str(error))
     for keys, _, questions in _question_files(asked):
         file = asked.recipe.local(questions.path)
         if not file.is_file():

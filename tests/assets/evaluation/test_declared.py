@@ -120,3 +120,6 @@ def test_a_column_that_is_not_there_is_said_by_check_and_stops_the_asset(
     assert "test.jsonl:1: o: no such field; there are q, right" in str(fault)
     with pytest.raises(RowsRejected, match="o: no such field"):
         built(Store(tmp_path / "home"), recipe, "benchmarks/own")
+    (tmp_path / "test.jsonl").unlink()
+    (fault,) = (f for f in data.present(Asked(recipe, True, tmp_path)) if "test.jsonl" in str(f))
+    assert "no such file or folder" in str(fault)
