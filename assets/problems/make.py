@@ -148,5 +148,5 @@ def _identified(tables: list[pa.Table], asset_key: str) -> pa.Table:
         if question not in seen:
             seen.add(question)
             first.append(row)
-    kept = table.take(first)
+    kept = table.take(pa.array(first, pa.int64()))  # typed: it may be empty
     return with_ids(kept, asset_key, ["question", "expected_answer", "tests"])

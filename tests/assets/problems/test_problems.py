@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from assets.problems import checks
+from assets.problems import checks, make
 from assets.problems.assets import specs
 from resources.recipe.family import ProblemSource
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 from resources.store.building import Code, materialise
+from resources.tasks.generate import problem_table
 from warehouse.store import Artifact, CheckFailed, Store
 
 SOURCE = {
@@ -131,3 +132,9 @@ def test_where_a_source_lies_does_not_matter(home: Path, tmp_path: Path) -> None
         made, held_out = build(home / name, recipe(tmp_path / name, sources=[SOURCE]))
         versions.add((made.data_version, held_out.data_version))
     assert len(versions) == 1
+
+
+def test_a_source_whose_rows_are_all_held_out_leaves_an_empty_table() -> None:
+    """That none is left to train on is the check's to say, not Arrow's."""
+    made = make._identified([problem_table([])], "problems/math")
+    assert made.num_rows == 0 and "row_id" in made.column_names
