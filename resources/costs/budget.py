@@ -19,6 +19,8 @@ from resources.recipe.puzzle import Puzzle
 from resources.recipe.reinforcement import Grpo, PreferenceGrpo, Rloo, Rpo
 from resources.recipe.schema import Recipe
 
+WAYS = 7  # to choose, that a study of the search measures besides random ones
+
 
 class Planned(Section):
     """What a stage is planned to cost: tokens processed and seconds on the stated machine."""
@@ -61,6 +63,7 @@ def _all(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
             yield from _stage(recipe, name, stage)
     yield from _data(recipe)
     yield from _benchmarks(recipe)
+    yield from _side_by_side(recipe)
 
 
 def _stage(recipe: Recipe, name: str, stage: Stage) -> Iterator[tuple[str, int, float]]:
@@ -107,6 +110,18 @@ def _data(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
         yield "rl_data/reward_model", sampled + trained, seconds
 
 
+def _side_by_side(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
+    section = recipe.family.side_by_side
+    if section is None:
+        return
+    for name, model in recipe.models.items():
+        read = section.tokens * (2 * len(model.artifacts()) - 1)  # the parent beside each other one
+        written = len(section.prompts) * section.max_new_tokens * len(model.artifacts())
+        machine = _machine(recipe, name)
+        seconds = machine.score(read) + machine.sample(written)
+        yield f"{name}/side_by_side", read + written, seconds
+
+
 def _benchmarks(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
     section, held_out = recipe.family.own_benchmarks, recipe.family.held_out
     if section is None or held_out is None:
@@ -143,8 +158,15 @@ def _puzzle(recipe: Recipe, name: str, section: Puzzle) -> Iterator[tuple[str, i
     steps = search.measured.steps - 1 if search.measured else 0
     if changes + steps:  # each scores every single change again
         yield f"{name}/architecture", scores.tokens, scoring * (changes + steps)
+    if (study := section.study) is not None:
+        whole = WAYS + study.random + study.assemblies
+        # Beside whole models, a run of neighbours from every layer on: half a model each.
+        tokens = study.tokens * whole + study.tokens * layers // 2
+        yield f"{name}/search_study", tokens, machine.score(tokens)
     if section.library_of is not None:
         return
+    tokens = section.importance.tokens
+    yield f"{name}/channel_importance", tokens, machine.score(tokens)
     trained = sum(v not in {"full", "noop"} for v in [*library.attention, *library.ffn])
     tokens = library.tokens or 0
     # A variant trains half a block in each layer: half of the model's training cost.
