@@ -115,6 +115,9 @@ def parser() -> argparse.ArgumentParser:
     why.add_argument("--reason")
     why.add_argument("--remove", action="store_true", help="let it go again")
 
+    audit = command("audit", "audit", "compare what the home holds with the hashes on record")
+    audit.add_argument("key", metavar="KEY", nargs="?", help="KEY[@VERSION] (default: all)")
+
     gc = command("gc", "upkeep", "remove versions that nothing current or pinned needs")
     gc.add_argument("--dry-run", action="store_true")
 

@@ -164,6 +164,39 @@ def test_lineage_accept_pin_and_gc(
     assert version in said(capsys, "gc", "--dry-run")
 
 
+def test_audit_names_what_is_damaged(
+    family: Home, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "0 versions" in said(capsys, "audit"), "a home with nothing in it is sound"
+    run(family, folder)
+    assert "all as recorded" in said(capsys, "audit")
+    store = Store(family.path)
+    manifest = store.current("toy/total").manifest
+    digest = manifest["files"]["sum.json"]["sha256"]
+    part = Path(family.path) / store.checkpoints.address(digest)
+    sound = part.read_bytes()
+    os.chmod(part, 0o644)
+    part.write_bytes(bytes([sound[0] ^ 1]) + sound[1:])
+    out = said(capsys, "audit", code=1)
+    assert "toy/total@" in out and str(part) in out and "is damaged" in out and "1 damaged" in out
+    assert "1 damaged" in said(capsys, "audit", "toy/total", code=1)
+    assert "1 versions" in said(capsys, "audit", "toy/numbers"), "the others are sound"
+    part.unlink()
+    assert "is gone" in said(capsys, "audit", code=1)
+    part.write_bytes(sound)
+    record = Path(family.path) / f"manifests/{manifest['memo_key']}.json"
+    text = record.read_text()
+    record.write_text(text.replace(digest[:12], "0" * 12))
+    assert "data_version is not that of" in said(capsys, "audit", code=1)
+    record.write_text(text[:40])
+    assert "not readable JSON" in said(capsys, "audit", code=1)
+    record.unlink()
+    assert "the version it names is gone" in said(capsys, "audit", code=1)
+    record.write_text(text)
+    assert "all as recorded" in said(capsys, "audit")
+    assert "no version" in complaint(capsys, "audit", "toy/total@ffff")
+
+
 def test_accepted_change_is_fresh(
     family: Home,
     folder: Path,
