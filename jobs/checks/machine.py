@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +52,9 @@ def _sizes(asked: Asked) -> dict[str, Known]:
     from jobs.training_costs import Known
     from resources.costs.planning import Sizes, narrowed
     from resources.models import accounting
+    from resources.models.errors import CheckpointError
     from resources.models.families.registry import convert
+    from resources.pretrained.checking import read_json
 
     found = {}
     for name, model in asked.recipe.models.items():
@@ -62,14 +63,14 @@ def _sizes(asked: Asked) -> dict[str, Known]:
         if source.kind != "folder" or not file.is_file():
             continue
         try:
-            config = convert(json.loads(file.read_text(encoding="utf-8")))
+            config = convert(read_json(file, ""))
             shape = accounting.Shape.of(config)
             parent = accounting.blocks_of(shape, [("full", "full")] * config["num_hidden_layers"])
             share = model.puzzle.search.limits.get("parameters") if model.puzzle else None
             whole = accounting.total_parameters(shape, parent)
             wanted = round(whole * share) if isinstance(share, float) else None
             sizes = Sizes(shape, narrowed(shape, parent, wanted), parent)
-        except (KeyError, ValueError):
+        except (CheckpointError, KeyError, TypeError, ValueError):
             continue  # what is wrong with a parent is said with the parents
         found[name] = Known(sizes, {}, "", 1, False)
     return found

@@ -28,7 +28,7 @@ def parents(asked: Asked) -> Iterator[Finding]:
         workdir.mkdir()
         found = source_faults(source, workdir, role)
         folder = Path(source.location)
-        if found and source.kind == "folder" and folder.is_dir():
+        if found and source.kind == "folder" and folder.is_dir() and any(folder.iterdir()):
             # What the small files say too: a folder whose weights are missing is not looked into.
             found += [each for each in faults(folder, role, weights=False) if each not in found]
         for line in found:
@@ -72,6 +72,7 @@ def templates(asked: Asked) -> Iterator[Finding]:
     from resources.chat.errors import ChatError
     from resources.models.errors import CheckpointError
     from resources.pretrained.assembling import assemble
+    from resources.pretrained.checking import faults
 
     shown: set[str] = set()
     for keys, source, role in named(asked):
@@ -80,13 +81,15 @@ def templates(asked: Asked) -> Iterator[Finding]:
         workdir = asked.scratch / ("chat-" + "-".join(map(str, keys)))
         workdir.mkdir()
         try:
-            folder = assemble(source, workdir, "description").folder
-            chat = Chat.load(folder)
-            sample = chat.conversation(_example(asked)).samples()[0]
+            found = assemble(source, workdir, "description")
         except CheckpointError:
             continue  # said with the parents
+        try:
+            chat = Chat.load(found.folder)
+            sample = chat.conversation(_example(asked)).samples()[0]
         except ChatError as error:
-            yield asked.fault(keys, str(error))
+            if not faults(found.folder, weights=False):  # said with the parents
+                yield asked.fault(keys, found.said(str(error)))
             continue
         if chat.digest not in shown:
             shown.add(chat.digest)

@@ -26,6 +26,8 @@ def read_config(path: str | Path) -> HeterogeneousDecoderConfig:
 
     Raises CheckpointError, with the reason, for what is not supported.
     """
+    from huggingface_hub.errors import StrictDataclassError
+
     from resources.models.config import HeterogeneousDecoderConfig
     from resources.models.families.registry import convert
 
@@ -36,10 +38,12 @@ def read_config(path: str | Path) -> HeterogeneousDecoderConfig:
         raise CheckpointError(f"{path}: no config.json, so this is no checkpoint folder") from None
     except ValueError as error:
         raise CheckpointError(f"{file}: not valid JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{file}: holds {type(values).__name__}, should be an object of keys")
     try:
         return HeterogeneousDecoderConfig(**convert(values))
-    except ValueError as error:
-        raise CheckpointError(f"{file}: {error}") from error
+    except (ValueError, TypeError, StrictDataclassError) as error:  # a value, or its type
+        raise CheckpointError(f"{file}: {' '.join(str(error).split())}") from error
 
 
 def load(

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from jobs import cli
-from jobs.checks import models
+from jobs.checks import machine, models
 from jobs.checks.asked import Asked
 from resources.pretrained import hub
-from resources.pretrained.source import ParentSource
+from resources.pretrained.source import BUNDLED, ParentSource
 from resources.recipe.faults import Fault
-from resources.recipe.loading import examine
+from resources.recipe.loading import examine, load
 from resources.store.home import Home
 from tests.jobs.broken import BROKEN, GOOD, Broken, lines
 
@@ -122,3 +124,43 @@ def test_recipes_are_listed_a_line_each(home: Home, capsys: Capture) -> None:
     out = said(capsys, "recipes", code=0)
     for name in ("heirloom/tiny", "heirloom/smoke", "heirloom/paper"):
         assert any(line.startswith(name) for line in out.splitlines())
+
+
+PARENT = BUNDLED / "super"
+
+
+def parent(tmp_path: Path, config: Mapping[str, object], template: str | None) -> Path:
+    """A recipe beside a copy of a bundled parent with another configuration and template."""
+    folder = tmp_path / "parent"
+    shutil.copytree(PARENT, folder)
+    was = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**was, **config}))
+    for name in ("chat_template.jinja", "tokenizer_config.json"):
+        (folder / name).unlink(missing_ok=True)
+    if template is not None:
+        (folder / "chat_template.jinja").write_text(template)
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: heirloom/smoke\nmodels: {super: {parent: ./parent}}\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("config", "template", "said"),
+    [
+        ({}, None, "parent: no chat_template.jinja"),
+        ({}, "{% for m in messages %}{{ m.content ", "parent: the chat template is no valid Jinja"),
+        ({"num_hidden_layers": "8"}, "{{ messages }}", "config.json: Validation error"),
+    ],
+)
+def test_one_fault_of_a_parent_is_one_line_that_names_its_folder(
+    config: Mapping[str, object], template: str | None, said: str, tmp_path: Path
+) -> None:
+    recipe = load(str(parent(tmp_path, config, template)))
+    lines = []
+    for number, check in enumerate((models.parents, models.templates, machine.placement)):
+        scratch = tmp_path / str(number)
+        scratch.mkdir()
+        lines += [str(each) for each in check(Asked(recipe, True, scratch))]
+    faults = [each for each in lines if "models.super.parent: " in each]
+    assert len(faults) == 1 and said in faults[0], lines
+    assert str(tmp_path / "parent") in faults[0]
