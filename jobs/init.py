@@ -14,13 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobs.errors import CommandError
 from resources.pretrained.source import ParentSource, SourceError, parse
 from resources.recipe import finding
 from resources.recipe.data import Source
 from warehouse.filesystem import replacing
+
+if TYPE_CHECKING:
+    from resources.models.export.limits import Engine
 
 # How a row may hold one exchange: their columns for prompt, response and what may stand between.
 EXCHANGES = (
@@ -30,6 +33,7 @@ EXCHANGES = (
     ("question", "answer", None),
 )
 TURNS = ("messages", "conversations")
+ENGINES: tuple[Engine, ...] = ("vllm", "vllm_plugin")  # stock first, as the bases have it
 ROWS = 20_000  # at most so many rows of a source are counted
 LONGEST = 2048  # tokens of a sequence, unless the parent reads fewer
 
@@ -51,7 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
     except SourceError as error:
         raise CommandError(f"--parent {arguments.parent}: {error}") from error
     base = finding.title(finding.find(f"{finding.PREFIX}{arguments.base}"))
-    config = _config(source)
+    config, engine = _described(source)
     name = model_name(source.name)
     path = Path(f"{arguments.dir or name}".rstrip("/").removesuffix(".yaml") + ".yaml")
     if path.exists():
@@ -64,7 +68,7 @@ def main(arguments: argparse.Namespace) -> int:
     parent = arguments.parent
     if source.kind != "hub" and not parent.startswith("bundled/"):
         parent = _from(Path(source.location), folder, parent)
-    lines = _written(arguments, base, name, parent, config, given)
+    lines = _written(arguments, base, name, parent, config, engine, given)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(path) as aside:
         aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -96,25 +100,32 @@ def _from(path: Path, folder: Path, said: str) -> str:
     return relative if relative.startswith("..") else f"./{relative}"
 
 
-def _config(source: ParentSource) -> dict[str, Any]:
-    """The parent's configuration; CommandError with everything that is wrong with the parent."""
+def _described(source: ParentSource) -> tuple[dict[str, Any], str]:
+    """The parent's configuration, and the engine to search for: the first that runs its layers.
+
+    CommandError with everything that is wrong with the parent.
+    """
     from resources.models.errors import CheckpointError
-    from resources.pretrained import checking, hub
+    from resources.models.export.limits import refusals
+    from resources.pretrained import checking
     from resources.pretrained.assembling import assemble
 
     with tempfile.TemporaryDirectory(prefix="heirloom-init-") as scratch:
         try:
-            if source.kind == "hub":
-                folder, _ = hub.fetch(source, weights=False)
-            else:
-                folder = assemble(source, Path(scratch)).folder
-            wrong = checking.faults(folder, weights=source.kind != "hub")
-            config = checking.read_json(folder / "config.json", "this is no checkpoint folder")
+            found = assemble(source, Path(scratch), "description")
+            wrong = checking.faults(found.folder, weights=source.kind == "folder")
+            wrong = [found.said(each) for each in wrong]
+            config = checking.read_json(
+                found.folder / "config.json", "this is no checkpoint folder"
+            )
+            ours = None if wrong else checking.family_config(found.folder)
         except CheckpointError as error:
             raise CommandError(str(error)) from error
-    if wrong:
+    if wrong or ours is None:
         raise CommandError("; ".join(wrong))
-    return config
+    blocks = ours.to_dict()
+    runs = (engine for engine in ENGINES if not refusals(engine, blocks))
+    return config, next(runs, "transformers")
 
 
 def _chats(file: Path, folder: Path) -> Chats:
@@ -164,12 +175,16 @@ def _written(
     name: str,
     parent: str,
     config: Mapping[str, Any],
+    engine: str,
     given: Mapping[str, Chats],
 ) -> list[str]:
     length = min(LONGEST, int(config.get("max_position_embeddings") or LONGEST))
     heads = int(config.get("num_key_value_heads") or config["num_attention_heads"])
     fewer = [f"kv_{n}" for n in (heads // 2, 1) if 0 < n < heads and heads % n == 0]
     attention = ", ".join(["full", *dict.fromkeys(fewer), "noop"])
+    target = []
+    if engine != ENGINES[0]:
+        target = [f"        target: {{engine: {engine}}}  # vllm alone cannot run these layers"]
     lines = [
         f"# {config['num_hidden_layers']} layers of {config['hidden_size']}, {heads} "
         f"key-value heads, {config['vocab_size']:,} tokens.",
@@ -181,7 +196,9 @@ def _written(
         "    puzzle:",
         "      # What a layer may become; the search takes the best mix within the limits.",
         f"      library: {{attention: [{attention}]}}",
-        "      search: {limits: {parameters: 0.8, kv_bytes_per_token: 0.7}}  # of the parent's",
+        "      search:",
+        "        limits: {parameters: 0.8, kv_bytes_per_token: 0.7}  # of the parent's",
+        *target,
         f"    distillation: {{tokens: 100M, sequence_length: {length}}}",
     ]
     if given:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from jobs import cli
+from resources.pretrained.source import BUNDLED
 from resources.recipe.loading import load
 from resources.store.home import Home
 from tests.jobs.broken import GOOD, lines
@@ -68,6 +70,25 @@ def test_what_it_writes_is_short_and_passes_the_check(here: Path, capsys: Captur
     assert "is there already" in capsys.readouterr().err
     assert cli.main(["init", "sharded", "--parent", "bundled/super", "--gpus", "4"]) == 0
     assert load("sharded").execution.ranks == 4
+
+
+def test_a_parent_that_stock_vllm_cannot_run_is_searched_for_an_engine_that_can(
+    here: Path, capsys: Capture
+) -> None:
+    shutil.copytree(BUNDLED / "super", here / "windowed")
+    config = here / "windowed" / "config.json"
+    values = {**json.loads(config.read_text()), "model_type": "mistral", "sliding_window": 64}
+    config.write_text(json.dumps(values))
+    (here / "a.jsonl").write_text(lines(*[GOOD] * 20))
+    words = ["init", "mine", "--parent", "./windowed", "--sft", "a.jsonl", "--gpus", "0"]
+    assert cli.main(words) == 1
+    assert f"heirloom: {config}: this mistral has" in capsys.readouterr().err
+    config.write_text(json.dumps({**values, "architectures": ["MistralForCausalLM"]}))
+    assert cli.main(words) == 0
+    (model,) = load("mine").models.values()
+    assert model.puzzle is not None and model.puzzle.search.target.engine == "vllm_plugin"
+    cli.main(["check", "mine", "--offline"])
+    assert "exports: ok" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
