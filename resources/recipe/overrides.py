@@ -96,6 +96,10 @@ def _refuse_unknown(root: Node, path: KeyPath, text: str) -> None:
         here = list(map(str, node.value)) if node and isinstance(node.value, dict) else []
         if node is not None and not isinstance(node.value, dict | list):
             raise RecipeError(f"--set {text}: {dotted(before)} holds no further keys")
+        if node is not None and isinstance(node.value, list):
+            count = len(node.value)
+            there = f"holds {count}, {dotted((*before, 0))} the first" if count else "is empty"
+            raise RecipeError(f"--set {text}: {dotted(before)} is a list and {there}")
         known = shape.keys(before)
         if known is None and length == len(path):
             return  # a new name in a mapping of the writer's own names

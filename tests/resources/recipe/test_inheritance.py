@@ -258,6 +258,10 @@ def test_overrides_reach_everything_and_are_kept() -> None:
         ("models.super.distilation.tokens=1", "did you mean 'distillation'?"),
         ("models.super.distillation.tokans=1", "did you mean 'tokens'?"),
         ("sed=1", "a recipe has no 'sed'; did you mean 'seed'?"),
+        (
+            "models.nano.sft.main.epochs=1",
+            "models.nano.sft is a list and holds 3, models.nano.sft[0] the first",
+        ),
         ("seed.x=1", "seed holds no further keys"),
         ("models.super.distillation.tokens=some", "--set models.super.distillation.tokens=some"),
         ("models.super.distillation.tokens=[", "not valid YAML"),
