@@ -182,7 +182,12 @@ def _written(
     heads = int(config.get("num_key_value_heads") or config["num_attention_heads"])
     fewer = [f"kv_{n}" for n in (heads // 2, 1) if 0 < n < heads and heads % n == 0]
     attention = ", ".join(["full", *dict.fromkeys(fewer), "noop"])
-    target = []
+    target, library, shorter = [], f"attention: [{attention}]", []
+    if length < LONGEST:
+        library += f", sequence_length: {length}"
+        shorter = [
+            f"      {section}: {{sequence_length: {length}}}" for section in ("importance", "scores")
+        ]
     if engine != ENGINES[0]:
         target = [f"        target: {{engine: {engine}}}  # vllm alone cannot run these layers"]
     lines = [
@@ -195,7 +200,8 @@ def _written(
         f"    parent: {parent}",
         "    puzzle:",
         "      # What a layer may become; the search takes the best mix within the limits.",
-        f"      library: {{attention: [{attention}]}}",
+        f"      library: {{{library}}}",
+        *shorter,
         "      search:",
         "        limits: {parameters: 0.8, kv_bytes_per_token: 0.7}  # of the parent's",
         *target,
@@ -206,7 +212,7 @@ def _written(
         mix = ", ".join(f"{each}: 1" for each in given)
         lines += [
             "    sft:",
-            "      - name: sft",
+            "      main:",
             f"        mix: {{{mix}}}  # a weight for each source below",
             f"        samples: {max(1, rows * 9 // 10)}  # of {rows} rows counted",
             "        epochs: 1",

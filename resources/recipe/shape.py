@@ -53,7 +53,7 @@ def _step(annotation: Any, key: str | int) -> Iterator[Any]:
     for each in _flat(annotation):
         if get_origin(each) is dict:
             yield get_args(each)[1]
-        elif get_origin(each) is list and str(key).isdigit():
+        elif get_origin(each) is list and (str(key).isdigit() or _named(get_args(each)[0])):
             yield get_args(each)[0]
         elif _open(each):
             keys, names = (each.model_fields[part].annotation for part in each.parts)
@@ -76,6 +76,11 @@ def _flat(annotation: Any) -> Iterator[Any]:
 def _open(annotation: Any) -> bool:
     """Whether it is a section that holds the writer's own names beside its keys."""
     return _is_section(annotation) and getattr(annotation, "parts", None) is not None
+
+
+def _named(annotation: Any) -> bool:
+    """Whether a list of it may also be a mapping, by its sections' names."""
+    return _is_section(annotation) and "name" in annotation.model_fields
 
 
 def _is_section(annotation: Any) -> bool:

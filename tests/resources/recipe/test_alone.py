@@ -57,6 +57,18 @@ def test_sft_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert made == ["mine/parent", "mine/training_plan", "sft_data/chats", *line]
 
 
+def test_stages_by_name_share_the_optimizer_and_take_overrides(tmp_path: Path) -> None:
+    names = ("schedule", "warmup_ratio", "min_learning_rate", "weight_decay", "betas")
+    shared = {name: TRAINING[name] for name in (*names, "gradient_clipping")}
+    own = {name: value for name, value in TRAINING.items() if name not in shared}
+    sft = {"main": own | {"mix": {"chats": 1.0}}}
+    recipe = written(tmp_path, {"sft": sft}, sources=sources(tmp_path), optimizer=shared)
+    [stage] = load(recipe).models["mine"].sft
+    assert (stage.name, stage.schedule) == ("main", "constant")
+    [stage] = load(recipe, ["models.mine.sft.main.learning_rate=2e-5"]).models["mine"].sft
+    assert stage.learning_rate == 2e-5
+
+
 def test_puzzle_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a model that inherits everything `stages` names what runs."""
     monkeypatch.setenv("HEIRLOOM_HOME", str(tmp_path / "home"))
