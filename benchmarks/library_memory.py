@@ -127,7 +127,8 @@ def measure(case: str, folder: Path, tokens: int) -> None:
     """Runs one case in this process and prints its peak memory above its imports, and seconds."""
     import transformers.models.llama.modeling_llama  # noqa: F401
 
-    from assets.puzzle import children, feed, group, importance, library  # noqa: F401
+    from assets.puzzle.library import build as library
+    from assets.puzzle.library import importance
     from resources.models import layers, loading  # noqa: F401
 
     draw, count = np.random.default_rng(0), tokens // 32

@@ -34,8 +34,8 @@ from resources.models.loading import load
 from resources.parents.documents import encode, problems
 from resources.recipe.model import Distillation
 from resources.store import home as homes
-from resources.training.data import Examples
-from resources.training.packing import collate_packed
+from resources.training.data.examples import Examples
+from resources.training.data.packing import collate_packed
 from warehouse.store import Store
 
 TERMS = ("kl_weight", "lm_weight", "hidden_weight", "layer_weight")

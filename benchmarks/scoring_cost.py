@@ -26,14 +26,14 @@ import pyarrow as pa
 import torch
 from safetensors.torch import save_file
 
-from assets.puzzle import initialise
 from assets.puzzle.calibration import Sequences, sequences
 from assets.puzzle.halves import ATTENTION, FFN, Library, file_name, new_half, parent_half, trained
-from assets.puzzle.replacements import Replacement, score
-from assets.puzzle.score_cache import ScoreCache
-from assets.puzzle.score_data import BATCH_TOKENS, Batch
-from assets.puzzle.score_tables import PARENT
-from assets.puzzle.scores import variant_pairs
+from assets.puzzle.library import initialise
+from assets.puzzle.scoring.build import variant_pairs
+from assets.puzzle.scoring.cache import ScoreCache
+from assets.puzzle.scoring.data import BATCH_TOKENS, Batch
+from assets.puzzle.scoring.replacements import Replacement, score
+from assets.puzzle.scoring.tables import PARENT
 from resources.chat.chat import Chat
 from resources.models.loading import load
 from resources.models.modeling import HeterogeneousDecoderForCausalLM

@@ -12,7 +12,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from jobs.training_costs import training_costs
+from jobs.planning.training_costs import training_costs
 from resources.recipe.loading import load
 
 # hidden size, layers, heads, key-value heads, FFN width, vocabulary, parameters of the child

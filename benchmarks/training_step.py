@@ -31,11 +31,11 @@ from resources.execution import Execution
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.recipe.base import Optimizer
-from resources.training.data import Batches, Examples, plan_steps, singles
+from resources.training.data.examples import Batches, Examples, plan_steps, singles
 from resources.training.fit import language_model_loss
-from resources.training.measuring import Batch
-from resources.training.optimizer import adamw
-from resources.training.trainer import Trainer
+from resources.training.loop.measuring import Batch
+from resources.training.loop.optimizer import adamw
+from resources.training.loop.trainer import Trainer
 
 SHAPES: Mapping[str, Mapping[str, Any]] = {
     "2M": {

@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(room=room)
         return sub
 
-    run = command("run", "driver", "materialise what is missing or stale")
+    run = command("run", "running.driver", "materialise what is missing or stale")
     run.add_argument("--select", help="which assets, in Dagster's selection syntax")
     run.add_argument("--dry-run", action="store_true", help="print what would run, and its cost")
     run.add_argument(
@@ -57,12 +57,12 @@ def parser() -> argparse.ArgumentParser:
         "--set programs=unjudged; for machines without isolation)",
     )
 
-    check = command("check", "check", "everything that could stop a recipe, all at once")
+    check = command("check", "checks.command", "everything that could stop a recipe, all at once")
     check.add_argument("target", metavar="RECIPE", nargs="?", help="as --recipe")
     check.add_argument("--resolved", action="store_true", help="each value and where it is from")
     check.add_argument("--offline", action="store_true", help="ask no network")
 
-    init = command("init", "init", "write one commented recipe from a parent and files")
+    init = command("init", "commands.init", "write one commented recipe from a parent and files")
     init.add_argument("dir", metavar="DIR", nargs="?", help="DIR.yaml (default: the model's name)")
     init.add_argument("--parent", required=True, metavar="P", help="a folder, GGUF or hub id")
     init.add_argument(
@@ -74,30 +74,32 @@ def parser() -> argparse.ArgumentParser:
         "--from", dest="base", default="single-gpu", metavar="BASE", help="what it extends"
     )
 
-    command("recipes", "recipes", "what can be run or extended")
+    command("recipes", "commands.recipes", "what can be run or extended")
 
-    status = command("status", "status", "every asset: fresh, stale (why) or missing")
+    status = command("status", "commands.status", "every asset: fresh, stale (why) or missing")
     status.add_argument("--format", choices=["table", "json"], default="table")
 
-    logs = command("logs", "logs", "the last build of an asset: its log, the cause last")
+    logs = command("logs", "commands.logs", "the last build of an asset: its log, the cause last")
     logs.add_argument("key", metavar="KEY", help="an asset, or KEY[PARTITION]")
 
-    sql = command("sql", "query", "query the warehouse, read-only")
+    sql = command("sql", "commands.query", "query the warehouse, read-only")
     sql.add_argument("query")
     sql.add_argument("--format", choices=["table", "csv", "json"], default="table")
 
-    lineage = command("lineage", "query", "what an asset or a row was made from")
+    lineage = command("lineage", "commands.query", "what an asset or a row was made from")
     lineage.add_argument("target", metavar="KEY_OR_ROW_ID")
     lineage.add_argument("--down", action="store_true", help="what it went into instead")
 
-    accept = command("accept", "upkeep", "declare a code or recipe change immaterial for an asset")
+    accept = command(
+        "accept", "commands.upkeep", "declare a code or recipe change immaterial for an asset"
+    )
     which = accept.add_mutually_exclusive_group(required=True)
     which.add_argument("key", metavar="KEY", nargs="?")
     which.add_argument("--all", action="store_true", help="every asset where only those changed")
     accept.add_argument("--reason", required=True)
 
     resume = command(
-        "resume", "resume", "let a diverged training run go on from its last good step"
+        "resume", "commands.resume", "let a diverged training run go on from its last good step"
     )
     resume.add_argument("key", metavar="KEY")
     resume.add_argument(
@@ -105,40 +107,48 @@ def parser() -> argparse.ArgumentParser:
     )
     resume.add_argument("--reason", required=True)
 
-    diff = command("diff", "diff", "what differs between two versions, and what came of it")
+    diff = command(
+        "diff", "commands.diff", "what differs between two versions, and what came of it"
+    )
     diff.add_argument("left", metavar="KEY@A", help="without a version: the current one")
     diff.add_argument("right", metavar="KEY@B")
 
-    pin = command("pin", "upkeep", "keep a version from gc, with what it was made from")
+    pin = command("pin", "commands.upkeep", "keep a version from gc, with what it was made from")
     pin.add_argument("key", metavar="KEY", help="KEY[@VERSION]")
     why = pin.add_mutually_exclusive_group(required=True)
     why.add_argument("--reason")
     why.add_argument("--remove", action="store_true", help="let it go again")
 
-    audit = command("audit", "audit", "compare what the home holds with the hashes on record")
+    audit = command(
+        "audit", "commands.audit", "compare what the home holds with the hashes on record"
+    )
     audit.add_argument("key", metavar="KEY", nargs="?", help="KEY[@VERSION] (default: all)")
 
-    gc = command("gc", "upkeep", "remove versions that nothing current or pinned needs")
+    gc = command("gc", "commands.upkeep", "remove versions that nothing current or pinned needs")
     gc.add_argument("--dry-run", action="store_true")
 
-    approve = command("approve", "upkeep", "let the sensor start a plan above the cost limit")
+    approve = command(
+        "approve", "commands.upkeep", "let the sensor start a plan above the cost limit"
+    )
     approve.add_argument("plan", metavar="PLAN", help="the plan's id, as the sensor printed it")
 
-    watch = command("watch", "watch", "switch rebuilding by sensor on or off")
+    watch = command("watch", "commands.watch", "switch rebuilding by sensor on or off")
     watch.add_argument("switch", choices=["on", "off"])
 
-    evaluate = command("evaluate", "evaluate", "one benchmark on any checkpoint")
+    evaluate = command("evaluate", "commands.evaluate", "one benchmark on any checkpoint")
     evaluate.add_argument("model", metavar="MODEL|FOLDER", help="super, a KEY[@VERSION], a folder")
     evaluate.add_argument(
         "--benchmark", required=True, metavar="NAME", help="one of the recipe's, or a bundled one"
     )
     evaluate.add_argument("--limit", type=count, metavar="N", help="the first N problems alone")
 
-    chat = command("chat", "chat", "talk to a model")
+    chat = command("chat", "commands.chat", "talk to a model")
     chat.add_argument("model", metavar="MODEL", help="super, or a checkpoint's KEY[@VERSION]")
     chat.add_argument("--thinking", choices=["on", "off"], default="on")
 
-    export = command("export", "export", "write a checkpoint as a folder that an engine serves")
+    export = command(
+        "export", "commands.export", "write a checkpoint as a folder that an engine serves"
+    )
     export.add_argument("model", metavar="MODEL", help="super, or a checkpoint's KEY[@VERSION]")
     export.add_argument("directory", metavar="DIR", help="new, empty, or of an earlier export")
     export.add_argument(
@@ -151,13 +161,15 @@ def parser() -> argparse.ArgumentParser:
         "--no-verify", dest="verify", action="store_false", help="do not compare it in vLLM"
     )
 
-    serve = command("serve", "serve", "start vLLM's OpenAI-compatible server on a model")
+    serve = command("serve", "commands.serve", "start vLLM's OpenAI-compatible server on a model")
     serve.add_argument("model", metavar="MODEL", help="super, or a checkpoint's KEY[@VERSION]")
     serve.add_argument("--port", type=count, default=8000)
     serve.usage = "heirloom serve [-h] [--home HOME] [--recipe RECIPE] [--port PORT] MODEL [-- …]"
     serve.epilog = "What follows -- goes to vLLM: heirloom serve super -- --max-model-len 512"
 
-    profile = command("profile", "profile", "measure what a parent's blocks cost on this machine")
+    profile = command(
+        "profile", "commands.profile", "measure what a parent's blocks cost on this machine"
+    )
     profile.add_argument("parent", metavar="PARENT", help="a folder with its config.json")
     profile.add_argument("--output", required=True, metavar="FILE", help="the profile, as JSON")
     profile.add_argument("--batches", nargs="+", type=count, default=[1, 8, 64], help="sequences")
@@ -173,9 +185,9 @@ def parser() -> argparse.ArgumentParser:
     profile.add_argument("--repeats", type=count, default=5)
     profile.add_argument("--threads", type=count, help="of the CPU (default: torch's choice)")
 
-    command("report", "report", "write the HTML report and print its path")
+    command("report", "commands.report", "write the HTML report and print its path")
 
-    ui = command("ui", "ui", "Dagster's web server and daemon on this home, on loopback")
+    ui = command("ui", "commands.ui", "Dagster's web server and daemon on this home, on loopback")
     ui.add_argument("--port", type=int, default=3000)
     return top
 

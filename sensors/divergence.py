@@ -11,7 +11,7 @@ import dagster as dg
 
 from resources.recipe.reference import Reference
 from resources.store.home import Home
-from resources.training import interventions
+from resources.training.loop import interventions
 from sensors.planning import Planner, fresh_plan, plan_when_idle
 from warehouse.store import Store
 from warehouse.unfinished import begun

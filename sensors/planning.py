@@ -14,12 +14,12 @@ from typing import Any
 
 import dagster as dg
 
-from jobs.runs import under_way
+from jobs.running.runs import under_way
 from resources.checkout import CHECKOUT
 from resources.recipe.reference import Reference
 from resources.store.home import Home
 from warehouse.errors import WarehouseError
-from warehouse.locks import alone_or_refused
+from warehouse.files.locks import alone_or_refused
 
 PLANNING_SECONDS = 120
 
@@ -32,8 +32,8 @@ class PlanError(RuntimeError):
 
 
 def fresh_plan(home: Home, recipe: Reference) -> Plan:
-    """The plan as `jobs.plan_json` prints it, from a process that starts now. Raises PlanError."""
-    command = [sys.executable, "-m", "jobs.plan_json", "--home", str(home.path)]
+    """The plan as `plan_json` prints it, from a process that starts now. Raises PlanError."""
+    command = [sys.executable, "-m", "jobs.planning.plan_json", "--home", str(home.path)]
     command += recipe.options()
     try:
         answer = subprocess.run(

@@ -11,11 +11,11 @@ import pytest
 
 from assets.catalog import STAGES, all_specs
 from definitions import build_defs
-from jobs.asset_table import RECIPE, table
+from jobs.maintenance.asset_table import RECIPE, table
 from resources.recipe.loading import load, names
 from resources.store.building import find_source, nodes_of
 from resources.store.spec import Spec
-from warehouse.planner import ordered
+from warehouse.planning.planner import ordered
 
 ROOT = Path(__file__).resolve().parents[1]
 

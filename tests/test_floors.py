@@ -33,7 +33,7 @@ def test_definitions_import_nothing_heavy() -> None:
 
 
 def test_planning_imports_neither_dagster_nor_anything_heavy() -> None:
-    names = _loaded("import jobs.cli, jobs.plan, jobs.status, assets.catalog")
+    names = _loaded("import jobs.cli, jobs.planning.plan, jobs.commands.status, assets.catalog")
     assert not (HEAVY | {"dagster"}) & names
 
 

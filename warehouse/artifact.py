@@ -18,8 +18,8 @@ from warehouse.manifest import label
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from warehouse.checkpoints import Checkpoints
-    from warehouse.lake import Lake
+    from warehouse.files.checkpoints import Checkpoints
+    from warehouse.files.lake import Lake
 
 
 @dataclass

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from warehouse.errors import WarehouseError, explained
-from warehouse.filesystem import CHUNK
+from warehouse.files.filesystem import CHUNK
 from warehouse.manifest import data_version, label
 from warehouse.store import Store
 

@@ -15,12 +15,12 @@ import pyarrow as pa
 
 from warehouse import rejected
 from warehouse.errors import WarehouseError, explained
-from warehouse.filesystem import replacing
-from warehouse.lake import Lake
+from warehouse.files.filesystem import replacing
+from warehouse.files.lake import Lake
+from warehouse.files.verify import verify_local
 from warehouse.rows import PARENTS, ROW_ID
 from warehouse.schemas import RESERVED, SCHEMAS
 from warehouse.store import Store
-from warehouse.verify import verify_local
 
 if TYPE_CHECKING:
     import duckdb

@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from warehouse import locks
 from warehouse.artifact import Artifact
-from warehouse.checkpoints import Checkpoints, listing_digest
 from warehouse.errors import WarehouseError
-from warehouse.filesystem import ASIDE
-from warehouse.lake import Lake
+from warehouse.files import locks
+from warehouse.files.checkpoints import Checkpoints, listing_digest
+from warehouse.files.filesystem import ASIDE
+from warehouse.files.lake import Lake
 from warehouse.manifest import label, stored
 from warehouse.store import Store
 from warehouse.unfinished import others

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from warehouse.filesystem import Files
+from warehouse.files.filesystem import Files
 
 if TYPE_CHECKING:
     import pyarrow as pa

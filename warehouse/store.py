@@ -17,10 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from warehouse import locks, rejected
+from warehouse import rejected
 from warehouse.artifact import Artifact, Output
 from warehouse.checks import CheckFailed, CheckResult
 from warehouse.errors import RowsRejected, WarehouseError, explain, number
+from warehouse.files import locks
 from warehouse.manifest import data_version, jsonable, libraries, whole_version
 from warehouse.request import Check, Request
 from warehouse.unfinished import folder_of, take_up

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from warehouse.errors import explained
-from warehouse.filesystem import drop_leftovers
+from warehouse.files.filesystem import drop_leftovers
 from warehouse.manifest import label
 
 _DIGITS = 16  # of a memo key, in a name

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from warehouse.artifact import Artifact
 from warehouse.errors import WarehouseError
-from warehouse.filesystem import Entry, Files
+from warehouse.files.filesystem import Entry, Files
 from warehouse.manifest import FORMAT, check_key, check_partition, stored
 
 if TYPE_CHECKING:
-    from warehouse.checkpoints import Checkpoints
-    from warehouse.lake import Lake
+    from warehouse.files.checkpoints import Checkpoints
+    from warehouse.files.lake import Lake
 
 
 class Versions:
@@ -48,14 +48,14 @@ class Versions:
     @property
     def lake(self) -> Lake:
         """The tables' parts."""
-        from warehouse.lake import Lake
+        from warehouse.files.lake import Lake
 
         return Lake(self.files)
 
     @property
     def checkpoints(self) -> Checkpoints:
         """The stored files."""
-        from warehouse.checkpoints import Checkpoints
+        from warehouse.files.checkpoints import Checkpoints
 
         return Checkpoints(self.files, self.scratch)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from warehouse.filesystem import replacing
+from warehouse.files.filesystem import replacing
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:

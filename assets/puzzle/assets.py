@@ -72,7 +72,7 @@ class _Assets:
     def channel_importance(self) -> Spec:
         return self._spec(
             "channel_importance",
-            "importance:channel_importance",
+            "library.importance:channel_importance",
             self._inputs("parent", "corpus"),
             _values(self.puzzle.importance),
             checks=("importance_finite",),
@@ -84,7 +84,7 @@ class _Assets:
         groups = self.puzzle.library.groups
         return self._spec(
             "block_library",
-            "library:build_library",
+            "library.build:build_library",
             self._inputs("parent", "corpus", "channel_importance"),
             _values(self.puzzle.library, "groups")
             | {"data_seed": self.recipe.family.seed}
@@ -101,7 +101,7 @@ class _Assets:
     def block_scores(self) -> Spec:
         return self._spec(
             "block_scores",
-            "scores:score_blocks",
+            "scoring.build:score_blocks",
             self._inputs("parent", "corpus", "block_library"),
             _values(self.puzzle.scores) | self._variants(),
             checks=("scores_complete",),
@@ -113,7 +113,7 @@ class _Assets:
     def block_costs(self) -> Spec:
         return self._spec(
             "block_costs",
-            "costs:block_costs",
+            "costs.closed_form:block_costs",
             self._inputs("parent"),
             _values(self.puzzle.costs, "profile") | self._variants(),
             checks=("costs_consistent",),
@@ -127,7 +127,7 @@ class _Assets:
         variants["ffn"] = list(dict.fromkeys([*variants["ffn"], *wide]))
         return self._spec(
             "cost_profile",
-            "profile:read_profile" if profile.file else "profile:measure_profile",
+            "costs.profile:read_profile" if profile.file else "costs.profile:measure_profile",
             self._inputs("parent"),
             _values(profile, "file") | variants | {"dtype_bytes": self.puzzle.costs.dtype_bytes},
             source=str(self.recipe.local(profile.file)) if profile.file else None,
@@ -143,7 +143,7 @@ class _Assets:
         rescored = ("block_library", "corpus") if search.rounds or search.measured else ()
         return self._spec(
             "architecture",
-            "architecture:choose_architecture",
+            "choice.choose:choose_architecture",
             self._inputs("parent", "block_scores", "block_costs", *rescored, *self._timed()),
             _values(self.puzzle.search) | self._sample(),
             checks=("limits_met",),
@@ -154,7 +154,7 @@ class _Assets:
     def assembled(self) -> Spec:
         return self._spec(
             "assembled",
-            "assembly:assemble",
+            "choice.assemble:assemble",
             self._inputs("parent", "block_library", "architecture", "corpus"),
             self._sample(),
             checks=("kl_finite",),
@@ -165,7 +165,7 @@ class _Assets:
     def cost_report(self, profile: Profile) -> Spec:
         return self._spec(
             "cost_report",
-            "predicted:compare_costs",
+            "costs.report:compare_costs",
             self._inputs("parent", "assembled", "block_costs", "cost_profile"),
             {"dtype_bytes": self.puzzle.costs.dtype_bytes, "repeats": profile.repeats},
             checks=("prediction_holds",),
@@ -191,7 +191,7 @@ class _Assets:
     def fused(self, fusion: Fusion) -> Spec:
         return self._spec(
             "fused",
-            "fusion_plan:fuse_checkpoint",
+            "fusing.plan:fuse_checkpoint",
             self._inputs("parent", "assembled", "architecture", "corpus"),
             _values(fusion),
             checks=("kl_finite",),

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from assets.puzzle.chosen import chosen_rows
-from assets.puzzle.problem import read_problem
+from assets.puzzle.choice.problem import read_problem
+from assets.puzzle.choice.tables import chosen_rows
 from warehouse.store import Artifact, CheckResult
 
 Inputs = Mapping[str, Artifact]

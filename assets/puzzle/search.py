@@ -13,9 +13,9 @@ from typing import Unpack
 
 import pyarrow as pa
 
-from assets.puzzle.candidates import Bound
-from assets.puzzle.milp import Cut, Program, Solution, reachable, solve, violations
-from assets.puzzle.rules import Rules, read_program
+from assets.puzzle.program.candidates import Bound
+from assets.puzzle.program.rules import Rules, read_program
+from assets.puzzle.program.solver import Cut, Program, Solution, reachable, solve, violations
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from assets.puzzle.problem import Problem, read_problem
-from assets.puzzle.rules import read_program
+from assets.puzzle.choice.problem import Problem, read_problem
+from assets.puzzle.program.rules import read_program
 from warehouse.artifact import parts
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
-    from assets.puzzle.assemblies import Assembly
-    from assets.puzzle.baselines import Rows
+    from assets.puzzle.choice.assemblies import Assembly
+    from assets.puzzle.choice.baselines import Rows
     from assets.puzzle.halves import Library
-    from assets.puzzle.milp import Program
+    from assets.puzzle.program.solver import Program
     from resources.execution import Execution
 
 SEARCH = "search"
@@ -61,10 +61,10 @@ def study_search(
     outside the limits. `regret` is the true
     KL of the feasible model with the least sum of scores above the best true KL among them.
     """
-    from assets.puzzle.assemblies import assembly_kl
     from assets.puzzle.calibration import judging
+    from assets.puzzle.choice.assemblies import assembly_kl
     from assets.puzzle.halves import Library
-    from assets.puzzle.scores import intervals
+    from assets.puzzle.scoring.build import intervals
     from resources.models.loading import load
 
     began = time.monotonic()
@@ -139,8 +139,8 @@ def choices(
     problem: Problem, batch: int, architecture: Artifact, random: int, seed: int
 ) -> dict[str, Rows | None]:
     """Method → its rows of the candidates at a batch, None where it ends outside the limits."""
-    from assets.puzzle import baselines
-    from assets.puzzle.chosen import chosen_rows
+    from assets.puzzle.choice import baselines
+    from assets.puzzle.choice.tables import chosen_rows
 
     candidates, limits = problem.candidates[batch], problem.bounds[batch]
     given = (candidates, limits, problem.objective)
@@ -170,9 +170,9 @@ def _hand_cuts(
     None where whole layers do not reach the limits.
     """
     from assets.puzzle.calibration import sequences
-    from assets.puzzle.cuts import by_influence, in_one_piece
-    from assets.puzzle.influence import influence
-    from assets.puzzle.rounds import kl_with
+    from assets.puzzle.choice.cuts import by_influence, in_one_piece
+    from assets.puzzle.choice.influence import influence
+    from assets.puzzle.choice.rounds import kl_with
 
     data = sequences(
         corpus.table("corpus", columns=["text_ids"]),

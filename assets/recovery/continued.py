@@ -12,9 +12,9 @@ from assets.recovery import corpus
 from assets.recovery.objective import LiveTeacher, Towards
 from resources.models.loading import load, save
 from resources.recipe.model import Recovery
-from resources.training import launch, ranked
 from resources.training.fit import Run, language_model_loss
-from resources.training.measuring import Objective
+from resources.training.loop.measuring import Objective
+from resources.training.ranks import launch, ranked
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from resources.chat.matching import fits
-from resources.training import mapped
-from resources.training.data import Examples, split_held_out
+from resources.training.data import mapped
+from resources.training.data.examples import Examples, split_held_out
 from resources.training.fit import HELD_OUT_MOST, held_out_count
 from warehouse.store import Artifact
 

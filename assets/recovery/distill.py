@@ -18,9 +18,9 @@ from resources.chat.matching import comparable
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.loading import load, save
 from resources.recipe.model import Distillation
-from resources.training import launch, ranked
 from resources.training.distilling import depth_map
 from resources.training.fit import Attach, Run
+from resources.training.ranks import launch, ranked
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from resources.models.loading import load
 from resources.training.distilling import in_chunks, layer_cosine, top_k_distillation
 from resources.training.fit import forward, head_of
-from resources.training.measuring import Batch, Objective, to_device
+from resources.training.loop.measuring import Batch, Objective, to_device
 from resources.training.objectives import (
     Loss,
     combine,
@@ -25,7 +25,7 @@ from resources.training.objectives import (
     distillation,
     hidden_cosine,
 )
-from resources.training.runtime import own_device, usual_dtype
+from resources.training.ranks.runtime import own_device, usual_dtype
 
 if TYPE_CHECKING:
     from resources.execution import Execution

@@ -19,11 +19,11 @@ import torch
 
 from assets.recovery import corpus
 from assets.recovery.objective import IDS, LOGS, LiveTeacher
-from resources.training.data import Batches, Examples, singles
+from resources.training.data.examples import Batches, Examples, singles
 from resources.training.distilling import CHUNK, top_k
 from resources.training.fit import Attach
-from resources.training.measuring import Batch, to_device
-from warehouse.filesystem import replacing
+from resources.training.loop.measuring import Batch, to_device
+from warehouse.files.filesystem import replacing
 from warehouse.rows import parents_of, row_ids
 from warehouse.store import Artifact, Output
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.rl.rollouts import Rollout, rollout_table
-from resources.training.measuring import metrics_table
+from resources.training.loop.measuring import metrics_table
+from resources.training.loop.trainer import Trainer
 from resources.training.plots import curve
-from resources.training.trainer import Trainer
-from warehouse.filesystem import replacing
+from warehouse.files.filesystem import replacing
 from warehouse.store import Output
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from resources.engines.protocol import Sampling
 from resources.engines.transformers import TransformersEngine
 from resources.models import loading
 from resources.recipe.base import Optimizer
+from resources.training.loop.trainer import Trainer
 from resources.training.objectives import IGNORE, Loss, policy
-from resources.training.trainer import Trainer
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:

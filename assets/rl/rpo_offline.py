@@ -19,9 +19,9 @@ from resources.chat.chat import Chat
 from resources.models import loading
 from resources.recipe.base import Optimizer
 from resources.tasks.drawing import prompt_rows
-from resources.training.loop import train
+from resources.training.loop.loop import train
+from resources.training.loop.trainer import Trainer
 from resources.training.plots import curve
-from resources.training.trainer import Trainer
 from resources.verifiers.attempts import messages
 from warehouse.store import Artifact, Output
 

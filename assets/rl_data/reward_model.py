@@ -23,11 +23,11 @@ from resources.models import loading, reward
 from resources.pretrained.assembling import assemble
 from resources.pretrained.checking import read_weights
 from resources.recipe.base import Optimizer
-from resources.training.data import plan_steps
-from resources.training.loop import train
+from resources.training.data.examples import plan_steps
+from resources.training.loop.loop import train
+from resources.training.loop.trainer import Trainer
 from resources.training.objectives import Loss, bradley_terry
 from resources.training.plots import curve
-from resources.training.trainer import Trainer
 from resources.verifiers import attempts
 from warehouse.store import Artifact, Output
 

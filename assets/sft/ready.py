@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from resources.chat.errors import ChatError
-from resources.training.data import Examples
+from resources.training.data.examples import Examples
 from warehouse.store import Artifact
 
 if TYPE_CHECKING:

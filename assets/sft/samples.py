@@ -21,10 +21,10 @@ from resources.chat.encoder import Encoded
 from resources.chat.errors import ChatError
 from resources.chat.pieces import Piece
 from resources.chat.pieces import encode as encode_pieces
-from resources.training import mapped
-from resources.training.data import Examples, split_held_out
+from resources.training.data import mapped
+from resources.training.data.examples import Examples, split_held_out
 from resources.training.fit import HELD_OUT_MOST, held_out_count
-from warehouse.filesystem import replacing
+from warehouse.files.filesystem import replacing
 from warehouse.store import Artifact
 
 if TYPE_CHECKING:

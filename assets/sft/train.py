@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from assets.sft import samples
 from resources.models.loading import load, save
 from resources.recipe.model import SftTraining
-from resources.training import launch, ranked
 from resources.training.fit import Run, language_model_loss
+from resources.training.ranks import launch, ranked
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:

@@ -14,17 +14,17 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from assets.puzzle import initialise
-from assets.puzzle.bench import Setting
 from assets.puzzle.calibration import Sequences
-from assets.puzzle.distill import Child, LayerTraining, Lesson
+from assets.puzzle.costs.bench import Setting
+from assets.puzzle.costs.profile import measure
 from assets.puzzle.fusion import fuse
 from assets.puzzle.halves import ATTENTION, FFN, Library, file_name, new_half, parent_half
-from assets.puzzle.profile import measure
-from assets.puzzle.replacements import Replacement, score
-from assets.puzzle.score_data import BATCH_TOKENS, Batch
-from assets.puzzle.score_tables import PARENT
-from assets.puzzle.scores import variant_pairs
+from assets.puzzle.library import initialise
+from assets.puzzle.library.bypass import Child, LayerTraining, Lesson
+from assets.puzzle.scoring.build import variant_pairs
+from assets.puzzle.scoring.data import BATCH_TOKENS, Batch
+from assets.puzzle.scoring.replacements import Replacement, score
+from assets.puzzle.scoring.tables import PARENT
 from benchmarks.gpu import matrix
 from benchmarks.gpu.models import configured, layers, random_model
 from benchmarks.gpu.part import Outcome, Setup, median_seconds

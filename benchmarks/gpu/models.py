@@ -14,8 +14,8 @@ from benchmarks.gpu.part import Setup
 from resources.models.accounting import Shape, blocks_of
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
-from resources.training.data import Batches, Examples
-from resources.training.measuring import Batch
+from resources.training.data.examples import Batches, Examples
+from resources.training.loop.measuring import Batch
 
 # Llama-3.1-8B's config.json; the rotary type is left out, since it takes no time of its own.
 LLAMA_8B: dict[str, Any] = {

@@ -58,7 +58,7 @@ def median_seconds(work: Callable[[], object], device: str, repeats: int = 5) ->
     """Median seconds of a call, after two that warm up; short calls are repeated in a sample."""
     import torch
 
-    from assets.puzzle.timing import interleaved
+    from assets.puzzle.costs.timing import interleaved
 
     [samples] = interleaved([work], torch.device(device), repeats)
     return statistics.median(samples)

@@ -20,7 +20,7 @@ from resources.engines.transformers import TransformersEngine
 from resources.execution import Execution
 from resources.models.loading import load
 from resources.tasks.generate import generate
-from resources.training.trainer import Trainer
+from resources.training.loop.trainer import Trainer
 from warehouse.rows import with_ids
 
 BUNDLED = Path(resources.models.__file__).parent / "bundled" / "super"

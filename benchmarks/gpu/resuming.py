@@ -62,8 +62,8 @@ def _train(setup: Setup, folder: Path, stage: int, killed_at: int | None = None)
     from benchmarks.gpu.training import OPTIMIZER
     from resources.execution import Execution
     from resources.training.fit import language_model_loss
-    from resources.training.loop import train
-    from resources.training.trainer import Trainer
+    from resources.training.loop.loop import train
+    from resources.training.loop.trainer import Trainer
 
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Else torch fills the gigabytes of buckets that DeepSpeed allocates and never reads.

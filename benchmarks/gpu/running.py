@@ -25,7 +25,7 @@ from benchmarks.gpu import machine
 from benchmarks.gpu.part import Outcome, Part, Setup
 
 RESULTS = "results.jsonl"
-PRELOADED = ("torch", "resources.models.modeling", "assets.puzzle.timing")
+PRELOADED = ("torch", "resources.models.modeling", "assets.puzzle.costs.timing")
 
 
 def processes(device: str) -> ForkServerContext:

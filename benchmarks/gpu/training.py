@@ -22,8 +22,8 @@ from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.recipe.base import Optimizer
 from resources.training.fit import language_model_loss
-from resources.training.measuring import Objective
-from resources.training.trainer import Trainer
+from resources.training.loop.measuring import Objective
+from resources.training.loop.trainer import Trainer
 
 OPTIMIZER = Optimizer(
     learning_rate=1e-4,

@@ -16,7 +16,8 @@ def smoke(setup: Setup) -> Outcome:
     reads the recipe with the overrides and builds nothing: the tests build the recipe on the CPU.
     Needs everything that the graph needs, Dagster, DuckDB and the solvers included.
     """
-    from jobs import cli, programs
+    from jobs import cli
+    from jobs.planning import programs
     from resources.recipe.loading import load
 
     overrides = [f"execution.device={setup.device}"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from resources.recipe.errors import dotted
-from resources.recipe.faults import Fault
+from resources.recipe.reading.faults import Fault
 from resources.recipe.schema import Recipe
 from resources.recipe.tree import KeyPath
 

@@ -10,14 +10,14 @@ from jobs.checks.asked import Asked, Finding
 from resources.engines.opening import ENGINES
 
 if TYPE_CHECKING:
-    from jobs.training_costs import Known
+    from jobs.planning.training_costs import Known
 from resources.verifiers import sandbox
 
 
 def placement(asked: Asked) -> Iterator[Finding]:
     """Stage, processes x devices, bytes a rank and hours; a stage that does not fit, or more
     devices planned than the launch starts."""
-    from jobs.training_costs import one_process, training_costs
+    from jobs.planning.training_costs import one_process, training_costs
 
     execution = asked.recipe.execution
     started, hardware = execution.processes, execution.hardware
@@ -49,7 +49,7 @@ def placement(asked: Asked) -> Iterator[Finding]:
 
 def _sizes(asked: Asked) -> dict[str, Known]:
     """The sizes of parents whose folders are at hand, each with a child within its limit."""
-    from jobs.training_costs import Known
+    from jobs.planning.training_costs import Known
     from resources.costs.planning import Sizes, narrowed
     from resources.models import accounting
     from resources.models.errors import CheckpointError
@@ -89,7 +89,7 @@ def engines(asked: Asked) -> Iterator[Finding]:
 
 def isolation(asked: Asked) -> Iterator[Finding]:
     """Whether programs can be run apart from this machine, where the recipe judges any."""
-    from jobs.programs import OVERRIDE, REMEDY, missing
+    from jobs.planning.programs import OVERRIDE, REMEDY, missing
 
     family = asked.recipe.family
     if "code" not in family.problems:

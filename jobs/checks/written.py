@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs.checks.asked import Asked, Finding
 from resources.recipe.data import FIELDS, CorpusMix, not_yet
-from resources.recipe.finding import PREFIX
+from resources.recipe.reading.finding import PREFIX
 from resources.recipe.tree import KeyPath
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from resources.models.errors import CheckpointError
 from resources.models.folders import write_chat, write_json, write_weights
-from warehouse.filesystem import replacing_folder
+from warehouse.files.filesystem import replacing_folder
 
 if TYPE_CHECKING:
     from resources.models.config import HeterogeneousDecoderConfig

@@ -20,7 +20,7 @@ from resources.chat.chat import Chat
 from resources.parents.configuration import ParentModel, Parents, load
 from resources.parents.documents import Document, encode, problems
 from resources.pretrained.source import BUNDLED
-from warehouse.filesystem import replacing
+from warehouse.files.filesystem import replacing
 
 CHUNK = 2048  # documents drawn, sorted by length and cut into batches together
 SAVE_SECONDS = 30.0

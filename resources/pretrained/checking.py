@@ -268,7 +268,7 @@ def _has_template(folder: Path) -> bool:
 
 
 def _digest_is(file: Path, digest: str) -> None:
-    from warehouse.filesystem import sha256_file
+    from warehouse.files.filesystem import sha256_file
 
     found = sha256_file(file)
     if found != digest:

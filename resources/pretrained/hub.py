@@ -20,7 +20,7 @@ from resources.models.errors import CheckpointError
 from resources.pretrained.files import INDEX, describing, shards, weights_file
 from resources.pretrained.source import ParentSource, is_commit
 from warehouse.errors import WarehouseError
-from warehouse.filesystem import replacing
+from warehouse.files.filesystem import replacing
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from resources.recipe.reading import read
+from resources.recipe.reading.yaml import read
 from resources.recipe.tree import Node, merge
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks" / "declared"

@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resources.recipe import finding, paths
+from resources.recipe import paths
 from resources.recipe.declared import completed
 from resources.recipe.errors import RecipeError, dotted
-from resources.recipe.faults import Fault
-from resources.recipe.finding import HERE, names
-from resources.recipe.later import taken_out
-from resources.recipe.overrides import apply
+from resources.recipe.reading import finding
+from resources.recipe.reading.faults import Fault
+from resources.recipe.reading.finding import HERE, names
+from resources.recipe.reading.later import taken_out
+from resources.recipe.reading.overrides import apply
+from resources.recipe.reading.shape import MODELS
+from resources.recipe.reading.sharing import spread
+from resources.recipe.reading.validating import SCHEMA, validate
 from resources.recipe.schema import Recipe, disagreements
-from resources.recipe.shape import MODELS
-from resources.recipe.sharing import spread
 from resources.recipe.tree import KeyPath, Node, marks, swept
-from resources.recipe.validating import SCHEMA, validate
 
 __all__ = ["HERE", "Examined", "examine", "load", "names"]
 
@@ -99,7 +100,7 @@ def fault_at(root: Node, keys: KeyPath, what: str, remedy: str = "", group: str 
 def _keys(where: str) -> KeyPath:
     """The path in the tree of a place as `disagreements` names it, "family.…" or "<model>.…"."""
     top, _, rest = where.partition(".")
-    from resources.recipe.overrides import split
+    from resources.recipe.reading.overrides import split
 
     keys, _ = split(f"{rest}=")
     return keys if top == "family" else (MODELS, top, *keys)

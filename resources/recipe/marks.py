@@ -12,8 +12,8 @@ from typing import Any
 
 from resources.recipe.errors import RecipeError, dotted
 from resources.recipe.loading import load
+from resources.recipe.reading.shape import EXECUTION
 from resources.recipe.schema import Recipe
-from resources.recipe.shape import EXECUTION
 from resources.recipe.tree import Node, leaves, marks, plain
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "recipes.md"

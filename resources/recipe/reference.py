@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 from resources.recipe.errors import RecipeError
-from resources.recipe.finding import HERE, find, title
-from resources.recipe.overrides import anchored
+from resources.recipe.reading.finding import HERE, find, title
+from resources.recipe.reading.overrides import anchored
 
 
 class Reference(NamedTuple):

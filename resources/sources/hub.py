@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from resources.sources.account import SourceError
-from warehouse.filesystem import replacing
+from warehouse.files.filesystem import replacing
 
 if TYPE_CHECKING:
     from resources.recipe.data import Files

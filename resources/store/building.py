@@ -17,13 +17,13 @@ from resources.store.digests import Digests
 from resources.store.spec import Spec
 from resources.verifiers import code as code_verifier
 from resources.verifiers import sandbox
-from warehouse.accept import record_equal
 from warehouse.builds import Noted, noted
-from warehouse.code_version import CodeVersion, code_version, locate
-from warehouse.equivalence import Equivalence
 from warehouse.errors import WarehouseError
 from warehouse.manifest import check_partition, label
-from warehouse.planner import Node, State, plan, state_of
+from warehouse.planning.accept import record_equal
+from warehouse.planning.code_version import CodeVersion, code_version, locate
+from warehouse.planning.equivalence import Equivalence
+from warehouse.planning.planner import Node, State, plan, state_of
 from warehouse.store import Artifact, CheckFailed, CheckResult, Output, Request, Store
 
 EQUIVALENCE = CHECKOUT / "assets" / "equivalence.json"

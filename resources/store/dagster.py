@@ -21,8 +21,8 @@ from resources.store.home import Home
 from resources.store.preview import preview
 from resources.store.processes import TAG, claim
 from resources.store.spec import Spec
-from warehouse.code_version import locate
 from warehouse.manifest import label, whole_version
+from warehouse.planning.code_version import locate
 from warehouse.store import Artifact, CheckFailed, CheckResult, Store
 
 OWNER = "team:heirloom"

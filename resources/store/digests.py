@@ -17,8 +17,8 @@ from resources.pretrained.hub import Commits
 from resources.pretrained.source import ParentSource
 from resources.store.spec import Spec
 from warehouse.errors import WarehouseError
-from warehouse.filesystem import replacing
-from warehouse.verify import local_digest
+from warehouse.files.filesystem import replacing
+from warehouse.files.verify import local_digest
 
 BLOCK = 1 << 20
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resources.checkout import CHECKOUT
-from warehouse.filesystem import replacing
+from warehouse.files.filesystem import replacing
 
 
 class HomeError(RuntimeError):

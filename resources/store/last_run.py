@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from resources.recipe.reference import Reference
 from resources.store.home import Home
-from warehouse.filesystem import replacing
+from warehouse.files.filesystem import replacing
 
 FILE = "recipe.json"
 NAME_ALONE = "recipe"  # written until a run had overrides

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from warehouse.errors import WarehouseError
-from warehouse.locks import alone_or_refused
+from warehouse.files.locks import alone_or_refused
 
 TAG = "heirloom/process"  # a run's tag: the token of the process that works on it
 _held: dict[Path, tuple[int, str, ExitStack]] = {}

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from resources.models.errors import CheckpointError
-from warehouse.filesystem import sync
+from warehouse.files.filesystem import sync
 
 KEPT = 2
 SHARD_BYTES = 2_000_000_000  # of tensors are held at once for writing

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from resources.training import runtime
 from resources.training.objectives import Loss, hidden_cosine
+from resources.training.ranks import runtime
 
 CHUNK = 1024  # tokens whose logits are held at once
 

@@ -14,21 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from resources.training import launch, trackers
-from resources.training.bins import pack
-from resources.training.data import Batches, Examples, plan_steps, singles
-from resources.training.loop import train
-from resources.training.measuring import (
+from resources.training import trackers
+from resources.training.data.bins import pack
+from resources.training.data.examples import Batches, Examples, plan_steps, singles
+from resources.training.loop.loop import train
+from resources.training.loop.measuring import (
     Batch,
     Objective,
     events_table,
     measured_steps,
     metrics_table,
 )
+from resources.training.loop.trainer import Trainer
 from resources.training.objectives import Loss, cross_entropy
 from resources.training.plots import curve
+from resources.training.ranks import launch
 from resources.training.telemetry import Telemetry, operations_of
-from resources.training.trainer import Trainer
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from resources.training.packing import collate_packed
+from resources.training.data.packing import collate_packed
 
 LENGTHS = (5, 11)  # of the two documents: unequal, so that a wrong boundary shows
 

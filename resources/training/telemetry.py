@@ -20,7 +20,7 @@ from torch import nn
 from resources.machine import PeakMemory
 from resources.models import accounting
 from resources.models.accounting import Shape
-from resources.training.data import Batches
+from resources.training.data.examples import Batches
 from resources.training.trackers import Tracker
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from jobs.checks import machine, models
 from jobs.checks.asked import Asked
 from resources.pretrained import hub
 from resources.pretrained.source import BUNDLED, ParentSource
-from resources.recipe.faults import Fault
 from resources.recipe.loading import examine, load
+from resources.recipe.reading.faults import Fault
 from resources.store.home import Home
 from tests.jobs.broken import BROKEN, GOOD, Broken, lines
 
@@ -32,7 +32,7 @@ def said(capsys: Capture, *words: str, code: int) -> str:
 @pytest.fixture(autouse=True)
 def no_models(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what only whole recipes are asked about here: it loads tokenizers and forks."""
-    from jobs import check
+    from jobs.checks import command as check
 
     slow = {"tokenizer and template", "isolation of programs"}
     if "broken" in request.fixturenames:

@@ -11,8 +11,8 @@ import pytest
 from jobs.checks import models
 from jobs.checks.asked import Asked
 from resources.pretrained import assembling
-from resources.recipe.faults import Fault
 from resources.recipe.loading import load
+from resources.recipe.reading.faults import Fault
 
 SIZES = {
     "hidden_size": 64,

@@ -15,7 +15,7 @@ import pytest
 
 from jobs import cli
 from jobs.errors import CommandError
-from jobs.selection import select
+from jobs.planning.selection import select
 from resources.checkout import CHECKOUT
 from resources.recipe.schema import Recipe
 from resources.store.home import Home, HomeError, find
@@ -35,8 +35,8 @@ def family(home: Home, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     def load(name: str, overrides: tuple[str, ...]) -> Recipe:
         return toy.recipe()
 
-    monkeypatch.setattr("jobs.plan.all_specs", specs)
-    monkeypatch.setattr("jobs.plan.load", load)
+    monkeypatch.setattr("jobs.planning.plan.all_specs", specs)
+    monkeypatch.setattr("jobs.planning.plan.load", load)
     monkeypatch.setattr("jobs.keys.all_specs", specs)
     monkeypatch.setattr("resources.recipe.loading.load", load)
     return home
@@ -109,7 +109,9 @@ def test_accept_all(
     family: Home, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(family, folder)
-    monkeypatch.setattr("jobs.plan.all_specs", lambda recipe: toy.specs(folder, factor=3, wanted=9))
+    monkeypatch.setattr(
+        "jobs.planning.plan.all_specs", lambda recipe: toy.specs(folder, factor=3, wanted=9)
+    )
     printed = said(capsys, "accept", "--all", "--reason", "the factor is not used")
     assert "2 assets accepted, 0 left for a run" in printed and "toy/doubled@" in printed
     assert "4 fresh" in said(capsys, "status")
@@ -204,7 +206,7 @@ def test_accepted_change_is_fresh(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run(family, folder)
-    monkeypatch.setattr("jobs.plan.all_specs", lambda recipe: toy.specs(folder, factor=3))
+    monkeypatch.setattr("jobs.planning.plan.all_specs", lambda recipe: toy.specs(folder, factor=3))
     out = said(capsys, "accept", "toy/doubled", "--reason", "only a name")
     assert "factor 2 → 3" in out
     states = {r["asset_key"]: r for r in json.loads(said(capsys, "status", "--format", "json"))}
@@ -261,7 +263,7 @@ def test_unforeseen_errors_leave_a_traceback(
     def broken(arguments: argparse.Namespace) -> int:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("jobs.status.main", broken)
+    monkeypatch.setattr("jobs.commands.status.main", broken)
     error = complaint(capsys, "status")
     assert "ZeroDivisionError: a bug" in error
     assert "in broken" in (home.logs / "errors.log").read_text()

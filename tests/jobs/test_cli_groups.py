@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from jobs.asset_table import table
+from jobs.maintenance.asset_table import table
 from resources.recipe.schema import Recipe
 from resources.store.home import Home
 from resources.store.spec import Spec
@@ -39,9 +39,9 @@ class Family:
 @pytest.fixture
 def family(home: Home, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Family:
     made = Family(home, folder)
-    monkeypatch.setattr("jobs.plan.all_specs", made.specs)
+    monkeypatch.setattr("jobs.planning.plan.all_specs", made.specs)
     monkeypatch.setattr("jobs.keys.all_specs", made.specs)
-    for module in ("jobs.plan", "jobs.diff", "resources.recipe.loading"):
+    for module in ("jobs.planning.plan", "jobs.commands.diff", "resources.recipe.loading"):
         monkeypatch.setattr(f"{module}.load", lambda name, overrides: toy.recipe())
     monkeypatch.setattr(dg.DagsterInstance, "get", staticmethod(dg.DagsterInstance.ephemeral))
     return made

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from assets.catalog import all_specs
-from jobs import code_versions, equivalence
+from jobs.maintenance import code_versions, equivalence
 from resources.recipe.loading import load
 from resources.store.building import EQUIVALENCE
-from warehouse.equivalence import Equivalence, Former
 from warehouse.errors import WarehouseError
+from warehouse.planning.equivalence import Equivalence, Former
 
 
 def test_no_code_moves_without_a_decision() -> None:
@@ -21,7 +21,7 @@ def test_no_code_moves_without_a_decision() -> None:
     moved = sorted(fn for fn in recorded.keys() | now.keys() if recorded.get(fn) != now.get(fn))
     assert not moved, (
         f"the code of {', '.join(moved)} moved: bump the version if results change, then run "
-        "`python -m jobs.code_versions`"
+        "`python -m jobs.maintenance.code_versions`"
     )
 
 
@@ -48,7 +48,7 @@ def test_no_code_leaves_the_table_of_equivalence_silently() -> None:
     moved = equivalence.outdated(Equivalence.read(EQUIVALENCE), equivalence.functions())
     assert not moved, (
         f"the code of {', '.join(moved)} moved: if the content is the same, run `python -m "
-        "jobs.equivalence --since HEAD --reason …`, else take its entry out of "
+        "jobs.maintenance.equivalence --since HEAD --reason …`, else take its entry out of "
         "assets/equivalence.json"
     )
 

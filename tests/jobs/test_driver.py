@@ -16,10 +16,10 @@ import dagster as dg
 import pytest
 
 from definitions import build_defs
-from jobs.driver import Changed, alone, drive
 from jobs.errors import CommandError
-from jobs.plan import Plan
-from jobs.runs import fail_orphans
+from jobs.planning.plan import Plan
+from jobs.running.driver import Changed, alone, drive
+from jobs.running.runs import fail_orphans
 from resources.checkout import CHECKOUT
 from resources.store.home import Home
 from resources.store.processes import TAG
@@ -137,7 +137,7 @@ def test_orphaned_runs_are_failed_and_live_ones_kept(home: Home, folder: Path) -
 
 
 def test_two_drivers_do_not_work_on_one_home(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.driver.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("jobs.running.driver.LOCK_SECONDS", 0.1)
     refused = pytest.raises(CommandError, match="another `heirloom run` works on")
     with alone(home), refused, alone(home):
         pass
@@ -146,8 +146,8 @@ def test_two_drivers_do_not_work_on_one_home(home: Home, monkeypatch: pytest.Mon
 SCRIPT = """
 import sys
 from pathlib import Path
-from jobs import driver
-from jobs.driver import alone, captured, drive
+from jobs.running import driver
+from jobs.running.driver import alone, captured, drive
 from jobs.stopping import stoppable
 from resources.store.home import Home
 from tests.jobs import toy

@@ -17,11 +17,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from jobs.driver import drive
 from jobs.errors import CommandError
-from jobs.plan import Plan
-from jobs.worker import Task, build
-from jobs.workers import device
+from jobs.planning.plan import Plan
+from jobs.running.driver import drive
+from jobs.running.worker import Task, build
+from jobs.running.workers import device
 from resources.checkout import CHECKOUT
 from resources.execution import Execution
 from resources.store.building import Code
@@ -265,7 +265,7 @@ def test_a_kill_between_the_last_partition_and_the_whole_is_made_good(
 SCRIPT = """
 import sys
 from pathlib import Path
-from jobs.driver import alone, captured, drive
+from jobs.running.driver import alone, captured, drive
 from jobs.stopping import stoppable
 from resources.store.home import Home
 from tests.jobs import toy_groups as toy

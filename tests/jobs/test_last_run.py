@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from jobs.family import builder, family_assets
+from jobs.running.family import builder, family_assets
 from resources.recipe.reference import Reference
 from resources.store.home import Home
 from resources.store.last_run import chosen, recorded

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from assets.catalog import all_specs
-from jobs import cli, programs
+from jobs import cli
+from jobs.planning import programs
 from resources.recipe.loading import load
 from resources.store.home import Home
 from resources.verifiers import code, dispatch, sandbox

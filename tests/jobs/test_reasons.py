@@ -7,7 +7,7 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
-from jobs.reasons import failure
+from jobs.running.reasons import failure
 from warehouse.errors import WarehouseError
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from jobs.cli import main
 from resources.store.home import Home
-from resources.training import interventions
+from resources.training.loop import interventions
 from warehouse.store import Store
 
 

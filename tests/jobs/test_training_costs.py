@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from jobs.cli import main
-from jobs.plan import make_plan
-from jobs.training_costs import (
+from jobs.planning.plan import make_plan
+from jobs.planning.training_costs import (
     Known,
     known_of,
     refuse_what_does_not_fit,

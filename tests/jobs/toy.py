@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jobs.plan import Plan, plan_of
+from jobs.planning.plan import Plan, plan_of
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 from resources.store.home import Home

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jobs.plan import Plan, plan_of
+from jobs.planning.plan import Plan, plan_of
 from resources.recipe.schema import Recipe
 from resources.store.home import Home
 from resources.store.spec import Spec

@@ -10,10 +10,10 @@ import dagster as dg
 import pytest
 
 from definitions import build_defs
-from jobs.driver import alone
+from jobs.running.driver import alone
 from resources.recipe.reference import Reference
 from resources.store.home import Home
-from resources.training import interventions
+from resources.training.loop import interventions
 from sensors.divergence import tick
 from sensors.planning import PlanError
 from tests.jobs import toy
@@ -76,7 +76,7 @@ def test_it_is_off_until_switched_on(home: Home, tmp_path: Path) -> None:
 
 
 def test_the_plan_names_work_folders(home: Home, tmp_path: Path) -> None:
-    from jobs.plan_json import as_json
+    from jobs.planning.plan_json import as_json
 
     plan = toy.plan(home, tmp_path)
     work = as_json(plan)["work"]

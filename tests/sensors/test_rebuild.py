@@ -11,8 +11,8 @@ import dagster as dg
 import pytest
 
 from definitions import build_defs
-from jobs.driver import alone
-from jobs.plan_json import as_json
+from jobs.planning.plan_json import as_json
+from jobs.running.driver import alone
 from resources.recipe.reference import Reference
 from resources.store.home import Home
 from resources.store.processes import TAG

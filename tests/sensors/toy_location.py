@@ -21,7 +21,7 @@ from tests.jobs import toy
 PLAN = """
 import json, sys
 from pathlib import Path
-from jobs.plan_json import as_json
+from jobs.planning.plan_json import as_json
 from resources.store.home import Home
 from tests.jobs import toy
 print(json.dumps(as_json(toy.plan(Home(Path(sys.argv[1])), Path(sys.argv[2])))))

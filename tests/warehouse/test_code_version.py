@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from warehouse.code_version import code_version, tree_digest
 from warehouse.errors import WarehouseError
+from warehouse.planning.code_version import code_version, tree_digest
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.warehouse.test_planner import run
-from warehouse.accept import record_equal
-from warehouse.equivalence import Equivalence, Former
 from warehouse.errors import WarehouseError
-from warehouse.planner import Node, State, plan
+from warehouse.planning.accept import record_equal
+from warehouse.planning.equivalence import Equivalence, Former
+from warehouse.planning.planner import Node, State, plan
 from warehouse.store import Output, Request, Store
 from warehouse.unfinished import folder_of, others, take_up
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from warehouse.filesystem import ASIDE, drop_leftovers, replacing, replacing_folder
+from warehouse.files.filesystem import ASIDE, drop_leftovers, replacing, replacing_folder
 
 
 def test_a_file_is_replaced_whole_or_stays(tmp_path: Path) -> None:

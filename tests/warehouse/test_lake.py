@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from warehouse import lake as lake_module
 from warehouse.errors import WarehouseError
-from warehouse.filesystem import Files
-from warehouse.lake import Lake
+from warehouse.files import lake as lake_module
+from warehouse.files.filesystem import Files
+from warehouse.files.lake import Lake
 from warehouse.rows import row_id, with_ids
 
 

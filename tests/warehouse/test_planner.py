@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from warehouse.accept import accept
 from warehouse.artifact import Artifact, Output
 from warehouse.errors import WarehouseError
 from warehouse.manifest import label
-from warehouse.planner import Node, State, compare, ordered, plan, show
+from warehouse.planning.accept import accept
+from warehouse.planning.planner import Node, State, compare, ordered, plan, show
 from warehouse.store import Request, Store
 
 Make = Callable[..., Artifact]

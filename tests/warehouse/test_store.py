@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from warehouse.artifact import Artifact
-from warehouse.filesystem import Files
+from warehouse.files.filesystem import Files
 from warehouse.store import CheckFailed, CheckResult, Output, Request, Store, WarehouseError
 
 Make = Callable[..., Artifact]

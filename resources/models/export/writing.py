@@ -18,7 +18,7 @@ from resources.models.folders import (
     write_json,
     write_weights,
 )
-from warehouse.filesystem import replacing_folder
+from warehouse.files.filesystem import replacing_folder
 
 if TYPE_CHECKING:
     import torch

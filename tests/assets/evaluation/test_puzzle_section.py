@@ -16,7 +16,7 @@ from assets.evaluation.puzzle import ASSETS, exhibits, section
 from assets.evaluation.report import page
 from assets.puzzle import pictures
 from assets.puzzle.assets import specs as puzzle_specs
-from assets.puzzle.fusion_tests import TEST_SCHEMA
+from assets.puzzle.fusing.tests import TEST_SCHEMA
 from resources.recipe.loading import load as load_recipe
 from tests.assets.evaluation.test_report import Page
 from tests.assets.rl import support

@@ -144,7 +144,7 @@ def test_a_full_disk_leaves_nothing_half_written(
 ) -> None:
     import errno
 
-    from warehouse import filesystem
+    from warehouse.files import filesystem
 
     def full(source: Path, target: Path) -> None:
         target.write_bytes(source.read_bytes()[:100])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from assets.puzzle.costs import COST_SCHEMA
+from assets.puzzle.costs.closed_form import COST_SCHEMA
 from resources.recipe.search import Search
 
 Pair = tuple[str, str]

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from assets.puzzle import batches
-from assets.puzzle.architecture import choose_architecture
-from assets.puzzle.chosen import architecture_rows, architecture_table, chosen_rows
-from assets.puzzle.costing import join
-from assets.puzzle.problem import Problem, make_problem
+from assets.puzzle.choice import batch_sizes as batches
+from assets.puzzle.choice.candidate_costs import join
+from assets.puzzle.choice.choose import choose_architecture
+from assets.puzzle.choice.problem import Problem, make_problem
+from assets.puzzle.choice.tables import architecture_rows, architecture_table, chosen_rows
 from assets.puzzle.search import InfeasibleError, search
 from resources.execution import Execution
 from resources.models.accounting import Shape

@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assets.puzzle import baselines
-from assets.puzzle.baselines import Rows
-from assets.puzzle.milp import violations
-from assets.puzzle.rules import read_program
+from assets.puzzle.choice import baselines
+from assets.puzzle.choice.baselines import Rows
+from assets.puzzle.program.rules import read_program
+from assets.puzzle.program.solver import violations
 from assets.puzzle.search import search
 from tests.assets.puzzle.test_search import TINY as ORACLE
 

@@ -10,16 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from assets.puzzle import initialise
 from assets.puzzle.calibration import Sequences
-from assets.puzzle.children import make_children
-from assets.puzzle.distill import (
-    Child,
-    LayerTraining,
-    Lesson,
-    errors,
-    normalised,
-)
 from assets.puzzle.halves import (
     ATTENTION,
     FFN,
@@ -30,8 +21,17 @@ from assets.puzzle.halves import (
     new_half,
     parent_half,
 )
-from assets.puzzle.importance import importance, order, ranking
-from assets.puzzle.scores import (
+from assets.puzzle.library import initialise
+from assets.puzzle.library.bypass import (
+    Child,
+    LayerTraining,
+    Lesson,
+    errors,
+    normalised,
+)
+from assets.puzzle.library.children import make_children
+from assets.puzzle.library.importance import importance, order, ranking
+from assets.puzzle.scoring.build import (
     divergence,
     intervals,
     log_probabilities,

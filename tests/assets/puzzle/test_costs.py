@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from assets.puzzle.costs import COST_SCHEMA, cost_rows, non_block_costs
+from assets.puzzle.costs.closed_form import COST_SCHEMA, cost_rows, non_block_costs
 from resources.models import accounting
 from resources.models.accounting import Shape
 from resources.models.config import HeterogeneousDecoderConfig

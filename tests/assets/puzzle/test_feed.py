@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from assets.puzzle.feed import Batches, Visit, resident, sweep
-from assets.puzzle.tensors import opened, write_tensors
+from assets.puzzle.library.activations import Batches, Visit, resident, sweep
+from assets.puzzle.library.store import opened, write_tensors
 from resources.models.decoder import LayerSource
 from tests.assets.puzzle import tiny
 

@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from assets.puzzle.calibration import sequences
-from assets.puzzle.chosen import architecture_table
-from assets.puzzle.fusion import fuse, reversed_order
-from assets.puzzle.fusion_plan import (
+from assets.puzzle.choice.tables import architecture_table
+from assets.puzzle.fusing.plan import (
     attention_free,
     fuse_checkpoint,
     in_model,
     kept_apart,
     plan_runs,
 )
-from assets.puzzle.scores import model_kl
+from assets.puzzle.fusion import fuse, reversed_order
+from assets.puzzle.scoring.build import model_kl
 from resources.execution import Execution
 from resources.models.loading import load, save
 from tests.assets.puzzle import tiny

@@ -15,12 +15,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from assets.puzzle import assembly, group
-from assets.puzzle.distill import LayerTraining, Lesson
+from assets.puzzle.choice import assemble as assembly
 from assets.puzzle.fusion import fuse
 from assets.puzzle.halves import Library, compose, file_name
-from assets.puzzle.importance import channel_importance
-from assets.puzzle.library import build_library, group_layers
+from assets.puzzle.library import group
+from assets.puzzle.library.build import build_library, group_layers
+from assets.puzzle.library.bypass import LayerTraining, Lesson
+from assets.puzzle.library.importance import channel_importance
 from resources.execution import Execution
 from resources.models.loading import load, save
 from resources.recipe.execution import Activations
@@ -318,7 +319,7 @@ def test_a_full_disk_between_layers(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("assets.puzzle.feed.os.fsync", full)
+        patched.setattr("assets.puzzle.library.activations.os.fsync", full)
         with pytest.raises(OSError, match="No space left"):
             build(tmp_path / "full", inputs, sweep(2))
     assert files(build(tmp_path / "full", inputs, sweep(2))) == files(

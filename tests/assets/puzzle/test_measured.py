@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from assets.puzzle.assemblies import Assembly
-from assets.puzzle.cuts import by_influence, in_one_piece, parent_rows
-from assets.puzzle.influence import influence
-from assets.puzzle.measured import choose, measured_table
-from assets.puzzle.milp import violations
-from assets.puzzle.rounds import mean_of
+from assets.puzzle.choice.assemblies import Assembly
+from assets.puzzle.choice.cuts import by_influence, in_one_piece, parent_rows
+from assets.puzzle.choice.influence import influence
+from assets.puzzle.choice.measured import choose, measured_table
+from assets.puzzle.choice.rounds import mean_of
+from assets.puzzle.program.solver import violations
 from tests.assets.puzzle import tiny
 from tests.assets.puzzle.test_rounds import neighbourly, problem
 

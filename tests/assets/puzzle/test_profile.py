@@ -14,14 +14,22 @@ import pytest
 import torch
 from torch import nn
 
-from assets.puzzle import bench, predicted, profile, timing
-from assets.puzzle.bench import Bench, Setting
-from assets.puzzle.costs import block_costs
-from assets.puzzle.profile import measure, measure_profile, read_profile, rest, seconds, tables
-from assets.puzzle.profile_file import Profile, ProfileError
-from assets.puzzle.timing import TimingError, marginal, paired, settled
+from assets.puzzle.costs import bench, profile, timing
+from assets.puzzle.costs import report as predicted
+from assets.puzzle.costs.bench import Bench, Setting
+from assets.puzzle.costs.closed_form import block_costs
+from assets.puzzle.costs.profile import (
+    measure,
+    measure_profile,
+    read_profile,
+    rest,
+    seconds,
+    tables,
+)
+from assets.puzzle.costs.profile_file import Profile, ProfileError
+from assets.puzzle.costs.timing import TimingError, marginal, paired, settled
 from jobs import cli
-from jobs.profile import attention_variants
+from jobs.commands.profile import attention_variants
 from resources import machine
 from resources.execution import Execution
 from resources.models import blocks as parts

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from assets.puzzle.assemblies import Assembly
+from assets.puzzle.choice.assemblies import Assembly
+from assets.puzzle.choice.rounds import Round, descend, improve, kl_with, mean_of, rounds_table
 from assets.puzzle.halves import Library
-from assets.puzzle.milp import Program, violations
-from assets.puzzle.rounds import Round, descend, improve, kl_with, mean_of, rounds_table
-from assets.puzzle.rules import read_program
+from assets.puzzle.program.rules import read_program
+from assets.puzzle.program.solver import Program, violations
 from assets.puzzle.search import search
 from tests.assets.puzzle import tiny
 

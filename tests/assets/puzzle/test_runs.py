@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assets.puzzle.costs import cost_rows, non_block_costs
+from assets.puzzle.costs.closed_form import cost_rows, non_block_costs
 from assets.puzzle.fusion import fuse
 from assets.puzzle.runs import TIMES, candidate_rows, layer_indices, wide_ffn
 from assets.puzzle.search import search

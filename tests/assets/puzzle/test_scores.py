@@ -14,7 +14,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from assets.puzzle import initialise, score_data
 from assets.puzzle.fusion import fuse
 from assets.puzzle.halves import (
     ATTENTION,
@@ -26,13 +25,9 @@ from assets.puzzle.halves import (
     new_half,
     parent_half,
 )
-from assets.puzzle.metrics import Tokens, compare, cosine_distance, normalised_error, refer
-from assets.puzzle.prescreen import compose as sum_of_halves
-from assets.puzzle.prescreen import survivors
-from assets.puzzle.replacements import Replacement, score
-from assets.puzzle.score_cache import ScoreCache
-from assets.puzzle.score_data import Batch, leading, one_context, problems
-from assets.puzzle.scores import (
+from assets.puzzle.library import initialise
+from assets.puzzle.scoring import data as score_data
+from assets.puzzle.scoring.build import (
     divergence,
     fused_runs,
     log_probabilities,
@@ -40,11 +35,17 @@ from assets.puzzle.scores import (
     score_blocks,
     variant_pairs,
 )
+from assets.puzzle.scoring.cache import ScoreCache
+from assets.puzzle.scoring.data import Batch, leading, one_context, problems
+from assets.puzzle.scoring.metrics import Tokens, compare, cosine_distance, normalised_error, refer
+from assets.puzzle.scoring.prescreen import compose as sum_of_halves
+from assets.puzzle.scoring.prescreen import survivors
+from assets.puzzle.scoring.replacements import Replacement, score
 from resources.execution import Execution
 from resources.models.loading import save
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from tests.assets.puzzle import tiny
-from warehouse.filesystem import ASIDE
+from warehouse.files.filesystem import ASIDE
 
 TOKENIZER = Path(__file__).parents[3] / "resources" / "models" / "bundled" / "tokenizer"
 VARIANTS = {ATTENTION: ["full", "kv_1", "noop"], FFN: ["full", "ratio_50", "noop"]}

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.puzzle import baselines, milp
-from assets.puzzle.pareto import pareto
-from assets.puzzle.rules import read_program
+from assets.puzzle.choice import baselines
+from assets.puzzle.choice.pareto import pareto
+from assets.puzzle.program import solver as milp
+from assets.puzzle.program.rules import read_program
 from assets.puzzle.search import Architecture, InfeasibleError, search, search_many
 
 ORACLE = json.loads((Path(__file__).parent / "mip_tiny.json").read_text())

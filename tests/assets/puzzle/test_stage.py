@@ -14,7 +14,7 @@ import torch
 from assets.puzzle import checks
 from assets.puzzle.assets import specs
 from assets.puzzle.calibration import sequences
-from assets.puzzle.costs import cost_rows, non_block_costs
+from assets.puzzle.costs.closed_form import cost_rows, non_block_costs
 from assets.puzzle.search import InfeasibleError
 from resources.models.accounting import Shape, total_parameters
 from resources.models.loading import load, save

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pytest
 import torch
 
-from assets.puzzle import assemblies
-from assets.puzzle.architecture import choose_architecture
-from assets.puzzle.assemblies import assembly_kl
 from assets.puzzle.calibration import sequences
-from assets.puzzle.costs import block_costs
+from assets.puzzle.choice import assemblies
+from assets.puzzle.choice.assemblies import assembly_kl
+from assets.puzzle.choice.choose import choose_architecture
+from assets.puzzle.costs.closed_form import block_costs
 from assets.puzzle.fusion import fuse
 from assets.puzzle.halves import ATTENTION, FFN, Library, compose, file_name, new_half
-from assets.puzzle.scores import model_kl
+from assets.puzzle.scoring.build import model_kl
 from assets.puzzle.study import correlation, ranks, study_search
 from resources.execution import Execution
 from resources.models.loading import load, save

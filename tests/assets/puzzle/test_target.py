@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from assets.puzzle.target import removed_table, unrunnable
+from assets.puzzle.choice.target import removed_table, unrunnable
 from resources.models.accounting import Shape
 
 # 8 query heads, 4 key-value heads of 8 numbers, FFN of 1024

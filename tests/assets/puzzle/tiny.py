@@ -12,9 +12,9 @@ import torch
 
 from assets.puzzle.calibration import Sequences, sequences
 from assets.puzzle.halves import Library
-from assets.puzzle.replacements import score
-from assets.puzzle.score_data import Batch
-from assets.puzzle.scores import pair_scores
+from assets.puzzle.scoring.build import pair_scores
+from assets.puzzle.scoring.data import Batch
+from assets.puzzle.scoring.replacements import score
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 

@@ -99,7 +99,7 @@ def test_corpus_is_cut_and_split_without_overlap(
 
 
 def test_loss_finite_names_the_step(inputs: dict[str, Artifact], store: Store) -> None:
-    from resources.training.measuring import metrics_table
+    from resources.training.loop.measuring import metrics_table
 
     history = [
         {"step": 1, "tokens": 5, "loss": 1.0},

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from resources.recipe.errors import RecipeError
 from resources.recipe.loading import examine, load
-from resources.recipe.overrides import anchored, split
-from resources.recipe.sharing import spread
+from resources.recipe.reading.overrides import anchored, split
+from resources.recipe.reading.sharing import spread
 from resources.recipe.tree import Node, Origin, merge, plain, put, swept
 
 Write = Callable[[str, str], Path]

@@ -9,7 +9,7 @@ import pytest
 from resources.recipe import marks
 from resources.recipe.errors import RecipeError
 from resources.recipe.loading import load
-from resources.recipe.reading import parse
+from resources.recipe.reading.yaml import parse
 from resources.recipe.schema import Recipe
 from resources.recipe.tree import Mark, plain
 from resources.recipe.tree import marks as marked

@@ -13,7 +13,7 @@ import yaml
 
 from resources.recipe.errors import RecipeError
 from resources.recipe.loading import load
-from resources.recipe.reading import read
+from resources.recipe.reading.yaml import read
 from resources.recipe.tree import KeyPath, plain
 
 WRITTEN_OUT = Path(__file__).parent / "written_out"

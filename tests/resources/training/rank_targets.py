@@ -15,11 +15,12 @@ from torch import nn
 from resources.execution import Execution
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
-from resources.training import objectives, runtime
+from resources.training import objectives
+from resources.training.data.packing import collate_packed, with_total
 from resources.training.distilling import in_chunks
 from resources.training.fit import head_of
-from resources.training.packing import collate_packed, with_total
-from resources.training.trainer import Trainer
+from resources.training.loop.trainer import Trainer
+from resources.training.ranks import runtime
 from tests.resources.training.sections import optimizer
 from warehouse.artifact import Artifact, Output
 
@@ -155,7 +156,7 @@ def several(folder: str, runs: list[dict[str, Any]], execution: Execution) -> li
 
 def looped(folder: str, execution: Execution) -> dict[str, Any]:
     """The training loop with a checkpoint whenever some time has passed, on clocks that differ."""
-    from resources.training.loop import train
+    from resources.training.loop.loop import train
 
     trainer = Trainer(llama(), CONFIG, STEPS, Path(folder), 5, execution)
     saves: list[int] = []
@@ -197,7 +198,7 @@ def sleep(folder: str, execution: Execution) -> None:
 
 def meet(execution: Execution) -> dict[str, Any]:
     """The sum of all ranks, from the first one; the others end before it."""
-    from resources.training.launch import first_goes_on
+    from resources.training.ranks.launch import first_goes_on
 
     runtime.bring_up("cpu", execution.threads)
     total = torch.tensor(float(os.environ["RANK"]))
@@ -213,7 +214,7 @@ def artifact(
     """A build function: trains, on several ranks where it is asked to, and writes what it has."""
     import pyarrow as pa
 
-    from resources.training import launch, ranked
+    from resources.training.ranks import launch, ranked
 
     if launch.several(execution):
         return ranked.build(f"{__name__}:artifact", workdir, inputs, recipe, execution)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resources.training.bins import best_fit, least_slack, pack
+from resources.training.data.bins import best_fit, least_slack, pack
 
 
 def test_known_case() -> None:

@@ -39,8 +39,8 @@ def llama(folder: Path) -> Any:
 def packed_loss(folder: Path) -> tuple[float, torch.Tensor]:
     """Our loss on the documents in one packed row, and the gradient of the output head."""
     from resources.models.loading import load
+    from resources.training.data.packing import collate_packed, with_total
     from resources.training.fit import language_model_loss
-    from resources.training.packing import collate_packed, with_total
 
     model = load(folder)
     masks = [(ids, [bool(each) for each in mask]) for ids, mask in DOCUMENTS]

@@ -11,12 +11,12 @@ import torch
 
 from resources.execution import Execution
 from resources.recipe.base import Divergence
-from resources.training import interventions
-from resources.training.guard import Diverged, Guard
-from resources.training.loop import train
-from resources.training.measuring import events_table
+from resources.training.loop import interventions
+from resources.training.loop.guard import Diverged, Guard
+from resources.training.loop.loop import train
+from resources.training.loop.measuring import events_table
+from resources.training.loop.trainer import Trainer
 from resources.training.objectives import Loss
-from resources.training.trainer import Trainer
 from tests.resources.training.sections import optimizer
 
 STEPS = 60

@@ -16,10 +16,10 @@ from resources.models.loading import load
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.recipe.model import Recovery
 from resources.training import fit as fitting
-from resources.training.data import Batches, Examples, singles
+from resources.training.data.examples import Batches, Examples, singles
+from resources.training.data.mapped import MappedExamples, gather
 from resources.training.fit import Fitted, Run, head_of, language_model_loss
-from resources.training.mapped import MappedExamples, gather
-from resources.training.measuring import measured_steps
+from resources.training.loop.measuring import measured_steps
 from resources.training.probe import PackingError
 from resources.training.trackers import TrackerError
 from tests.resources.training import tiny_family as tiny

@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from resources.execution import Execution
 from resources.training import checkpoint
-from resources.training.loop import train
-from resources.training.trainer import Trainer
+from resources.training.loop.loop import train
+from resources.training.loop.trainer import Trainer
 from tests.resources.training.rank_targets import CONFIG, batch_of, llama, objective
 
 STEPS, KILLS = 20, 10

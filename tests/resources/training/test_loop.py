@@ -13,9 +13,9 @@ from torch import nn
 from resources.execution import Execution
 from resources.recipe.base import Optimizer
 from resources.training import checkpoint, objectives
-from resources.training.loop import train
-from resources.training.optimizer import adamw, rate
-from resources.training.trainer import NonFiniteError, Trainer
+from resources.training.loop.loop import train
+from resources.training.loop.optimizer import adamw, rate
+from resources.training.loop.trainer import NonFiniteError, Trainer
 from tests.resources.training.sections import PLAIN, optimizer
 
 CONFIG = optimizer(

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from resources.training import data, packing
-from resources.training.bins import pack
+from resources.training.data import examples as data
+from resources.training.data import packing
+from resources.training.data.bins import pack
 from resources.training.plots import curve
 
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from resources.execution import Execution
-from resources.training import launch
-from resources.training.launch import RankError
-from resources.training.sequence_parallel import Team
-from resources.training.trainer import Trainer
+from resources.training.loop.trainer import Trainer
+from resources.training.ranks import launch
+from resources.training.ranks.launch import RankError
+from resources.training.ranks.sequence_parallel import Team
 from tests.resources.training.rank_targets import (
     CONFIG,
     STEPS,
@@ -35,7 +35,7 @@ SHARED = {"hidden_size": 16, "num_attention_heads": 4, "num_key_value_heads": 2}
 
 def test_commands(tmp_path: Path) -> None:
     spec = tmp_path / "ranks.json"
-    end = ["-m", "resources.training.launch", str(spec)]
+    end = ["-m", "resources.training.ranks.launch", str(spec)]
     start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=4"]
     alone = launch.command(spec, 4, [], 0)
     assert alone == [*start, "--max-restarts=0", "--standalone", *end]

@@ -11,8 +11,9 @@ import torch
 from safetensors import safe_open
 
 from resources.execution import Execution
-from resources.training import checkpoint, launch, sharded
-from resources.training.trainer import Trainer
+from resources.training import checkpoint
+from resources.training.loop.trainer import Trainer
+from resources.training.ranks import launch, sharded
 from tests.resources.training.rank_targets import (
     CONFIG,
     STEPS,

@@ -18,7 +18,7 @@ from resources.models.accounting import Shape
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.training import trackers
-from resources.training.data import Batches, Examples, plan_steps, singles
+from resources.training.data.examples import Batches, Examples, plan_steps, singles
 from resources.training.telemetry import (
     Telemetry,
     duration,

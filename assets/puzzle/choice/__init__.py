@@ -1,0 +1,1 @@
+"""The choice of an architecture: candidates, rules, solvers, and what true KL decides."""

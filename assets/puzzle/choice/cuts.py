@@ -1,0 +1,80 @@
+"""Cuts that a person would make by hand: whole layers dropped, the least influential ones or some
+in one piece.
+
+The choices that a search has to beat at equal limits, and good places to start one from. Knows
+programs and rows; influence comes measured (`influence.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from assets.puzzle.choice.candidate_costs import PARENT
+from assets.puzzle.program.solver import Program, violations
+
+Rows = tuple[int, ...]
+Limits = dict[str, tuple[float, float]]
+DROPPED = "noop/noop"
+
+
+def parent_rows(program: Program) -> Rows:
+    """The rows that leave every layer as it is. ValueError where a layer has none."""
+    return tuple(_row(program, layer, PARENT) for layer in program.candidates.layers)
+
+
+def by_influence(program: Program, bounds: Limits, influence: np.ndarray) -> Rows | None:
+    """The fewest layers dropped that keep the limits, the least influential first.
+
+    Args:
+        influence: of every layer, `[L]`, in the order of the program's layers.
+
+    None where the layers that may be dropped are not enough (ShortGPT, arXiv 2403.03853).
+    """
+    layers = program.candidates.layers
+    order = [layers[place] for place in np.argsort(influence, kind="stable")]
+    droppable = [layer for layer in order if _droppable(program, layer)]
+    for count in range(len(droppable) + 1):
+        rows = _without(program, droppable[:count])
+        if not violations(program, rows, bounds):
+            return rows
+    return None
+
+
+def in_one_piece(program: Program, bounds: Limits) -> list[Rows]:
+    """Every run of neighbouring layers, as short as the limits allow, dropped; none where none does
+    (arXiv 2403.17887)."""
+    layers = program.candidates.layers
+    for length in range(len(layers) + 1):
+        found = []
+        for start in range(len(layers) - length + 1):
+            run = layers[start : start + length]
+            if all(_droppable(program, layer) for layer in run):
+                rows = _without(program, run)
+                if not violations(program, rows, bounds):
+                    found.append(rows)
+        if found:
+            return found if length else found[:1]
+    return []
+
+
+def _without(program: Program, dropped: Iterable[int]) -> Rows:
+    gone = set(dropped)
+    return tuple(
+        _row(program, layer, DROPPED if layer in gone else PARENT)
+        for layer in program.candidates.layers
+    )
+
+
+def _droppable(program: Program, layer: int) -> bool:
+    rows = program.candidates.rows_at(layer, [DROPPED])
+    return any(row not in program.excluded for row in rows)
+
+
+def _row(program: Program, layer: int, variant: str) -> int:
+    read = program.candidates
+    for row in read.rows_at(layer, [variant]):
+        if read.covers[row] == (layer,):
+            return row
+    raise ValueError(f"layer {layer} has no candidate {variant!r}")

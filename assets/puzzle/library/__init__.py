@@ -1,0 +1,1 @@
+"""The block library: every variant of every layer, trained to imitate the parent's block."""

@@ -1,0 +1,1 @@
+"""The search as a program: candidates, rules, and its solvers."""

@@ -1,0 +1,1 @@
+"""What those who change the code run."""

@@ -1,0 +1,1 @@
+"""How a recipe is found, merged, overridden and judged, before it is typed."""

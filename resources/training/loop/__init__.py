@@ -1,0 +1,1 @@
+"""The training loop: steps, checkpoints, and what is done when a run diverges."""

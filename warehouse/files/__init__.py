@@ -1,0 +1,1 @@
+"""Files of a home: whole or not at all, locked, addressed by content."""
