@@ -10,7 +10,7 @@ from resources.recipe.model import Distillation, ModelRecipe
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
-VERSION = "2"
+VERSION = "3"
 CACHED = ("temperature", "sequence_length", "top_k")  # what a teacher's outputs depend on
 
 
