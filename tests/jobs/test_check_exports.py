@@ -28,7 +28,7 @@ SIZES = {
 @pytest.mark.parametrize(
     ("values", "form", "said"),
     [
-        ({"model_type": "llama"}, "exported as nemotron-nas, for stock vLLM", None),
+        ({"model_type": "llama"}, "exported as nemotron-nas, for vLLM's own class", None),
         ({"model_type": "qwen3"}, "exported as heirloom", "normalised queries and keys"),
         ({"model_type": "llama", "hidden_act": "gelu"}, "saves nothing", "computes silu only"),
     ],

@@ -220,8 +220,11 @@ def _end_with_driver() -> None:
 
 
 if __name__ == "__main__":
-    from resources.training.ranks import (
-        launch,  # the module that functions import, not a copy of it
-    )
+    # The module that functions import, not a copy of it.
+    from resources.training.ranks import launch
 
-    sys.exit(launch.main(sys.argv[1]))
+    code = launch.main(sys.argv[1])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The work is done and answered: threads of libraries that still run could only abort the exit.
+    os._exit(code)

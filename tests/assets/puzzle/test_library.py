@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,7 +43,11 @@ RECIPE: dict[str, Any] = {
     "sequence_length": 32,
     "learning_rate": 1e-2,
     "schedule": "cosine",
+    "warmup_ratio": 0.0,
+    "min_learning_rate": 0.0,
     "weight_decay": 0.1,
+    "betas": [0.9, 0.95],
+    "gradient_clipping": 1.0,
     "data_seed": 7,
     "seed": 1,
     "asset_key": "super/block_library",
@@ -58,7 +62,8 @@ Files = dict[str, bytes]
 class Made:
     """What a build reads of an artifact, without a store."""
 
-    label, manifest = "made", {"observations": dict[str, str]()}
+    label = "made"
+    manifest: Mapping[str, Any] = {"observations": {}, "tables": {}}
 
     def __init__(self, folder: Path | None = None, **tables: pa.Table) -> None:
         self._folder, self._tables = folder, tables

@@ -12,6 +12,7 @@ import pytest
 from assets.problems.assets import specs as problem_specs
 from assets.sft.assets import specs as sft_specs
 from assets.sft_data.assets import specs
+from resources.recipe.base import DOMAINS
 from resources.recipe.data import Source
 from resources.recipe.loading import load
 from resources.recipe.model import Sft
@@ -40,6 +41,8 @@ def recipe(folder: Path, mix: dict[str, float], **given: Any) -> Recipe:
     sources = {"support": Source.model_validate(declared)}
     nano = made.models["nano"]
     first = nano.sft[0].model_dump() | {"domains": {}, "mix": mix}
+    if not set(mix) & set(DOMAINS):  # reasoning says how domains are answered
+        first["reasoning"] = []
     models = {"nano": nano.model_copy(update={"sft": [Sft.model_validate(first)]})}
     family = made.family.model_copy(update={"sources": sources})
     return replace(made, family=family, models=models, directory=folder)

@@ -90,8 +90,9 @@ def test_a_failing_rank_is_named_in_one_line(tmp_path: Path, how: str, said: str
 @pytest.mark.parametrize("victim", ["driver", "agent"])
 def test_ranks_die_with_who_started_them(tmp_path: Path, victim: str) -> None:
     script = (
-        "from pathlib import Path; from resources.training import launch\n"
-        f"launch.run('{TARGETS}:sleep', {{'folder': {str(tmp_path)!r}}}, {{'ranks': 2}}, "
+        "from pathlib import Path; from resources.execution import Execution\n"
+        "from resources.training.ranks import launch\n"
+        f"launch.run('{TARGETS}:sleep', {{'folder': {str(tmp_path)!r}}}, Execution(ranks=2), "
         f"Path({str(tmp_path)!r}))"
     )
     driver = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
