@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from resources.costs.parents import size_of
 from resources.costs.workload import responses, sft_tokens
 from resources.recipe.base import Count, NonNegative, Section, needed
 from resources.recipe.data import WRITTEN
@@ -137,8 +138,8 @@ def _benchmarks(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
 
 def _machine(recipe: Recipe, name: str) -> _Machine:
     rates = recipe.execution.rates
-    size = recipe.execution.sizes.get(name)
-    return _Machine(rates.train, rates.score, rates.sample, size.relative_cost if size else 1.0)
+    cost = size_of(recipe, name).relative_cost
+    return _Machine(rates.train, rates.score, rates.sample, cost)
 
 
 def _answer_tokens(recipe: Recipe, benchmarks: HeldOutBenchmarks) -> int:
@@ -148,8 +149,7 @@ def _answer_tokens(recipe: Recipe, benchmarks: HeldOutBenchmarks) -> int:
 
 
 def _puzzle(recipe: Recipe, name: str, section: Puzzle) -> Iterator[tuple[str, int, float]]:
-    machine, size = _machine(recipe, name), recipe.execution.sizes.get(name)
-    layers = size.layers if size else 1
+    machine, layers = _machine(recipe, name), size_of(recipe, name).layers
     library, scores, search = section.library, section.scores, section.search
     candidates = len(library.attention) * len(library.ffn) - 1
     # From cached prefix activations, half of the model runs on average.

@@ -6,6 +6,7 @@ import pytest
 
 from resources.costs import budget
 from resources.costs.budget import Planned
+from resources.costs.parents import size_of
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 
@@ -54,3 +55,20 @@ def test_tiny_has_the_agreed_sizes(tiny: Recipe) -> None:
 def test_smoke_is_small() -> None:
     plans = budget.predict(load("smoke", check_paths=False))
     assert sum(plan.seconds for plan in plans.values()) <= 90
+
+
+def test_a_parent_of_another_size_costs_in_proportion() -> None:
+    stated = load("tiny")
+    unstated = load("tiny", ["execution.sizes=null"])
+    rates = stated.execution.rates.parameters
+    size = size_of(unstated, "super")
+    assert size.layers == 8 and size.relative_cost == pytest.approx(1_886_000 / rates, rel=0.01)
+    assert size_of(stated, "super") == stated.execution.sizes["super"]
+    assert size_of(unstated, "nobody").relative_cost == 1.0
+    small, large = (
+        budget.predict(load("tiny", [f"execution.rates.parameters={n}", "execution.sizes=null"]))[
+            "super/distilled"
+        ].seconds
+        for n in (2_000_000, 1_000_000)
+    )
+    assert large == pytest.approx(2 * small)
