@@ -4,7 +4,7 @@ The parallel form x + Σ_k FFN_k(η_k(x)) of a run is one SwiGLU FFN with gate a
 side by side (arXiv 2503.18908, Theorem 3.1). Here each layer keeps its own norm's scale w_k, folded
 into its gate and up columns, so that the fused layer equals the parallel form exactly; the paper
 uses the last layer's norm for all. Only parallel for sequential is an approximation: `dependency`
-and `reversed_order` tell how good. Knows models; which runs to fuse is decided in `fusion_plan.py`.
+and `reversed_order` tell how good. Knows models; which runs to fuse is decided in `plan.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The heads of `paper` and `practitioner`, made from stand-ins of what they name.
 
 Parents: random weights under the rules of published configurations (`public_configs.json`, with
-the page of each), with a Llama-3 tokenizer. Data sets: rows with the columns of their own cards,
+the page of each), with a Llama-3 tokenizer. Data sets: rows in the
+columns that the recipe reads, TACO's as its card lists them, the others' not checked against one,
 read by the recipe's own `fields`. Not stood in for: served teachers, which `heirloom check` names.
 """
 
@@ -45,7 +46,7 @@ FACTS[LARGEST] = {
         "num_key_value_heads": 8,
     }
 }
-# A row of each data set with all columns that its card lists; enough are made for both splits.
+# A row of each data set, in the columns that it is taken to have; enough are made for both splits.
 MADE = 12
 ROWS: dict[str, dict[str, Any]] = {
     "nvidia/OpenMathReasoning": {

@@ -1,7 +1,7 @@
 """The search problem of a recipe: candidates at every batch to solve, limits and rules as rows.
 
 Turns shares of the parent into bounds, names into rows, and takes out what the target cannot run.
-Knows the recipe's search section; where costs come from is in `costing.py`, solvers it knows not.
+Knows the recipe's search section; costs come from `candidate_costs.py`, solvers it knows not.
 """
 
 from __future__ import annotations

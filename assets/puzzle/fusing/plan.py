@@ -2,7 +2,7 @@
 
 Plans windows of low dependency inside attention-free runs, fuses them and measures the KL to the
 parent before and after. Knows checkpoints, tables and the recipe's fusion section; the algebra is
-in `fusion.py`, what else is measured in `fusion_tests.py`.
+in `fusion.py`, what else is measured in `tests.py`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Makes the children of a group of the parent's layers, initialises them from it and trains them. A
 group's blocks are the same however the layers are grouped and wherever the activations come from.
-Knows the recipe, the corpus and the tables; the training itself is in `group.py` and `distill.py`.
+Knows the recipe, the corpus and the tables; the training itself is in `group.py` and `bypass.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A layer group in training: the children of its layers, turn by turn, with their state on disk.
 
-A visitor of the parent's activations (`feed.py`). Each layer has its own state file, whole or
-absent, from which a killed build goes on bit for bit, and in the end its library files and a
+A visitor of the parent's activations (`activations.py`). Each layer has its own state file, whole
+or absent, from which a killed build goes on bit for bit, and in the end its library files and a
 report. Knows turns and files; knows nothing of the corpus or where activations come from.
 """
 
