@@ -6,8 +6,9 @@ None where it ends outside the limits. Rows that cover several layers are left t
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Unpack
 
@@ -41,6 +42,12 @@ class _Field:
         size = np.maximum(np.abs(ends), 1e-12)
         over = np.maximum(totals - self.upper, self.lower - totals)
         return np.where(over > ROUNDING * size, over, 0.0) / size
+
+    def used(self, rows: Sequence[int]) -> float:
+        """How much of the upper limits rows take, as shares summed over the limits."""
+        totals = self.amounts[:, list(rows)].sum(axis=1)
+        limited = np.isfinite(self.upper)
+        return float((totals[limited] / np.maximum(np.abs(self.upper[limited]), 1e-12)).sum())
 
     def kept(self, rows: Sequence[int]) -> Rows | None:
         """The rows in layer order if they break no rule."""
@@ -142,19 +149,58 @@ def best_uniform(
     objective: str = "kl",
     **rules: Unpack[Rules],
 ) -> Rows | None:
-    """The best single variant for all layers.
+    """The best single variant for all layers, or two that are one step apart, spread evenly.
 
-    A layer where the rules exclude the variant takes its best allowed row instead.
+    Of such two, as many layers take the larger as the limits allow, so that the size lies as near
+    the limits as that of other choices. A layer where the rules exclude the variant takes its best
+    allowed row instead.
     """
     field = _field(candidates, limits, objective, rules)
     names = field.program.candidates.variants
-    found = []
-    for variant in dict.fromkeys(names[row] for rows in field.at for row in rows):
-        same = [[row for row in rows if names[row] == variant] or rows for rows in field.at]
-        chosen = field.kept([min(rows, key=lambda row: field.scores[row]) for rows in same])
-        if chosen is not None:
-            found.append((float(field.scores[list(chosen)].sum()), chosen))
+    variants = dict.fromkeys(names[row] for rows in field.at for row in rows)
+    alike = {variant: _everywhere(field, variant) for variant in variants}
+    tried = [field.kept(rows) for rows in alike.values()]
+    tried += [_spread(field, *pair) for pair in _steps(field, alike)]
+    found = [(float(field.scores[list(rows)].sum()), rows) for rows in tried if rows is not None]
     return min(found)[1] if found else None
+
+
+def _everywhere(field: _Field, variant: str) -> Rows:
+    """Each layer's row of a variant, or its best one where the rules exclude that."""
+    names = field.program.candidates.variants
+    same = [[row for row in rows if names[row] == variant] or rows for rows in field.at]
+    return tuple(int(min(rows, key=lambda row: field.scores[row])) for rows in same)
+
+
+def _steps(field: _Field, alike: Mapping[str, Rows]) -> list[tuple[Rows, Rows]]:
+    """Pairs (larger, smaller) of variants that differ in the size of one sub-block, none between
+    them; a removed sub-block is no size of it."""
+    sizes = {name: field.used(rows) for name, rows in alike.items()}
+    parts = {name: tuple(name.split("/")) for name in alike}
+    rows_of: dict[tuple[str | None, ...], list[str]] = {}
+    for name, own in parts.items():
+        for place, part in enumerate(own):
+            if part != "noop":
+                rest = tuple(None if at == place else each for at, each in enumerate(own))
+                rows_of.setdefault(rest, []).append(name)
+    found = []
+    for group in rows_of.values():
+        order = sorted(group, key=lambda name: -sizes[name])
+        found += [(alike[one], alike[other]) for one, other in itertools.pairwise(order)]
+    return found
+
+
+def _spread(field: _Field, larger: Rows, smaller: Rows) -> Rows | None:
+    """Evenly mixed, with the most of the larger that keeps the limits; None where none does."""
+    layers = len(field.at)
+    for count in range(layers - 1, 0, -1):
+        takes = [(at + 1) * count // layers > at * count // layers for at in range(layers)]
+        mixed = [
+            one if take else other for one, other, take in zip(larger, smaller, takes, strict=True)
+        ]
+        if (rows := field.kept(mixed)) is not None:
+            return rows
+    return None
 
 
 def random_choices(
@@ -169,8 +215,9 @@ def random_choices(
     """`count` random choices that keep limits and rules; none where there are none.
 
     Each starts near the optimum of a random objective and walks: a random layer (or group) is given
-    a random row wherever that keeps the limits. In the long run every choice that can be reached
-    this way is equally likely.
+    a random row wherever that keeps the limits; in the long run every choice that can be reached
+    this way is equally likely. Then larger rows, in random order, use up what the limits leave, so
+    that random choices are compared at the size of the others.
     """
     field = _field(candidates, limits, objective, rules)
     program, draw = field.program, np.random.default_rng(seed)
@@ -187,14 +234,46 @@ def random_choices(
             layer = layers[int(draw.integers(len(layers)))]
             options = field.at[layers.index(layer)]
             variant = names[options[int(draw.integers(len(options)))]]
-            changed = dict(rows)
-            for each in grouped.get(layer, [layer]):
-                same = [row for row in field.at[layers.index(each)] if names[row] == variant]
-                changed[each] = int(same[0]) if same else changed[each]
+            changed = _with(field, rows, grouped.get(layer, [layer]), variant)
             if field.kept(list(changed.values())) is not None:
                 rows = changed
-        found.append(tuple(rows.values()))
+        found.append(_filled(field, rows, grouped, draw))
     return found
+
+
+def _with(field: _Field, rows: dict[int, int], at: Iterable[int], variant: str) -> dict[int, int]:
+    """The rows with a variant in some layers; a layer that has it not keeps its row."""
+    read, changed = field.program.candidates, dict(rows)
+    places = {layer: place for place, layer in enumerate(read.layers)}
+    for layer in at:
+        same = [row for row in field.at[places[layer]] if read.variants[row] == variant]
+        changed[layer] = int(same[0]) if same else changed[layer]
+    return changed
+
+
+def _filled(
+    field: _Field,
+    rows: dict[int, int],
+    grouped: Mapping[int, list[int]],
+    draw: np.random.Generator,
+) -> Rows:
+    """Exchanges in random order that use more of the upper limits, until none is left."""
+    read = field.program.candidates
+    options = [
+        (layer, read.variants[row])
+        for layer, at in zip(read.layers, field.at, strict=True)
+        for row in at
+    ]
+    grown = True
+    while grown:
+        grown = False
+        for place in draw.permutation(len(options)):
+            layer, variant = options[int(place)]
+            changed = _with(field, rows, grouped.get(layer, [layer]), variant)
+            before, after = (field.used(list(each.values())) for each in (rows, changed))
+            if after > before + ROUNDING and field.kept(list(changed.values())) is not None:
+                rows, grown = changed, True
+    return tuple(rows.values())
 
 
 def _signed(field: _Field, changes: np.ndarray, totals: np.ndarray) -> np.ndarray:

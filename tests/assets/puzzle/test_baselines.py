@@ -110,6 +110,20 @@ def test_most_parameters_and_best_uniform() -> None:
     ]
 
 
+def test_uniform_and_random_choices_use_what_the_limits_leave() -> None:
+    """Of four layers at 8, 6, 4 and 0 with 26 in all, one at 8 and three at 6; of 22 three at 6 and
+    one at 4: never all at the smaller, whose size is another model's. No step is below 2."""
+    sizes = [("full/full", 0.0, 8), ("full/half", 1.0, 6), ("full/slim", 3.0, 4)]
+    candidates = table([[*sizes, ("full/noop", 4.0, 0)]] * 4)
+    for budget, most in ((26, "full/full"), (22, "full/half")):
+        chosen = names(candidates, baselines.best_uniform(candidates, {"mem": budget}))
+        assert chosen is not None and chosen.count(most) == (1 if budget == 26 else 3)
+        assert "full/noop" not in chosen
+        memory = candidates["mem"].to_pylist()
+        for rows in baselines.random_choices(candidates, {"mem": budget}, count=8, seed=1):
+            assert budget - 2 <= sum(memory[row] for row in rows) <= budget
+
+
 @pytest.mark.parametrize(
     "rules",
     [
