@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from assets.puzzle.choice.cuts import parent_rows
 from assets.puzzle.choice.problem import Problem, read_problem
+from assets.puzzle.intervals import intervals
 from assets.puzzle.program.rules import read_program
 from warehouse.artifact import parts
 from warehouse.store import Artifact, Output
@@ -37,7 +39,12 @@ BASELINE_SCHEMA = pa.schema(
         ("kl", pa.float64()),
         ("ci_low", pa.float64()),
         ("ci_high", pa.float64()),
+        ("above_search", pa.float64()),
+        ("above_low", pa.float64()),
+        ("above_high", pa.float64()),
+        ("perplexity", pa.float64()),
         ("parameters", pa.int64()),
+        ("parameters_share", pa.float64()),
         ("kv_bytes_per_token", pa.int64()),
         ("memory_bytes", pa.int64()),
         ("feasible", pa.bool_()),
@@ -57,14 +64,14 @@ def study_search(
     Inputs: parent, corpus, block_library, block_scores, block_costs, architecture (and
     cost_profile). Recipe: assemblies, random, tokens, sequence_length, and the search section as
     `search`. `kl` is of the assembled model (fused runs in their parallel form) on held-out
-    documents, nats a token, with a bootstrap interval over sequences; null for a method that ends
-    outside the limits. `regret` is the true
-    KL of the feasible model with the least sum of scores above the best true KL among them.
+    documents, nats a token, with a bootstrap interval over sequences; `above_search` is by how much
+    it exceeds the search's, paired over the same sequences; all are null for a method that ends
+    outside the limits. `regret` is the true KL of the feasible model with the least sum of scores
+    above the best true KL among them.
     """
     from assets.puzzle.calibration import judging
-    from assets.puzzle.choice.assemblies import assembly_kl
+    from assets.puzzle.choice.assemblies import assembly_measures
     from assets.puzzle.halves import Library
-    from assets.puzzle.scoring.build import intervals
     from resources.models.loading import load
 
     began = time.monotonic()
@@ -82,25 +89,22 @@ def study_search(
     random = damaged(program, scores, recipe["assemblies"], seed)
     feasible = {name: rows for name, rows in methods.items() if rows is not None}
     data = judging(inputs["corpus"], recipe)
-    kl = assembly_kl(
+    found = assembly_measures(
         library,
-        [assembly(program, rows) for rows in [*feasible.values(), *random]],
+        [assembly(program, rows) for rows in [*feasible.values(), *random, parent_rows(program)]],
         data,
         batch=execution.micro_batch,
         folder=workdir,
         progress=execution.progress,
     )
     sums = np.array([math.fsum(scores[list(rows)]) for rows in [*feasible.values(), *random]])
-    means = kl.mean(axis=1)
+    means = found[:-1, :, 0].mean(axis=1)
     judged = len(feasible)
-    low, high = intervals(kl[:judged], seed)
-    known = {
-        name: {"objective": sums[at], "kl": means[at], "ci_low": low[at], "ci_high": high[at]}
-        for at, name in enumerate(feasible)
-    }
+    known = _measured(list(feasible), sums, found[:judged], seed)
+    whole = program.candidates.total("parameters", parent_rows(program))
     rows = [
         {"model": model, "method": name, "feasible": chosen is not None, **known.get(name, {})}
-        | {c: program.candidates.total(c, chosen) for c in TOTALS if chosen is not None}
+        | ({} if chosen is None else _sizes(program, chosen, whole))
         for name, chosen in methods.items()
     ]
     surrogate = pa.table(
@@ -124,7 +128,8 @@ def study_search(
             "spearman": correlation(ranks(sums[judged:]), ranks(means[judged:])),
             "pearson": correlation(sums[judged:], means[judged:]),
             "regret": float(means[:judged][np.argmin(sums[:judged])] - means[:judged].min()),
-            "search_kl": float(known[SEARCH]["kl"]),
+            "search_kl": known[SEARCH]["kl"],
+            "parent_perplexity": float(np.exp(found[-1, :, 1].mean())),
             **({"best_other_kl": float(means[others].min())} if others else {}),
             "assemblies": float(len(random)),
             "tokens": float(data.tokens),
@@ -133,6 +138,36 @@ def study_search(
         images=_pictures(model, problem.objective, sums, means, list(feasible))
         | _front(model, inputs["architecture"], rows),
     )
+
+
+def _measured(
+    names: Sequence[str], sums: np.ndarray, values: np.ndarray, seed: int
+) -> dict[str, dict[str, float]]:
+    """Of each way to choose, from KL and cross-entropy of each sequence `[methods, N, 2]`: means
+    with intervals, and the paired difference to the search."""
+    kl = values[..., 0]
+    above = kl - kl[names.index(SEARCH)]
+    low, high = intervals(kl, seed)
+    above_low, above_high = intervals(above, seed)
+    return {
+        name: {
+            "objective": float(sums[at]),
+            "kl": float(kl[at].mean()),
+            "ci_low": float(low[at]),
+            "ci_high": float(high[at]),
+            "above_search": float(above[at].mean()),
+            "above_low": float(above_low[at]),
+            "above_high": float(above_high[at]),
+            "perplexity": float(np.exp(values[at, :, 1].mean())),
+        }
+        for at, name in enumerate(names)
+    }
+
+
+def _sizes(program: Program, rows: Rows, whole: float) -> dict[str, float]:
+    """The totals of rows, and their parameters as a share of the parent's `whole`."""
+    totals = {column: program.candidates.total(column, rows) for column in TOTALS}
+    return {**totals, "parameters_share": totals["parameters"] / whole}
 
 
 def choices(

@@ -26,6 +26,14 @@ CHUNK = 64  # assemblies a file of the work folder holds
 
 
 def assembly_kl(
+    library: Library, assemblies: Sequence[Assembly], data: Sequences, **how: Any
+) -> np.ndarray:
+    """Mean KL(parent ‖ assembly) of each sequence, `[assemblies, N]`, nats a token; `how` as of
+    `assembly_measures`."""
+    return assembly_measures(library, assemblies, data, **how)[..., 0]
+
+
+def assembly_measures(
     library: Library,
     assemblies: Sequence[Assembly],
     data: Sequences,
@@ -34,7 +42,8 @@ def assembly_kl(
     folder: Path | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> np.ndarray:
-    """Mean KL(parent ‖ assembly) of each sequence, `[assemblies, N]`, nats a token.
+    """KL(parent ‖ assembly) and cross-entropy of the next token, both nats a token and means over
+    each sequence, `[assemblies, N, 2]`.
 
     Args:
         assemblies: the pieces of each, in layer order, every layer once.
@@ -45,7 +54,7 @@ def assembly_kl(
     chunks = [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
     uses = Counter(piece for assembly in assemblies for piece in set(assembly))
     blocks = _Blocks(library, {piece for piece, count in uses.items() if count > 1})
-    values = np.zeros((len(assemblies), len(data)))
+    values = np.zeros((len(assemblies), len(data), 2))
     batches = list(data.batches(batch))
     for number, part in enumerate(batches):
         walk: _Walk | None = None
@@ -56,7 +65,7 @@ def assembly_kl(
                 found = np.load(file, allow_pickle=False)
             else:
                 walk = walk or _Walk(library, blocks, part)
-                found = np.stack([walk.kl(assemblies[each]) for each in chunk])
+                found = np.stack([walk.measures(assemblies[each]) for each in chunk])
                 if file is not None:
                     with replacing(file) as aside:
                         np.save(aside, found)
@@ -93,9 +102,12 @@ class _Walk:
             self.states: list[tuple[Piece | None, torch.Tensor]] = [(None, hidden)]
             last = self.parent.run(hidden, self.context)
             self.reference = log_probabilities(self.parent, last)
+        ids, documents = part.input_ids, part.document_ids
+        self.following = torch.from_numpy(ids[:, 1:, None]).to(self.reference.device)
+        self.counted = documents[:, 1:] == documents[:, :-1]  # a document's first token has no past
 
-    def kl(self, assembly: Assembly) -> np.ndarray:
-        """KL to the parent of each sequence, `[N]`."""
+    def measures(self, assembly: Assembly) -> np.ndarray:
+        """KL to the parent and cross-entropy of each sequence, `[N, 2]`."""
         with torch.inference_mode():
             common = 0
             for piece, (known, _) in zip(assembly, self.states[1:], strict=False):
@@ -107,7 +119,10 @@ class _Walk:
                 hidden = self.blocks[piece](self.states[-1][1], self.context)
                 self.states.append((piece, hidden))
             logs = log_probabilities(self.parent, self.states[-1][1])
-            return np.asarray(divergence(self.reference, logs).mean(dim=-1).cpu())
+            kl = divergence(self.reference, logs).mean(dim=-1).cpu().numpy()
+            surprise = -logs[:, :-1].gather(-1, self.following)[..., 0].double().cpu().numpy()
+            loss = (surprise * self.counted).sum(axis=1) / np.maximum(self.counted.sum(axis=1), 1)
+            return np.stack([kl, loss], axis=-1)
 
 
 def block_of(library: Library, piece: Piece) -> Callable[[torch.Tensor, Any], torch.Tensor]:

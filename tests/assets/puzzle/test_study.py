@@ -12,7 +12,7 @@ import torch
 
 from assets.puzzle.calibration import sequences
 from assets.puzzle.choice import assemblies
-from assets.puzzle.choice.assemblies import assembly_kl
+from assets.puzzle.choice.assemblies import assembly_kl, assembly_measures
 from assets.puzzle.choice.choose import choose_architecture
 from assets.puzzle.costs.closed_form import block_costs
 from assets.puzzle.fusion import fuse
@@ -66,6 +66,23 @@ def test_assemblies_are_the_composed_models(
     # what is in the folder is not computed again
     monkeypatch.setattr(assemblies, "_Walk", None)
     assert np.array_equal(found, assembly_kl(library, pieces, data, batch=3, folder=tmp_path))
+
+
+def test_cross_entropy_is_of_the_next_token_of_the_same_document() -> None:
+    model, data = tiny.parent(layers=2), tiny.data()
+    pieces = [((0,), "full/full"), ((1,), "full/full")]
+    kl, loss = assembly_measures(Library(model), [pieces], data)[0].T
+    assert kl == pytest.approx(0, abs=1e-12)
+    with torch.inference_mode():
+        hidden, context = data.context(model)
+        logs = torch.log_softmax(model.logits(model.run(hidden, context)).double(), dim=-1)
+    for row, ids, documents, of in zip(logs, data.input_ids, data.document_ids, loss, strict=True):
+        told = [
+            -float(row[at, ids[at + 1]])
+            for at in range(len(ids) - 1)
+            if documents[at + 1] == documents[at]
+        ]
+        assert of == pytest.approx(np.mean(told), abs=1e-5)
 
 
 def test_a_run_is_what_fusion_makes_of_it() -> None:
@@ -190,6 +207,13 @@ def test_the_study_sets_the_search_beside_the_others(
     for row in known.values():
         assert row["parameters"] <= most
         assert row["ci_low"] <= row["kl"] <= row["ci_high"]
+        assert row["parameters_share"] == pytest.approx(row["parameters"] / most * 0.75)
+        # Paired: the difference is that of the means, its interval around it.
+        assert row["above_search"] == pytest.approx(row["kl"] - rows["search"]["kl"], abs=1e-12)
+        assert row["above_low"] <= row["above_search"] <= row["above_high"]
+        assert row["perplexity"] > 1
+    assert rows["search"]["above_low"] == rows["search"]["above_high"] == 0
+    assert made.metrics["parent_perplexity"] > 1
     for row in (row for row in rows.values() if not row["feasible"]):
         assert (row["kl"], row["parameters"]) == (None, None)
     kls = [row["kl"] for row in known.values()]
