@@ -40,7 +40,7 @@ def build_scores(
         benchmark.table("problems").to_pylist(), benchmark.table("examples").to_pylist(), protocol
     )
     how = method(protocol.method)
-    subject = Subject(model.path(), model.data_version, execution)
+    subject = Subject(model, model.data_version, execution)
     answers = how.answer(subject, asked, recipe["seed"])
     measures = how.measure(answers, asked)
     counted = {each: sum(a.verdict == each for a in answers) for each in ("correct", "unknown")}

@@ -121,7 +121,7 @@ def _subject(home: Home, recipe: Recipe, text: str) -> tuple[Subject, str]:
         recipe.execution, home=str(home.path), requests=home.requests, progress=_progress
     )
     shown = f"{artifact.key}@{artifact.data_version[:12]}"
-    return Subject(artifact.path(), artifact.data_version, execution), shown
+    return Subject(artifact, artifact.data_version, execution), shown
 
 
 def _progress(message: str, fraction: float) -> None:

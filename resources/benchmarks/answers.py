@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from resources.engines.identity import Checkpoint
     from resources.execution import Execution
     from resources.recipe.benchmark import Benchmark
 
@@ -20,11 +21,16 @@ Example = Mapping[str, str]  # `prompt` and `target`
 
 @dataclass(frozen=True)
 class Subject:
-    """Who is asked: a checkpoint folder, the version of its weights, and under what settings."""
+    """Who is asked: a checkpoint (a folder or an artifact), its version, under what settings."""
 
-    folder: Path
+    checkpoint: Path | Checkpoint
     version: str
     execution: Execution
+
+    @property
+    def folder(self) -> Path:
+        """The checkpoint's folder."""
+        return self.checkpoint if isinstance(self.checkpoint, Path) else self.checkpoint.path()
 
 
 @dataclass(frozen=True)

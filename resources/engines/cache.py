@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from resources.engines.identity import Names
 from resources.engines.protocol import (
     Batch,
     Completion,
@@ -24,6 +26,9 @@ from resources.engines.protocol import (
     prompts,
     request_key,
 )
+
+if TYPE_CHECKING:
+    from resources.chat.chat import Chat
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS completions (
@@ -101,13 +106,13 @@ class RequestCache:
                 )
         return found
 
-    def put(self, completions: dict[bytes, Completion], model_version: str) -> None:
+    def put(self, completions: Mapping[bytes, Completion], model: str) -> None:
         """Store completions in one transaction; what is already stored stays."""
         now = time.time()
         rows = [
             (
                 key,
-                model_version,
+                model,
                 completion.text,
                 np.asarray(completion.token_ids, dtype="<i4").tobytes(),
                 completion.finish_reason,
@@ -137,9 +142,36 @@ class RequestCache:
         self._connection.close()
 
 
+def known(
+    cache: RequestCache,
+    asked: Mapping[bytes, Request],
+    names: Names,
+    sampling: Sampling,
+    chat: Chat,
+    *,
+    logprobs: bool = False,
+) -> dict[bytes, Completion]:
+    """The stored completions among requests by key.
+
+    What was paid for under a former name of the model is stored under today's key too.
+    """
+    found = cache.get(list(asked), logprobs=logprobs)
+    missing = {key: request for key, request in asked.items() if key not in found}
+    for name in names.former() if missing else ():
+        then = {request_key(each, name, sampling, chat): key for key, each in missing.items()}
+        hits = cache.get(list(then), logprobs=logprobs)
+        brought = {then[key]: completion for key, completion in hits.items()}
+        if brought:
+            cache.put(brought, names.now)
+        found |= brought
+        missing = {key: request for key, request in missing.items() if key not in found}
+    return found
+
+
 class CachedEngine:
     """An engine that asks another one only for what the cache does not hold.
 
+    `names` are the model's in keys: where none are given, the version that the engine draws by.
     `asked` and `cached` count the requests so far that went to the engine and that did not.
     `progress` is called with (completions so far, of how many) after every batch of a call.
     """
@@ -148,10 +180,12 @@ class CachedEngine:
         self,
         engine: Engine,
         root: str | Path,
+        names: Names | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.engine = engine
         self.model_version = engine.model_version
+        self.names = names or Names(engine.model_version)
         self.chat = engine.chat
         self.cache = RequestCache(root)
         self.progress = progress
@@ -170,11 +204,11 @@ class CachedEngine:
         """Stored completions first, then each batch of the engine once it is stored."""
         places: dict[bytes, list[int]] = {}
         for index, request in enumerate(requests):
-            key = request_key(request, self.model_version, sampling, self.chat)
+            key = request_key(request, self.names.now, sampling, self.chat)
             places.setdefault(key, []).append(index)
-        found = self.cache.get(list(places), logprobs=logprobs)
-        first = [requests[members[0]] for members in places.values()]
-        asked = dict(zip(places, prompts(first, self.chat), strict=True))
+        first = {key: requests[members[0]] for key, members in places.items()}
+        found = known(self.cache, first, self.names, sampling, self.chat, logprobs=logprobs)
+        asked = dict(zip(places, prompts(list(first.values()), self.chat), strict=True))
         done = 0
 
         def batch_of(completions: dict[bytes, Completion]) -> Batch:
@@ -193,8 +227,8 @@ class CachedEngine:
             yield batch_of(found)
         if not missing:
             return
-        wanted = [requests[places[key][0]] for key in missing]
+        wanted = [first[key] for key in missing]
         for answers in self.engine.batches(wanted, sampling, logprobs=logprobs):
             fresh = {missing[index]: completion for index, completion in answers}
-            self.cache.put(fresh, self.model_version)
+            self.cache.put(fresh, self.names.now)
             yield batch_of(self.cache.get(list(fresh), logprobs=logprobs))

@@ -7,10 +7,12 @@ last bits of floating-point sums, so none of the settings is part of a request's
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from resources.engines.cache import CachedEngine
+from resources.engines.identity import Checkpoint, Names, former, identity
 from resources.engines.protocol import Engine
 
 if TYPE_CHECKING:
@@ -19,20 +21,14 @@ if TYPE_CHECKING:
 ENGINES = ("transformers", "replay")
 
 
-class Checkpoint(Protocol):
-    """An artifact that holds a checkpoint folder."""
-
-    def path(self, name: str = "") -> Path:
-        """The verified local folder."""
-
-
 def open_engine(
     checkpoint: Checkpoint | str | Path, model_version: str, execution: Execution
 ) -> Engine:
     """The engine named by `execution.engine` for a checkpoint.
 
-    Without `execution.requests`, the folder of the request cache, nothing is cached. Raises
-    ValueError for an engine that does not exist.
+    `model_version` decides what is drawn. Without `execution.requests`, the folder of the request
+    cache, nothing is cached; completions of an artifact are found under its `identity`, and under
+    the versions that stood there before. Raises ValueError for an engine that does not exist.
     """
     from resources.chat.chat import Chat
 
@@ -40,13 +36,16 @@ def open_engine(
     if name not in ENGINES:
         raise ValueError(f"engine {name!r} is unknown: use one of {', '.join(ENGINES)}")
     folder = Path(checkpoint if isinstance(checkpoint, str | Path) else checkpoint.path())
+    names = Names(model_version)
+    if requests is not None and not isinstance(checkpoint, str | Path):
+        names = Names(identity(checkpoint), partial(former, checkpoint, execution.home))
     chat = Chat.load(folder)
     if name == "replay":
         if requests is None:
             raise ValueError("the replay engine needs execution.requests, a recorded cache")
         from resources.engines.replay import ReplayEngine
 
-        return ReplayEngine(requests, model_version, chat)
+        return ReplayEngine(requests, names, chat)
 
     from resources.engines.causal import load_causal
     from resources.engines.transformers import TransformersEngine
@@ -61,7 +60,7 @@ def open_engine(
     )
     if requests is None:
         return engine
-    return CachedEngine(engine, requests, _reporter(execution.progress))
+    return CachedEngine(engine, requests, names, _reporter(execution.progress))
 
 
 def _reporter(

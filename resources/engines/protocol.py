@@ -123,11 +123,12 @@ def prompts(requests: Sequence[Request], chat: Chat) -> list[list[int]]:
 
 
 def request_key(request: Request, model_version: str, sampling: Sampling, chat: Chat) -> bytes:
-    """The 32-byte identity of a request: equal keys mean equal completions.
+    """The 32-byte identity of a request to a model: equal keys mean equal completions.
 
-    Covers the messages and arguments that the template is given, the model version, the sampling
-    parameters with their seed, the chat and the sample index; not the number of samples, the engine
-    or its batch size.
+    Covers the messages and arguments that the template is given, the model, the sampling parameters
+    with their seed, the chat and the sample index; not the number of samples, the engine or its
+    batch size. `model_version` is what stands for the model: where completions are kept, its
+    `identity`; where they are drawn, the version that the engine was opened with.
     """
     drawn = asdict(sampling)
     if not sampling.stop:  # as keys were before answers could end at a text

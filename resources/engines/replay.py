@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resources.engines.cache import RequestCache
+from resources.engines.cache import RequestCache, known
+from resources.engines.identity import Names
 from resources.engines.protocol import (
     Batch,
     Completion,
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 
 
 class ReplayEngine:
-    """Reads a request cache written by another engine for the same model version and chat."""
+    """Reads a request cache written by another engine for the same model and chat."""
 
-    def __init__(self, root: str | Path, model_version: str, chat: Chat) -> None:
+    def __init__(self, root: str | Path, names: Names, chat: Chat) -> None:
         if not (Path(root) / "requests.sqlite").is_file():
             raise FileNotFoundError(f"{root}: no recorded requests (requests.sqlite) to replay")
-        self.model_version = model_version
+        self.names, self.model_version = names, names.now
         self.chat = chat
         self._cache = RequestCache(root)
 
@@ -46,7 +47,8 @@ class ReplayEngine:
     ) -> Iterator[Batch]:
         """All recorded completions in one batch."""
         keys = [request_key(r, self.model_version, sampling, self.chat) for r in requests]
-        found = self._cache.get(list(dict.fromkeys(keys)), logprobs=logprobs)
+        asked = dict(zip(keys, requests, strict=True))
+        found = known(self._cache, asked, self.names, sampling, self.chat, logprobs=logprobs)
         missing = [index for index, key in enumerate(keys) if key not in found]
         if missing:
             raise KeyError(

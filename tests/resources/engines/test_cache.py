@@ -13,6 +13,7 @@ import pytest
 
 from resources.chat.chat import Chat
 from resources.engines.cache import CachedEngine, RequestCache
+from resources.engines.identity import Names
 from resources.engines.opening import open_engine
 from resources.engines.protocol import Batch, Completion, Request, Sampling, collect, request_key
 from resources.engines.replay import ReplayEngine
@@ -55,7 +56,9 @@ class CountingEngine:
 def test_only_what_is_missing_is_asked(tmp_path: Path) -> None:
     inner = CountingEngine()
     progress: list[tuple[int, int]] = []
-    first = CachedEngine(inner, tmp_path, lambda done, total: progress.append((done, total)))
+    first = CachedEngine(
+        inner, tmp_path, progress=lambda done, total: progress.append((done, total))
+    )
     answers = first.generate(REQUESTS[:6], SAMPLING)
     assert (first.asked, first.cached) == (6, 0)
     again = CachedEngine(inner, tmp_path)
@@ -196,12 +199,12 @@ def test_an_unusable_cache_says_what_to_do(tmp_path: Path) -> None:
 
 def test_replay_answers_from_the_record_only(tmp_path: Path) -> None:
     recorded = CachedEngine(CountingEngine(), tmp_path).generate(REQUESTS[:5], SAMPLING)
-    replay = ReplayEngine(tmp_path, "v1", CHAT)
+    replay = ReplayEngine(tmp_path, Names("v1"), CHAT)
     assert replay.generate(REQUESTS[:5], SAMPLING) == recorded
     with pytest.raises(KeyError, match=r"5 of 10 requests are not recorded .* 'question 5'"):
         replay.generate(REQUESTS, SAMPLING)
     with pytest.raises(FileNotFoundError, match="no recorded requests"):
-        ReplayEngine(tmp_path / "absent", "v1", CHAT)
+        ReplayEngine(tmp_path / "absent", Names("v1"), CHAT)
 
 
 def test_opening_engines(tmp_path: Path, tiny_llama: Path) -> None:
@@ -216,12 +219,5 @@ def test_opening_engines(tmp_path: Path, tiny_llama: Path) -> None:
     replay = open_engine(tiny_llama, "v1", execution.but(engine="replay"))
     assert replay.generate(REQUESTS[:2], SAMPLING) == answers
 
-    class Artifact:
-        def path(self, name: str = "") -> Path:
-            return tiny_llama
-
-    assert open_engine(Artifact(), "v1", Execution()).generate(REQUESTS[:2], SAMPLING)[
-        1
-    ].token_ids == (answers[1].token_ids)
     with pytest.raises(ValueError, match="engine 'magic' is unknown"):
         open_engine(tiny_llama, "v1", Execution().but(engine="magic"))
