@@ -147,7 +147,7 @@ def answer_table(made: Sequence[Attempt], asset_key: str, model: Artifact) -> pa
     from warehouse.rows import parents_of, with_ids
 
     problems = [one.prompt.problem for one in made]
-    thoughts = [split(one.completion.text)[0] for one in made]
+    thoughts = [split(one.completion.text, one.tags)[0] for one in made]
     thinking = [len(ids) for ids in Chat.load(model.path()).texts(thoughts)]
     table = pa.table(
         {

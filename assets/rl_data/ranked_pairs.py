@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from resources.verifiers.reasoning import follows_toggle, split
+from resources.verifiers.reasoning import TAGS, Tags, follows_toggle, split
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +42,7 @@ def sampled(attempt: "Attempt") -> Response:
     return Response(attempt.completion.text, attempt.completion.token_ids)
 
 
-def break_toggle(response: str, reasoning: str) -> str:
+def break_toggle(response: str, reasoning: str, tags: Tags = TAGS) -> str:
     r"""`response`, which obeys the toggle, changed so that it breaks it and nothing else.
 
     >>> break_toggle("<think>\n2+2=4\n</think>\n\n4", "on")
@@ -50,8 +50,11 @@ def break_toggle(response: str, reasoning: str) -> str:
     >>> break_toggle("4", "off")
     '<think>\n4\n</think>\n\n4'
     """
-    thinking, answer = split(response)
-    return answer if reasoning == "on" else f"<think>\n{thinking or answer}\n</think>\n\n{answer}"
+    thinking, answer = split(response, tags)
+    opening, closing = tags
+    return (
+        answer if reasoning == "on" else f"{opening}\n{thinking or answer}\n{closing}\n\n{answer}"
+    )
 
 
 def ranked_pairs(attempts: Sequence["Attempt"], encode: Callable[[str], list[int]]) -> list[Pair]:
@@ -84,10 +87,10 @@ def _of_problem(group: list["Attempt"], encode: Callable[[str], list[int]]) -> I
         breaking = [
             sampled(a)
             for a in group
-            if a.prompt.reasoning != mode and not follows_toggle(a.completion.text, mode)
+            if a.prompt.reasoning != mode and not follows_toggle(a.completion.text, mode, a.tags)
         ]
         if not breaking:
-            text = break_toggle(best.completion.text, mode)
+            text = break_toggle(best.completion.text, mode, best.tags)
             breaking = [Response(text, encode(text))]
         yield Pair(best.prompt, sampled(best), breaking[0], "toggle")
 

@@ -24,6 +24,7 @@ from resources.chat.pieces import encode as encode_pieces
 from resources.training.data import mapped
 from resources.training.data.examples import Examples, split_held_out
 from resources.training.fit import HELD_OUT_MOST, held_out_count
+from resources.verifiers.reasoning import TAGS, retagged
 from warehouse.files.filesystem import replacing
 from warehouse.store import Artifact
 
@@ -192,13 +193,14 @@ def encoded(
 def of_answers(chat: Chat, rows: Sequence[Mapping[str, Any]]) -> list[list[Encoded]]:
     """The examples of answered questions: as the model is asked in that mode, loss on the output.
 
-    Earlier turns are as somebody wrote them, and carry none. A row that the chat cannot render
-    gives no example.
+    Earlier turns are as somebody wrote them, and carry none. The output thinks between the tags of
+    text that models share, and the example between the model's own. A row that the chat cannot
+    render gives no example.
     """
     pieces = []
     for row in rows:
         earlier = [{**turn, "train": False} for turn in row["input"]]
-        answer = {"role": "assistant", "content": row["output"]}
+        answer = {"role": "assistant", "content": retagged(row["output"], TAGS, chat.toggle.tags)}
         pieces.append(Piece([*earlier, answer], thinking=row["reasoning"]))
     return [[] if isinstance(made, ChatError) else made for made in encode_pieces(chat, pieces)]
 

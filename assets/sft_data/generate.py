@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from warehouse.store import Artifact, Output
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from resources.engines.protocol import Completion, Sampling
+    from resources.engines.protocol import Completion, Engine, Sampling
     from resources.execution import Execution
     from resources.verifiers.attempts import Prompt
 
@@ -57,8 +58,16 @@ def generate(
         completions = engine.generate([attempts.request(prompt) for prompt in prompts], sampling)
         seconds += sum(completion.seconds for completion in completions)
         usage[mode] = attempts.usage(engine)
-        parts.append(_table(prompts, completions, model, sampling))
+        parts.append(_table(prompts, shared(completions, engine), model, sampling))
     return _output(pa.concat_tables(parts), recipe, inputs["problems"].key, usage, seconds)
+
+
+def shared(completions: Sequence[Completion], engine: Engine) -> list[Completion]:
+    """The completions with their thinking between the tags of text that models share."""
+    from resources.verifiers.reasoning import TAGS, retagged
+
+    tags = engine.chat.toggle.tags
+    return [replace(each, text=retagged(each.text, tags, TAGS)) for each in completions]
 
 
 def draw(problems: Artifact, count: int, seed: int) -> list[dict[str, Any]]:

@@ -46,7 +46,9 @@ def answer(subject: Subject, asked: Asked, seed: int) -> list[Answer]:
                 (problem, replace(made, sample_index=index)) for index in range(protocol.samples)
             ]
     completions = engine.generate([request for _, request in put], sampling)
-    verdicts = judge(protocol, [p for p, _ in put], [c.text for c in completions])
+    verdicts = judge(
+        protocol, [p for p, _ in put], [c.text for c in completions], engine.chat.toggle.tags
+    )
     return [
         Answer(
             problem,

@@ -19,16 +19,21 @@ Job = tuple[str, str]  # a program and its tests
 
 
 def judge(
-    protocol: Benchmark, problems: Sequence[Problem], responses: Sequence[str]
+    protocol: Benchmark,
+    problems: Sequence[Problem],
+    responses: Sequence[str],
+    tags: reasoning.Tags = reasoning.TAGS,
 ) -> list[Verdict]:
     """The verdict on each whole response; only what follows the thinking is judged.
+
+    `tags` are those that the model thinks between.
 
     All programs share one sandbox. Raises SandboxUnavailable where there is none.
     """
     assert protocol.verifier is not None
     found: list[Verdict | Job] = []
     for problem, response in zip(problems, responses, strict=True):
-        answer = reasoning.split(response)[1] if protocol.style == "chat" else response
+        answer = reasoning.split(response, tags)[1] if protocol.style == "chat" else response
         if protocol.extract is not None:
             matched = extracted(protocol.extract, answer)
             if matched is None:

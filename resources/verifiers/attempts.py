@@ -32,11 +32,12 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A response to a prompt with its verdict."""
+    """A response to a prompt with its verdict; `tags` are those that its model thinks between."""
 
     prompt: Prompt
     completion: Completion
     verdict: Verdict
+    tags: toggle.Tags = toggle.TAGS
 
     @property
     def truncated(self) -> bool:
@@ -46,7 +47,7 @@ class Attempt:
     @property
     def follows_toggle(self) -> bool:
         """True when it thinks exactly if it was asked to."""
-        return toggle.follows_toggle(self.completion.text, self.prompt.reasoning)
+        return toggle.follows_toggle(self.completion.text, self.prompt.reasoning, self.tags)
 
 
 def messages(problem: Problem) -> list[dict[str, str]]:
@@ -74,13 +75,15 @@ def attempt(
 
     requests = [request(prompt) for prompt in prompts]
     completions = engine.generate(requests, sampling, logprobs=logprobs)
+    tags = engine.chat.toggle.tags
     verdicts = verify_many(
         [dict(prompt.problem) for prompt in prompts],
         [completion.text for completion in completions],
         [prompt.reasoning for prompt in prompts],
+        tags,
     )
     return [
-        Attempt(prompt, completion, verdict)
+        Attempt(prompt, completion, verdict, tags)
         for prompt, completion, verdict in zip(prompts, completions, verdicts, strict=True)
     ]
 

@@ -29,12 +29,15 @@ def verify(domain: str, answer: str, problem: Problem) -> Verdict:
 
 
 def verify_many(
-    problems: Sequence[Problem], responses: Sequence[str], modes: Sequence[str]
+    problems: Sequence[Problem],
+    responses: Sequence[str],
+    modes: Sequence[str],
+    tags: reasoning.Tags = reasoning.TAGS,
 ) -> list[Verdict]:
     """The verdicts on whole responses, in order; all programs share one sandbox.
 
-    Only what follows the thinking is judged. Whether the response obeyed its mode ("on" or "off")
-    is another question: `reasoning.follows_toggle`.
+    Only what follows the thinking, which stands between `tags`, is judged. Whether the response
+    obeyed its mode ("on" or "off") is another question: `reasoning.follows_toggle`.
     """
     if not len(problems) == len(responses) == len(modes):
         raise ValueError(
@@ -45,7 +48,7 @@ def verify_many(
         raise ValueError(f"mode {unknown.pop()!r}; it must be 'on' or 'off'")
     return _verify(
         [
-            (problem["domain"], reasoning.split(response)[1], problem)
+            (problem["domain"], reasoning.split(response, tags)[1], problem)
             for problem, response in zip(problems, responses, strict=True)
         ]
     )

@@ -1,15 +1,16 @@
 """The reasoning toggle: split a response into thinking and answer, and say if it obeyed.
 
-With `detailed thinking on` a response is `<think>\\n...\\n</think>\\n\\n<answer>`; with
-`detailed thinking off` it has no think tag at all (arXiv 2505.00949, sections 3 and 5.1).
+Asked to think, a response is the thinking between two tags, a blank line and the answer; asked not
+to, it has no tag at all (arXiv 2505.00949, sections 3 and 5.1). The tags are the model's own
+(`Chat.toggle`); text that models share has `<think>` and `</think>`.
 """
 
-OPEN = "<think>"
-CLOSE = "</think>"
-MODES = ("on", "off")
+from resources.chat.toggle import MODES, TAGS
+
+Tags = tuple[str, str]
 
 
-def split(response: str) -> tuple[str, str]:
+def split(response: str, tags: Tags = TAGS) -> tuple[str, str]:
     """The thinking and the answer of a response, both stripped of outer white space.
 
     Everything up to the last closing tag is thinking. A thinking that never closes (a truncated
@@ -21,19 +22,22 @@ def split(response: str) -> tuple[str, str]:
     ('', '4')
     >>> split("<think>\\n2+2")
     ('2+2', '')
+    >>> split("[THINK]2+2=4[/THINK]4", ("[THINK]", "[/THINK]"))
+    ('2+2=4', '4')
     """
-    thinking, closed, answer = response.rpartition(CLOSE)
+    opening, closing = tags
+    thinking, closed, answer = response.rpartition(closing)
     if not closed:
-        before, opened, thinking = response.partition(OPEN)
+        before, opened, thinking = response.partition(opening)
         return (thinking.strip(), before.strip()) if opened else ("", response.strip())
-    return thinking.strip().removeprefix(OPEN).strip(), answer.strip()
+    return thinking.strip().removeprefix(opening).strip(), answer.strip()
 
 
-def follows_toggle(response: str, reasoning: str) -> bool:
+def follows_toggle(response: str, reasoning: str, tags: Tags = TAGS) -> bool:
     """Whether a response obeys the toggle `reasoning` ("on" or "off").
 
     On: exactly one thinking with something in it, at the start; its opening tag may be missing, as
-    the prompt of some templates writes it. Off: no think tag. Raises ValueError for another mode.
+    the prompt of some templates writes it. Off: no tag. Raises ValueError for another mode.
 
     >>> follows_toggle("<think>\\na\\n</think>\\n\\nb", "on")
     True
@@ -46,10 +50,22 @@ def follows_toggle(response: str, reasoning: str) -> bool:
     """
     if reasoning not in MODES:
         raise ValueError(f"reasoning is {reasoning!r}; it must be 'on' or 'off'")
-    opened, closed = response.count(OPEN), response.count(CLOSE)
+    opening, closing = tags
+    opened, closed = response.count(opening), response.count(closing)
     if reasoning == "off":
         return opened == 0 and closed == 0
-    thinking = response.partition(CLOSE)[0].strip()
-    if closed != 1 or opened > 1 or (opened and not thinking.startswith(OPEN)):
+    thinking = response.partition(closing)[0].strip()
+    if closed != 1 or opened > 1 or (opened and not thinking.startswith(opening)):
         return False
-    return bool(thinking.removeprefix(OPEN).strip())
+    return bool(thinking.removeprefix(opening).strip())
+
+
+def retagged(response: str, tags: Tags, then: Tags) -> str:
+    """The response with the tags `then` in the place of `tags`.
+
+    >>> retagged("[THINK]a[/THINK]b", ("[THINK]", "[/THINK]"), ("<think>", "</think>"))
+    '<think>a</think>b'
+    """
+    if tags == then:
+        return response
+    return response.replace(tags[0], then[0]).replace(tags[1], then[1])
