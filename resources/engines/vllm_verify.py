@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-3  # nats; float32 sums in another order differ by about 1e-5
 PATIENCE = 600.0  # seconds
+SHORT = ("bfloat16", "float16")
 _PAGE = 128  # the largest number of tokens that vLLM keeps together in its cache
 
 
@@ -37,8 +38,10 @@ class Comparison:
     `compared` generated tokens of `prompts` prompts; `differing` of them are not our greedy choice
     after the same tokens, `ties` of those have our log-probability of that choice within the
     tolerance. `log_difference` is the largest absolute difference of a log-probability in nats,
-    over the generated and the `prompt_tokens` given tokens. Where nothing was compared, `reason`
-    says why, the numbers are 0 and `verified` is false.
+    over the generated and the `prompt_tokens` given tokens. A folder of 16-bit weights is also run
+    in its own type `stored`, as it will be served: `stored_differing` of as many generated tokens
+    are not our float32 choice there; rounding makes them, and they decide nothing. Where nothing
+    was compared, `reason` says why, the numbers are 0 and `verified` is false.
     """
 
     reason: str | None = None
@@ -50,6 +53,8 @@ class Comparison:
     prompt_tokens: int = 0
     log_difference: float = 0.0
     seconds: float = 0.0
+    stored: str = ""
+    stored_differing: int = 0
 
     @property
     def verified(self) -> bool:
@@ -71,10 +76,15 @@ class Comparison:
         if not self.verified:
             return f"not verified in vLLM: {self.reason}"
         ties = f" ({self.ties} ties)" if self.ties else ""
+        rounded = (
+            f"; in {self.stored} {self.stored_differing} of as many differ from float32's"
+            if self.stored
+            else ""
+        )
         return (
             f"vLLM {self.vllm}, float32: {self.differing} of {self.compared} greedy tokens of "
             f"{self.prompts} prompts differ{ties}; largest log-probability difference "
-            f"{self.log_difference:.1e}"
+            f"{self.log_difference:.1e}{rounded}"
         )
 
     def record(self) -> dict[str, Any]:
@@ -102,6 +112,7 @@ def verify(
     and a plain one of a family that stock vLLM computes otherwise.
     Raises ValueError where a prompt does not fit, VerificationError where vLLM fails.
     """
+    from resources.models.folders import stored_dtype
     from resources.models.loading import load, read_config
 
     config = read_config(checkpoint)
@@ -116,30 +127,47 @@ def verify(
             "ask for fewer tokens"
         )
     began = time.monotonic()
-    answers = _run(folder, config, [list(prompt) for prompt in prompts], tokens, longest, patience)
+    asked = [list(prompt) for prompt in prompts]
+    answers = _run(folder, config, asked, tokens, longest, patience)
+    stored = stored_dtype(folder)
+    rounded = []
+    if stored in SHORT:
+        rounded = _run(folder, config, asked, tokens, longest, patience, dtype=stored)
     seconds = time.monotonic() - began
     model = load(checkpoint, dtype="float32")
-    differing = ties = 0
+    gaps, difference = _gaps(model, asked, answers)
+    return Comparison(
+        vllm=version(),
+        prompts=len(prompts),
+        compared=len(prompts) * tokens,
+        differing=sum(gap > 0 for gap in gaps),
+        ties=sum(0 < gap <= TOLERANCE for gap in gaps),
+        prompt_tokens=sum(map(len, prompts)),
+        log_difference=difference,
+        seconds=seconds,
+        stored=stored if rounded else "",
+        stored_differing=sum(gap > 0 for gap in _gaps(model, asked, rounded)[0]),
+    )
+
+
+def _gaps(
+    model: HeterogeneousDecoderForCausalLM,
+    prompts: list[list[int]],
+    answers: Sequence[dict[str, Any]],
+) -> tuple[list[float], float]:
+    """How far each token of the answers is from our choice, and the largest difference of a
+    log-probability; ([], 0) without answers."""
+    found: list[float] = []
     difference = 0.0
-    for prompt, answer in zip(prompts, answers, strict=True):
+    for prompt, answer in zip(prompts, answers, strict=False):
         ours, gaps = _ours(model, [*prompt, *answer["tokens"]], len(prompt))
         theirs = [*answer["prompt_logprobs"], *answer["logprobs"]]
         for mine, other in zip(ours, theirs, strict=True):
             # Not-a-number is a difference, which `max` alone would pass over.
             one = abs(mine - other)
             difference = max(difference, math.inf if math.isnan(one) else one)
-        differing += sum(gap > 0 for gap in gaps)
-        ties += sum(0 < gap <= TOLERANCE for gap in gaps)
-    return Comparison(
-        vllm=version(),
-        prompts=len(prompts),
-        compared=len(prompts) * tokens,
-        differing=differing,
-        ties=ties,
-        prompt_tokens=sum(map(len, prompts)),
-        log_difference=difference,
-        seconds=seconds,
-    )
+        found += gaps
+    return found, difference
 
 
 def _no_room(config: HeterogeneousDecoderConfig) -> str | None:
@@ -189,13 +217,15 @@ def _run(
     tokens: int,
     longest: int,
     patience: float,
+    *,
+    dtype: str = "float32",
 ) -> list[dict[str, Any]]:
     heads = [block["attention"]["num_key_value_heads"] or 0 for block in config.block_configs or []]
     pages = -(-longest // _PAGE) * _PAGE
     cache = 2 * 4 * (config.head_dim or 1) * max(heads) * len(heads) * pages
     arguments = {
         "model": str(Path(folder).absolute()),
-        "dtype": "float32",
+        "dtype": dtype,
         "enforce_eager": True,
         "trust_remote_code": False,
         "max_model_len": longest,
