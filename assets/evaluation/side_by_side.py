@@ -7,13 +7,13 @@ The text is what the mixture holds out, which no stage saw; what is compared is 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assets.evaluation.speed import speeds
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from resources.execution import Execution
 
 RESAMPLES = 1000
+SPEEDS = ("read_tokens_per_second", "written_tokens_per_second")
 
 
 def compare(
@@ -33,7 +34,8 @@ def compare(
     Inputs: `corpus`, and the checkpoints by the names that `recipe["line"]` lists, the parent
     first. Recipe: `tokens`, `sequence_length`, `prompts`, `max_new_tokens`. `kl` is KL(parent ‖
     checkpoint) in nats a token, `perplexity` of the next token; both with 95 % intervals, a
-    bootstrap over sequences that are the same for all. Raises ValueError where the corpus holds
+    bootstrap over sequences that are the same for all; observations hold the speeds, `beside` those
+    of the parent measured in turn with the checkpoint. Raises ValueError where the corpus holds
     no text out.
     """
     import pyarrow as pa
@@ -47,14 +49,14 @@ def compare(
     rows, answers, speed = [], [], dict[str, Any]()
     for number, name in enumerate(line):
         model = parent if not number else load(inputs[name].path(), **place)
-        began = time.perf_counter()
         losses, divergences = measured(parent, model, texts)
-        speed[f"{name}_forward_seconds"] = time.perf_counter() - began
+        # The parent beside each child: the same minute of the same machine.
+        pair = speeds([parent, model] if number else [parent], texts)
+        speed |= {f"{name}_{key}": value for key, value in zip(SPEEDS, pair[-1], strict=True)}
+        speed |= {f"{name}_beside_{key}": value for key, value in zip(SPEEDS, pair[0], strict=True)}
         row = {"model": recipe["model"], "stage": name, **_sizes(model.config)}
         rows.append(row | _row(losses, divergences, recipe))
-        said, seconds = _answers(inputs[name], recipe, execution)
-        if seconds:
-            speed[f"{name}_generated_tokens_per_second"] = seconds
+        said = _answers(inputs[name], recipe, execution)
         answers += [
             {"model": recipe["model"], "stage": name, "prompt": prompt, "answer": answer}
             for prompt, answer in zip(recipe["prompts"], said, strict=True)
@@ -153,17 +155,12 @@ def mean_of(sums: np.ndarray, seed: int) -> tuple[float, float, float]:
     return float(sums[:, 0].sum() / sums[:, 1].sum()), float(low), float(high)
 
 
-def _answers(
-    checkpoint: Artifact, recipe: Mapping[str, Any], execution: Execution
-) -> tuple[list[str], float]:
-    """The greedy answer to every prompt, and tokens a second while they were made."""
+def _answers(checkpoint: Artifact, recipe: Mapping[str, Any], execution: Execution) -> list[str]:
+    """The greedy answer to every prompt."""
     from resources.engines.opening import open_engine
     from resources.engines.protocol import Request, Sampling
 
     engine = open_engine(checkpoint, checkpoint.data_version, execution)
     asked = [Request((("user", prompt),)) for prompt in recipe["prompts"]]
     sampling = Sampling(0.0, max_new_tokens=recipe["max_new_tokens"], seed=recipe["seed"])
-    made = engine.generate(asked, sampling)
-    seconds = sum(each.seconds for each in made)
-    tokens = sum(each.completion_tokens for each in made)
-    return [each.text for each in made], tokens / seconds if seconds else 0.0
+    return [each.text for each in engine.generate(asked, sampling)]

@@ -93,6 +93,14 @@ def test_a_line_is_compared_with_its_parent(line: tuple[Store, dict[str, Artifac
     found = compared.gathered(by_key, ["super"])
     html = compared.section(found)
     assert html.count('class="said"') == 4
+    assert "The export" not in html
+    measured = {name for name in made.observations if name.endswith("_tokens_per_second")}
+    assert measured == {
+        f"{stage}_{what}_tokens_per_second"
+        for stage in ("parent", "parent_beside", "sft", "sft_beside")
+        for what in ("read", "written")
+    }
+    assert all(made.observations[name] > 0 for name in measured)
     assert "2 + 2?" in html and "KL to the parent" in html
     assert compared.section({}) == ""
 
