@@ -8,6 +8,7 @@ from resources.recipe.base import needed
 from resources.recipe.chats import tokens_of
 from resources.recipe.data import WRITTEN
 from resources.recipe.family import HeldOutBenchmarks
+from resources.recipe.model import ModelRecipe
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
@@ -120,6 +121,11 @@ def _declared(recipe: Recipe, name: str, model: str, key: str, label: str) -> Sp
     )
 
 
+def _exported(model: ModelRecipe) -> list[str]:
+    """The export, of which the report says what vLLM made of it."""
+    return [compared.EXPORT] if model.exported else []
+
+
 def _report(recipe: Recipe) -> Spec:
     line = checkpoints(recipe)
     family = recipe.family
@@ -131,7 +137,7 @@ def _report(recipe: Recipe) -> Spec:
         keys += ["rl_data/pass_rates", "rl_data/prompts"]
     for name, model in recipe.models.items():
         if family.side_by_side is not None:
-            keys.append(f"{name}/{compared.ASSET}")
+            keys += [f"{name}/{each}" for each in (compared.ASSET, *_exported(model))]
         if model.puzzle is not None:
             there = {
                 "block_scores": model.puzzle.library_of is None,

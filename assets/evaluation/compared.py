@@ -11,22 +11,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from assets.evaluation.blocks import card, millions, table
+from assets.evaluation.charts import percent
 from assets.evaluation.svg import element, text
 from warehouse.store import Artifact
 
 ASSET = "side_by_side"
+EXPORT, IN_VLLM = "exported", "equal_in_vllm"
 CURVE = "held_out_curve"  # the picture that trained checkpoints carry
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A model's checkpoints side by side; `curves` are pictures of recovery by stage."""
+    """A model's checkpoints side by side; `curves` are pictures of recovery by stage, `served` says
+    what vLLM made of the export, where it was asked."""
 
     rows: list[Row]
     answers: list[Row]
     speed: dict[str, float]
     curves: dict[str, bytes]
+    served: str = ""
 
 
 def section(found: Mapping[str, Compared]) -> str:
@@ -43,7 +47,8 @@ def _content(compared: Compared) -> Iterable[str]:
         "small",
         text(
             f"On {tokens:,} tokens of text that no stage saw; KL to the parent in nats a token. "
-            "Intervals are 95 %. Speeds are of this machine."
+            "Intervals are 95 %. Speeds are of one sequence on this machine, (… x) against the "
+            "parent's, measured in turn."
         ),
     )
     head = (
@@ -56,6 +61,8 @@ def _content(compared: Compared) -> Iterable[str]:
         "Writing, tokens/s",
     )
     yield table(head, (_line(row, compared) for row in compared.rows))
+    if compared.served:
+        yield element("p", text(f"The export: {compared.served}."))
     for stage, picture in compared.curves.items():
         data = "data:image/png;base64," + base64.b64encode(picture).decode()
         about = f"{stage}: held-out measures over tokens"
@@ -74,18 +81,36 @@ def _content(compared: Compared) -> Iterable[str]:
 
 
 def _line(row: Row, compared: Compared) -> tuple[str, ...]:
-    stage = row["stage"]
-    reading = row["tokens"] / compared.speed[f"{stage}_forward_seconds"]
-    writing = compared.speed.get(f"{stage}_generated_tokens_per_second")
+    whole = compared.rows[0]
     return (
-        stage,
-        millions(row["parameters"]),
-        f"{row['kv_bytes_per_token']:,}",
+        row["stage"],
+        _share(millions(row["parameters"]), row, whole, "parameters"),
+        _share(f"{row['kv_bytes_per_token']:,}", row, whole, "kv_bytes_per_token"),
         f"{row['perplexity']:.2f} ({row['perplexity_low']:.2f} to {row['perplexity_high']:.2f})",
         f"{row['kl']:.3f} ({row['kl_low']:.3f} to {row['kl_high']:.3f})",
-        f"{reading:,.0f}",
-        f"{writing:,.0f}" if writing else "",
+        *(_speed(compared, row["stage"], what) for what in ("read", "written")),
     )
+
+
+def _share(written: str, row: Row, whole: Row, name: str) -> str:
+    if row is whole or not whole[name]:
+        return written
+    return f"{written} ({percent(row[name] / whole[name])} %)"
+
+
+def _speed(compared: Compared, stage: str, what: str) -> str:
+    """Tokens a second, and how many times the parent's that is."""
+    own = compared.speed.get(f"{stage}_{what}_tokens_per_second")
+    beside = compared.speed.get(f"{stage}_beside_{what}_tokens_per_second")
+    if own is None or beside is None:
+        return ""
+    return f"{own:,.0f}" + ("" if own == beside else f" ({own / beside:.2f} x)")
+
+
+def _served(export: Artifact | None) -> str:
+    """What the check of an export says of vLLM."""
+    checks = export.checks if export is not None else ()
+    return next((each.description for each in checks if each.name == IN_VLLM), "")
 
 
 def gathered(by_key: Mapping[str, Artifact], models: Iterable[str]) -> dict[str, Compared]:
@@ -106,5 +131,6 @@ def gathered(by_key: Mapping[str, Artifact], models: Iterable[str]) -> dict[str,
             artifact.table("answers_shown").to_pylist(),
             {k: v for k, v in artifact.observations.items() if isinstance(v, float)},
             curves,
+            _served(by_key.get(f"{model}/{EXPORT}")),
         )
     return found

@@ -7,10 +7,11 @@ nothing. An artifact, table or picture that is not there is left out.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from assets.evaluation import front
 from assets.evaluation.blocks import card, millions, table
 from assets.evaluation.charts import percent
 from assets.evaluation.svg import element, text
@@ -51,7 +52,7 @@ Row = dict[str, Any]
 @dataclass(frozen=True)
 class Exhibit:
     """An artifact on the page: pictures and metrics by name, rows of its tables `search_baselines`,
-    `measured_choices` and `fusion_tests`, latencies (seconds)."""
+    `measured_choices` and `fusion_tests`, latencies (seconds), the key of the scores behind it."""
 
     asset: str
     pictures: dict[str, bytes]
@@ -60,6 +61,7 @@ class Exhibit:
     tried: list[Row] = field(default_factory=list)
     tests: list[Row] = field(default_factory=list)
     times: dict[str, float] = field(default_factory=dict)
+    scores: str = ""
 
 
 def exhibits(by_key: Mapping[str, Artifact], models: Iterable[str]) -> dict[str, list[Exhibit]]:
@@ -84,6 +86,7 @@ def _exhibit(asset: str, artifact: Artifact) -> Exhibit:
         tried=_rows(artifact, "measured_choices"),
         tests=tests,
         times={k: v for k, v in artifact.observations.items() if tests and "_seconds_" in k},
+        scores=artifact.manifest["inputs"].get("block_scores", {}).get("asset_key", ""),
     )
 
 
@@ -104,7 +107,23 @@ def section(shown_by_model: Mapping[str, list[Exhibit]]) -> str:
     if not parts:
         return ""
     about = "<p>How the layers were chosen: scores, costs, the search and what it is worth.</p>"
-    return about + "".join(parts)
+    return about + "".join([*_fronts(shown_by_model), *parts])
+
+
+def _fronts(shown_by_model: Mapping[str, list[Exhibit]]) -> Iterable[str]:
+    """A picture for the models of each library, whose KL is to the same parent."""
+    studies = [
+        (shown.scores, model, shown.baselines)
+        for model, line in shown_by_model.items()
+        for shown in line
+        if shown.baselines
+    ]
+    for library in dict.fromkeys(scores for scores, *_ in studies):
+        of = [(model, rows) for scores, model, rows in studies if scores == library]
+        if drawn := front.picture([row for _, rows in of for row in rows]):
+            models = [model for model, _ in of]
+            heading = f"{' and '.join(m.capitalize() for m in models)}: measured KL by size"
+            yield card(heading, front.about(models), drawn)
 
 
 def _content(model: str, shown: Exhibit) -> Iterable[str]:
@@ -135,23 +154,47 @@ def _picture(about: str, png: bytes) -> str:
 
 def _baselines(rows: list[Row]) -> str:
     """Every way to choose with its KL; random ones in one line, those outside the limits named."""
-    about = "KL to the parent on held-out documents, nats a token, 95 % intervals; equal limits."
-    body = []
+    about = (
+        "KL to the parent on text that no stage saw, nats a token, before any healing; equal "
+        "limits. Above the search: paired differences over the same sequences, 95 % intervals."
+    )
+    body: list[Sequence[str]] = []
     for row in rows:
         if row["feasible"] and not _random(row["method"]):
-            inside = f"{row['ci_low']:.4g} to {row['ci_high']:.4g}"
-            size = millions(row["parameters"])
+            above = (row[f"above_{each}"] for each in ("search", "low", "high"))
             body.append(
-                (row["method"], f"{row['kl']:.4g}", inside, f"{row['objective']:.4g}", size)
+                (
+                    row["method"],
+                    f"{row['kl']:.4g}",
+                    f"{row['ci_low']:.4g} to {row['ci_high']:.4g}",
+                    "" if row["method"] == CHOSEN else _difference(*above),
+                    f"{row['perplexity']:.2f}",
+                    f"{row['objective']:.4g}",
+                    _kept(row),
+                )
             )
         elif not row["feasible"]:
-            body.append((row["method"], "none within the limits", "", "", ""))
-    drawn = sorted(row["kl"] for row in rows if row["feasible"] and _random(row["method"]))
+            body.append((row["method"], "none within the limits", *[""] * 5))
+    drawn = [row for row in rows if row["feasible"] and _random(row["method"])]
     if drawn:
-        spread = f"{drawn[0]:.4g} to {drawn[-1]:.4g}"
-        body.append((f"random, {len(drawn)} times", spread, "", "", ""))
-    head = ("Chosen by", "KL", "Interval", "Sum of scores", "Parameters")
+        kl, kept = ([row[name] for row in drawn] for name in ("kl", "parameters_share"))
+        share = f"{percent(min(kept))} to {percent(max(kept))} %"
+        spread = f"{min(kl):.4g} to {max(kl):.4g}"
+        body.append((f"random, {len(drawn)} times", spread, *[""] * 4, share))
+    head = (
+        "Chosen by",
+        "KL",
+        "Interval",
+        "Above the search",
+        "Perplexity",
+        "Sum of scores",
+        "Parameters",
+    )
     return element("small", text(about)) + table(head, body)
+
+
+def _kept(row: Row) -> str:
+    return f"{millions(row['parameters'])} ({percent(row['parameters_share'])} %)"
 
 
 def _tried(rows: list[Row]) -> str:

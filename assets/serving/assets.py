@@ -1,4 +1,4 @@
-"""The serving stage's assets: `<model>/exported` for every model."""
+"""The serving stage's assets: `<model>/exported` for every model that is meant to be served."""
 
 from __future__ import annotations
 
@@ -11,17 +11,12 @@ SOUND, EQUAL = "assets.serving.checks:layout_sound", "assets.serving.checks:equa
 
 
 def specs(recipe: Recipe) -> list[Spec]:
-    """The export of each model's final checkpoint.
-
-    A model searched for a target that runs this package's own modules may hold blocks that vLLM
-    does not have; it is not exported.
-    """
-    made: list[Spec] = []
-    for name, model in recipe.models.items():
-        target = model.puzzle.search.target if model.puzzle else None
-        if target is None or target.engine != "transformers":
-            made.append(export_spec(recipe, f"{name}/{model.artifacts()[-1]}"))
-    return made
+    """The export of each model's final checkpoint, where the model is to be exported."""
+    return [
+        export_spec(recipe, f"{name}/{model.artifacts()[-1]}")
+        for name, model in recipe.models.items()
+        if model.exported
+    ]
 
 
 def export_spec(

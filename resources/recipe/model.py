@@ -210,6 +210,22 @@ class ModelRecipe(Section):
         """Return the model's checkpoints in order, from `parent` to the final one."""
         return [PARENT, *(stage.name for stage in self.line())]
 
+    @property
+    def exported(self) -> bool:
+        """Whether the final checkpoint's export is made with the family.
+
+        Not where it was searched for this package's own modules, which vLLM may not have, nor
+        where it is a further target of another model's library that nothing trains: such a one is
+        there to be measured.
+        """
+        if self.puzzle is None:
+            return True
+        target = self.puzzle.search.target
+        healed = self.artifacts()[-1] not in (PARENT, "assembled", "fused")
+        return (target is None or target.engine != "transformers") and (
+            healed or self.puzzle.library_of is None
+        )
+
     @model_validator(mode="after")
     def _line_holds(self) -> Self:
         line = self.artifacts()

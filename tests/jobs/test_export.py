@@ -143,6 +143,8 @@ def test_serving_says_what_is_in_the_way(
 def test_comparisons_pass_only_when_vllm_ran_and_agreed() -> None:
     good = Comparison(vllm="0", prompts=2, compared=8, log_difference=1e-5)
     assert good.equal and "0 of 8 greedy tokens of 2 prompts differ" in good.describe()
+    rounded = Comparison(compared=8, log_difference=1e-5, stored="bfloat16", stored_differing=3)
+    assert rounded.equal and "in bfloat16 3 of as many differ" in rounded.describe()
     assert Comparison(compared=8, differing=1, ties=1, log_difference=1e-5).equal
     assert not Comparison(compared=8, differing=2, ties=1, log_difference=1e-5).equal
     assert not Comparison(compared=8, log_difference=0.01).equal

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from assets.evaluation import front
 from assets.evaluation.assets import specs
 from assets.evaluation.checks import report_self_contained
 from assets.evaluation.facts import Facts
@@ -17,6 +19,7 @@ from assets.evaluation.report import page
 from assets.puzzle import pictures
 from assets.puzzle.assets import specs as puzzle_specs
 from assets.puzzle.fusing.tests import TEST_SCHEMA
+from assets.puzzle.study import BASELINE_SCHEMA
 from resources.recipe.loading import load as load_recipe
 from tests.assets.evaluation.test_report import Page
 from tests.assets.rl import support
@@ -40,23 +43,23 @@ TIMES = {
 }
 
 
-def baseline(method: str, kl: float, objective: float, parameters: int) -> dict[str, object]:
-    row = {"model": "ultra", "method": method, "objective": objective, "kl": kl}
-    row |= {"ci_low": kl - 0.1, "ci_high": kl + 0.1, "parameters": parameters, "feasible": True}
-    return row
+def baseline(model: str, method: str, kl: float, share: float) -> dict[str, object]:
+    row = {"model": model, "method": method, "objective": kl, "kl": kl, "feasible": True}
+    row |= {"ci_low": kl - 0.1, "ci_high": kl + 0.1, "above_search": kl - 0.5, "perplexity": 20.0}
+    row |= {"above_low": kl - 0.6, "above_high": kl - 0.4}
+    return row | {"parameters": int(2_000_000 * share), "parameters_share": share}
 
 
-BASELINES = [
-    baseline("search", 0.5, 0.6, 1_900_000),
-    baseline("marginal greedy", 0.7, 0.65, 1_800_000),
-    {**dict.fromkeys(baseline("", 0, 0, 0)), "method": "best uniform", "feasible": False},
-    baseline("random 1", 3.0, 2.0, 1_700_000),
-    baseline("random 2", 2.0, 2.5, 1_700_000),
-]
-POINTS = [
-    {"model": "ultra", "column": "parameters", "value": value, "objective": objective}
-    for value, objective in ((1.5e6, 2.0), (2e6, 0.5))
-]
+def baselines(model: str, share: float) -> pa.Table:
+    """The search, two worse choices and one that does not reach the limits."""
+    rows = [
+        baseline(model, "search", 0.5, share),
+        baseline(model, "marginal greedy", 0.7, share - 0.01),
+        {"model": model, "method": "contiguous depth", "feasible": False},
+        baseline(model, "random 1", 3.0, share - 0.01),
+        baseline(model, "random 2", 2.0, share),
+    ]
+    return pa.Table.from_pylist(rows, schema=BASELINE_SCHEMA)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,32 @@ def test_runs_say_what_is_within_noise(artifacts: dict[str, Artifact]) -> None:
     assert "+0.101 (+0.05 to +0.15)" in html
     # a token in 3 ms and no longer in 4
     assert "25.0 %" in html
+
+
+def test_every_way_to_choose_stands_on_one_front_with_paired_differences(tmp_path: Path) -> None:
+    """Two models of one library share a picture; another library has one of its own."""
+    store = Store(tmp_path)
+    made = {}
+    for model, share, library in (("ultra", 0.9, "ultra"), ("half", 0.5, "ultra"), ("o", 0.8, "o")):
+        scores = support.publish(store, f"{library}/block_scores", Output(metrics={"kl": 1.0}))
+        output = Output(tables={"search_baselines": baselines(model, share)})
+        key = f"{model}/search_study"
+        made[key] = support.build(
+            store, key, lambda *_, it=output: it, {"block_scores": scores}, {}
+        )
+    html = section(exhibits(made, ["ultra", "half", "o"]))
+    assert html.count("measured KL by size") == html.count("<svg") == 2
+    assert "Ultra and Half: measured KL by size" in html
+    assert html.count("best of random") == 6  # a dot's title and a label each
+    assert "+0.2 (+0.1 to +0.3)" in html and "none within the limits" in html
+    assert "1.80 M (90.0 %)" in html and "random, 2 times" in html
+    rows = [row for artifact in made.values() for row in _rows(artifact)]
+    kept = front.best([row for row in rows if row["feasible"]])
+    assert [(row["model"], row["kl"]) for row in kept] == [("half", 0.7), ("half", 0.5)]
+
+
+def _rows(artifact: Artifact) -> list[dict[str, Any]]:
+    return [*artifact.table("search_baselines").to_pylist()]
 
 
 def test_the_page_holds_it_all(artifacts: dict[str, Artifact], tmp_path: Path) -> None:

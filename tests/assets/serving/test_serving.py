@@ -58,6 +58,12 @@ def test_every_final_checkpoint_is_exported_unless_it_is_meant_for_another_engin
     assert f"{searched}/exported" not in {spec.key for spec in specs(recipe)}
 
 
+def test_a_second_target_that_nothing_trains_is_not_exported() -> None:
+    recipe = load("smol", check_paths=False)
+    assert [spec.key for spec in specs(recipe)] == ["smol/exported"]
+    assert recipe.models["smol76"].puzzle is not None  # searched and measured all the same
+
+
 def test_an_export_is_checked_without_vllm_and_nothing_is_claimed(
     artifacts: tuple[Artifact, dict[str, Artifact]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
