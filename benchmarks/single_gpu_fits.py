@@ -52,6 +52,8 @@ def need(parent: str, gigabytes: int, offload: bool) -> tuple[float, bool]:
     recipe = {
         "extends": "heirloom/single-gpu",
         "models": {"mine": {"parent": "org/parent"}},
+        "sources": {"text": {"kind": "text", "path": "python:source", "license": "psf-2.0"}},
+        "corpus": {"mix": {"text": 1}, "tokens": "100M"},
         "execution": execution,
     }
     with tempfile.TemporaryDirectory() as folder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assets.evaluation import compared, puzzle
+from assets.evaluation import compared, published, puzzle
 from assets.evaluation.checkpoints import TEACHER, benchmark_key, checkpoints
 from resources.recipe.base import needed
 from resources.recipe.chats import tokens_of
@@ -18,9 +18,9 @@ CHECKS = "assets.evaluation.checks:"
 
 
 def specs(recipe: Recipe) -> list[Spec]:
-    """`<checkpoint>_benchmarks` for all checkpoints and the teacher, then `evaluation/report`.
-
-    And `<checkpoint>_benchmark_<name>` for each declared benchmark.
+    """`<checkpoint>_benchmarks` for all checkpoints and the teacher, where the recipe has our own
+    benchmarks; `<checkpoint>_benchmark_<name>` for each declared one; then the
+    report, where anything is measured or shown side by side.
     """
     section = recipe.family.own_benchmarks
     declared = [
@@ -28,14 +28,9 @@ def specs(recipe: Recipe) -> list[Spec]:
         for name in recipe.family.declared_benchmarks
         for one in _shown(recipe)
     ]
-    if section is None:
-        return declared
-    return [
-        *declared,
-        *(_benchmarks(recipe, section, *one) for one in _shown(recipe)),
-        *_side_by_side(recipe),
-        _report(recipe),
-    ]
+    own = [_benchmarks(recipe, section, *one) for one in _shown(recipe)] if section else []
+    made = [*declared, *own, *_side_by_side(recipe)]
+    return [*made, _report(recipe)] if made else []
 
 
 def _side_by_side(recipe: Recipe) -> list[Spec]:
@@ -103,7 +98,7 @@ def _benchmarks(
 def _declared(recipe: Recipe, name: str, model: str, key: str, label: str) -> Spec:
     benchmark = recipe.family.declared_benchmarks[name]
     return Spec(
-        key=f"{key}_benchmark_{name}",
+        key=published.key(key, name),
         stage="evaluation",
         fn="assets.evaluation.declared:build_scores",
         inputs={"model": key, "benchmark": f"benchmarks/{name}"},
@@ -130,7 +125,10 @@ def _report(recipe: Recipe) -> Spec:
     line = checkpoints(recipe)
     family = recipe.family
     keys = [key for _, key, _ in _shown(recipe)]
-    keys += [benchmark_key(key) for key in keys]
+    if family.own_benchmarks is not None:
+        keys += [benchmark_key(key) for key in keys]
+    declared = list(family.declared_benchmarks)
+    keys += [published.key(key, name) for _, key, _ in line for name in declared]
     for domain in recipe.family.sft_data:
         keys += [f"sft_data/{domain}", f"sft_data/{domain}_verdicts"]
     if any(model.grpo for model in recipe.models.values()):
@@ -164,6 +162,7 @@ def _report(recipe: Recipe) -> Spec:
             "teacher": TEACHER[1] if family.teacher else None,
             "discard_at": family.pass_rates.discard_at if family.pass_rates else None,
             **({"self_distilled": written} if written else {}),
+            **({"declared": declared} if declared else {}),
         },
         seed=recipe.family.seed,
         checks=(CHECKS + "report_self_contained",),

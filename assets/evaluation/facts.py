@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from assets.evaluation import published
 from assets.evaluation.compared import Compared, gathered
 from assets.evaluation.puzzle import Exhibit, exhibits
 from resources.benchmarks.intervals import correct_shares, paired_difference
@@ -38,7 +39,7 @@ class Stage:
     """A checkpoint in a model's line, with its scores and how it compares to the one before.
 
     `change[mode]` is (difference of accuracy, half-width of its 95 % interval) over the same
-    problems; None for the first stage.
+    problems; None for the first stage. `scores` are empty where held-out problems did not measure.
     """
 
     model: str
@@ -71,7 +72,7 @@ class Stage:
 @dataclass
 class Facts:
     """Everything the report shows. `self_distilled`: by source of the corpus, whose parent wrote
-    it and how many prompts it answered."""
+    it and how many prompts it answered; `declared`: scores on declared benchmarks, by model."""
 
     family: str
     roles: dict[str, str]
@@ -87,6 +88,7 @@ class Facts:
     puzzle: dict[str, list[Exhibit]] = field(default_factory=dict)
     compared: dict[str, Compared] = field(default_factory=dict)
     self_distilled: dict[str, tuple[str, int]] = field(default_factory=dict)
+    declared: dict[str, list[Score]] = field(default_factory=dict)
 
 
 def parameters(folder: Path) -> int:
@@ -132,18 +134,19 @@ def stage(
     label: str,
     checkpoint: Artifact,
     parent: Artifact,
-    benchmarks: Artifact,
+    benchmarks: Artifact | None,
     before: Artifact | None,
 ) -> Stage:
     """A checkpoint's facts; `before` is the benchmarks artifact of the stage it came from."""
+    compared = (before, benchmarks) if before is not None and benchmarks is not None else None
     return Stage(
         model,
         checkpoint.key,
         label,
         parameters(checkpoint.path()),
         layers(checkpoint.path(), parent.path()),
-        benchmarks.table("benchmarks").to_pylist(),
-        None if before is None else {m: change(before, benchmarks, m) for m in ("on", "off")},
+        [] if benchmarks is None else benchmarks.table("benchmarks").to_pylist(),
+        None if compared is None else {m: change(*compared, m) for m in ("on", "off")},
     )
 
 
@@ -198,9 +201,9 @@ def gather(inputs: Mapping[str, Artifact], recipe: Mapping[str, Any]) -> Facts:
     by_key = {artifact.key: artifact for artifact in inputs.values()}
     lines: dict[str, list[Stage]] = {}
     parents: dict[str, Artifact] = {}
-    before: dict[str, Artifact] = {}
+    before: dict[str, Artifact | None] = {}
     for model, key, label in recipe["line"]:
-        checkpoint, scores = by_key[key], by_key[f"{key}_benchmarks"]
+        checkpoint, scores = by_key[key], by_key.get(f"{key}_benchmarks")
         parent = parents.setdefault(model, checkpoint)
         lines.setdefault(model, []).append(
             stage(model, label, checkpoint, parent, scores, before.get(model))
@@ -210,7 +213,7 @@ def gather(inputs: Mapping[str, Artifact], recipe: Mapping[str, Any]) -> Facts:
     teacher = recipe.get("teacher")
     if teacher:
         checkpoint = by_key[teacher]
-        scores = by_key[f"{teacher}_benchmarks"]
+        scores = by_key.get(f"{teacher}_benchmarks")
         facts.teacher = stage("teacher", "teacher", checkpoint, checkpoint, scores, None)
     data = [artifact for key, artifact in sorted(by_key.items()) if key.startswith("sft_data/")]
     facts.samples = count_samples([a for a in data if "sft_samples" in a.manifest["tables"]])
@@ -228,6 +231,7 @@ def gather(inputs: Mapping[str, Artifact], recipe: Mapping[str, Any]) -> Facts:
             facts.curves[key] = reward_curve(by_key[key])
     facts.puzzle = exhibits(by_key, lines)
     facts.compared = gathered(by_key, lines)
+    facts.declared = published.gathered(by_key, recipe["line"], recipe.get("declared", []))
     for name, (model, prompts) in recipe.get("self_distilled", {}).items():
         facts.self_distilled[name] = model, prompts
     return facts

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assets.evaluation import compared, puzzle, sections
+from assets.evaluation import compared, published, puzzle, sections
 from assets.evaluation.facts import Facts, gather
 from assets.evaluation.lineage import Node, ancestry, finder
 from assets.evaluation.style import CSS
@@ -29,9 +29,9 @@ def build_report(
 ) -> Output:
     """Write `report.html` about every checkpoint that `recipe["line"]` names.
 
-    Inputs are the checkpoints, their benchmarks, and whatever assets of Puzzle and of data
-    the page shows. The lineage of the last checkpoint is followed through the warehouse at
-    the home.
+    Inputs are the checkpoints, their benchmarks where there are any, and whatever assets of Puzzle
+    and of data the page shows. The lineage of the last checkpoint is followed through the warehouse
+    at the home.
     """
     facts = gather(inputs, recipe)
     final_key = recipe["line"][-1][1]
@@ -42,6 +42,7 @@ def build_report(
     metrics = {
         f"{model}_accuracy_{mode}": line[-1].score(mode)["accuracy"]
         for model, line in reversed(facts.lines.items())
+        if line[-1].scores
         for mode in sections.MODES
     }
     worse = [
@@ -62,6 +63,7 @@ def page(facts: Facts, nodes: list[Node]) -> str:
     made = {
         "Parent and child": compared.section(facts.compared),
         "Along the line": sections.along_the_line(facts),
+        "Benchmarks": published.section(facts.declared),
         "Thinking and depth": sections.by_depth(facts),
         "Architectures": sections.architectures(facts),
         "Puzzle": puzzle.section(facts.puzzle),
@@ -76,28 +78,34 @@ def page(facts: Facts, nodes: list[Node]) -> str:
         for name, body in shown.items()
     ]
     models = ", ".join(model.capitalize() for model in facts.lines)
+    measured = any(line[-1].scores for line in facts.lines.values())
+    source = "answers to held-out problems" if measured else "measurements"
     header = element(
         "header",
         element("div", text(f"Heirloom · recipe {facts.family}"), class_="mark"),
         element("h1", text(models)),
-        '<p class="lead">Efficient reasoning models as assets with lineage: every number on this '
-        "page comes from stored answers to held-out problems, and every checkpoint from a recorded "
-        "chain of inputs.</p>",
+        f'<p class="lead">Efficient reasoning models as assets with lineage: every number on this '
+        f"page comes from stored {source}, and every checkpoint from a recorded chain of "
+        "inputs.</p>",
         element("nav", *links),
     )
-    footer = element(
-        "footer",
-        "<p>Accuracy is the mean over problems of the share of judged answers that are correct. "
-        "Accuracies carry Wilson intervals, changes paired intervals over problems. Ask the "
-        "warehouse yourself:</p>",
-        element("pre", element("code", text(QUERY))),
-    )
+    footer = _footer() if measured else ""
     main = element("main", header, sections.overview(facts), *bodies, footer)
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Heirloom: {text(facts.family)}</title><style>{CSS}</style>"
     )
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{main}</body></html>\n'
+
+
+def _footer() -> str:
+    return element(
+        "footer",
+        "<p>Accuracy is the mean over problems of the share of judged answers that are correct. "
+        "Accuracies carry Wilson intervals, changes paired intervals over problems. Ask the "
+        "warehouse yourself:</p>",
+        element("pre", element("code", text(QUERY))),
+    )
 
 
 def _anchor(name: str) -> str:

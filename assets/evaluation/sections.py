@@ -20,18 +20,12 @@ def overview(facts: Facts) -> str:
     made = []
     for model, line in facts.lines.items():
         first, last = line[0], line[-1]
-        on, off = last.score("on"), last.score("off")
-        before = max(first.score(mode)["accuracy"] for mode in MODES)
         size = millions(last.parameters)
         if last.parameters != first.parameters:
             kept = last.parameters / first.parameters
             size = f"{millions(first.parameters)} → {size} <small>{kept:.0%}</small>"
-        rows = {
-            "Thinking off": f"{percent(off['accuracy'])} % <small>{interval(off)}</small>",
-            "Parent, better mode": f"{percent(before)} %",
-            "Parameters": size,
-            "Stages": str(len(line)),
-        }
+        head, rows = _accuracy(first, last) if last.scores else ("", {})
+        rows |= {"Parameters": size, "Stages": str(len(line))}
         role = facts.roles.get(model, "its parent")
         made.append(
             element(
@@ -42,8 +36,7 @@ def overview(facts: Facts) -> str:
                     element("small", text(f"stands for {role}")),
                     class_="name",
                 ),
-                f'<div class="big">{percent(on["accuracy"])}<small> % thinking on</small></div>',
-                f'<div class="soft">{interval(on)} (95 %), {on["problems"]} problems</div>',
+                head,
                 element(
                     "dl", *(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows.items())
                 ),
@@ -53,8 +46,25 @@ def overview(facts: Facts) -> str:
     return cards(*made)
 
 
+def _accuracy(first: Stage, last: Stage) -> tuple[str, dict[str, str]]:
+    """What a card says of a model's accuracy: its large number, and the rows below."""
+    on, off = last.score("on"), last.score("off")
+    before = max(first.score(mode)["accuracy"] for mode in MODES)
+    head = (
+        f'<div class="big">{percent(on["accuracy"])}<small> % thinking on</small></div>'
+        f'<div class="soft">{interval(on)} (95 %), {on["problems"]} problems</div>'
+    )
+    return head, {
+        "Thinking off": f"{percent(off['accuracy'])} % <small>{interval(off)}</small>",
+        "Parent, better mode": f"{percent(before)} %",
+    }
+
+
 def along_the_line(facts: Facts) -> str:
-    """Every checkpoint's accuracy, and what each stage changed."""
+    """Every checkpoint's accuracy, and what each stage changed; empty where none was measured."""
+    measured = {model: line for model, line in facts.lines.items() if line[-1].scores}
+    if not measured:
+        return ""
     parts = [
         "<p>Accuracy on all held-out problems after every stage. Whiskers are 95 % intervals; "
         "changes are against the stage before, in percentage points, on the same problems.</p>",
@@ -68,7 +78,7 @@ def along_the_line(facts: Facts) -> str:
         '<th class="n">Change</th><th>Thinking off</th><th class="n">Change</th>'
         '<th class="n">Problems</th></tr>'
     )
-    for model, line in facts.lines.items():
+    for model, line in measured.items():
         rows = "".join(_row(stage) for stage in line)
         body = scroll(element("table", head, rows))
         parts.append(card(model.capitalize(), body, _by_benchmark(line)))

@@ -23,6 +23,8 @@ from resources.recipe.reading import finding
 from warehouse.files.filesystem import replacing
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from resources.models.export.limits import Engine
 
 # How a row may hold one exchange: their columns for prompt, response and what may stand between.
@@ -35,16 +37,36 @@ EXCHANGES = (
 TURNS = ("messages", "conversations")
 ENGINES: tuple[Engine, ...] = ("vllm", "vllm_plugin")  # stock first, as the bases have it
 ROWS = 20_000  # at most so many rows of a source are counted
-LONGEST = 2048  # tokens of a sequence, unless the parent reads fewer
+BASE = "single-gpu"
+# Text to heal on that ships with Python, our names: what a recipe begins with until it has better.
+PYTHON = ("documentation", "docstrings")
+BYTES_PER_TOKEN = 4  # of English, about
+PASSES = 4  # over a corpus; more teach little
 
 
 @dataclass(frozen=True)
 class Chats:
-    """A file of conversations: where its columns stand, and how many rows it has at least."""
+    """A file of conversations: where its columns stand, and how much of them was counted."""
 
     path: str
     fields: Mapping[str, str]
     rows: int
+    size: int  # bytes of text
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """What a machine gets through: a further base, tokens of a sequence to heal and for SFT,
+    sequences of an SFT step."""
+
+    base: str | None
+    length: int
+    sft_length: int
+    sft_batch: int
+
+
+GPU = Amounts(None, 2048, 2048, 16)
+CPU = Amounts("laptop", 256, 1024, 4)  # lengths as the base's own
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -55,6 +77,8 @@ def main(arguments: argparse.Namespace) -> int:
     except SourceError as error:
         raise CommandError(f"--parent {arguments.parent}: {error}") from error
     base = finding.title(finding.find(f"{finding.PREFIX}{arguments.base}"))
+    gpus = _gpus(arguments.gpus)
+    amounts = CPU if base == BASE and not gpus else GPU
     config, engine = _described(source)
     name = model_name(source.name)
     path = Path(f"{arguments.dir or name}".rstrip("/").removesuffix(".yaml") + ".yaml")
@@ -68,7 +92,21 @@ def main(arguments: argparse.Namespace) -> int:
     parent = arguments.parent
     if source.kind != "hub" and not parent.startswith("bundled/"):
         parent = _from(Path(source.location), folder, parent)
-    lines = _written(arguments, base, name, parent, config, engine, given)
+    bases = [f"{finding.PREFIX}{each}" for each in (base, amounts.base) if each]
+    lines = [
+        f"# {config['num_hidden_layers']} layers of {config['hidden_size']}, {_heads(config)} "
+        f"key-value heads, {config['vocab_size']:,} tokens.",
+        f"# What is not said here is inherited: heirloom check {arguments.dir or name} --resolved",
+        f"extends: {bases[0] if len(bases) == 1 else '[' + ', '.join(bases) + ']'}",
+        *_model(name, parent, config, engine, given, amounts),
+        *_data(given, amounts),
+        *_execution(gpus),
+    ]
+    if arguments.teacher:
+        lines += [
+            "# Servers as engines come with the next release:",
+            f"# roles: {{teacher: {{model: NAME, engine: {{openai: {arguments.teacher}}}}}}}",
+        ]
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(path) as aside:
         aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -140,11 +178,12 @@ def _chats(file: Path, folder: Path) -> Chats:
             source = Source(
                 kind="conversations", path=str(whole), fields=fields, license="unstated"
             )
-            kept = 0
+            kept = size = 0
             try:
                 for shard in shards(source, folder, Path(scratch)):
                     for batch in islice(read(source, shard), -(-ROWS // 4096)):
                         kept += batch.kept.num_rows
+                        size += _text_bytes(batch.kept)
                         if batch.rejected.num_rows and not kept:
                             first = batch.rejected.slice(0, 1).to_pylist()[0]
                             tried.append("line {line}: {field}: {reason}".format(**first))
@@ -152,7 +191,7 @@ def _chats(file: Path, folder: Path) -> Chats:
             except Unreadable as error:
                 tried.append(str(error))
             if kept:
-                return Chats(_from(whole, folder, str(file)), fields, kept)
+                return Chats(_from(whole, folder, str(file)), fields, kept, size)
     raise CommandError(
         f"--sft {file}: no conversations: {tried[0] if tried else 'no rows'}; give rows with "
         f"{TURNS[0]}, or with one of {', '.join(f'{p} and {r}' for p, r, _ in EXCHANGES)}"
@@ -169,33 +208,47 @@ def _mappings() -> list[dict[str, str]]:
     return [*turns, *exchanges]
 
 
-def _written(
-    arguments: argparse.Namespace,
-    base: str,
+def _text_bytes(kept: pa.RecordBatch) -> int:
+    """Bytes of text in rows of a source, conversations or plain."""
+    texts = kept.column("text").to_pylist() if "text" in kept.schema.names else []
+    turns = kept.column("messages").to_pylist() if "messages" in kept.schema.names else []
+    texts += [turn["content"] for row in turns for turn in row or []]
+    return sum(len(text.encode()) for text in texts if text)
+
+
+def _heads(config: Mapping[str, Any]) -> int:
+    return int(config.get("num_key_value_heads") or config["num_attention_heads"])
+
+
+def _within(length: int, config: Mapping[str, Any]) -> int:
+    """A length in tokens, cut to the parent's context."""
+    return min(length, int(config.get("max_position_embeddings") or length))
+
+
+def _model(
     name: str,
     parent: str,
     config: Mapping[str, Any],
     engine: str,
     given: Mapping[str, Chats],
+    amounts: Amounts,
 ) -> list[str]:
-    length = min(LONGEST, int(config.get("max_position_embeddings") or LONGEST))
-    heads = int(config.get("num_key_value_heads") or config["num_attention_heads"])
+    """The model's section: its parent, what its layers may become, how it is healed and taught."""
+    length, heads = _within(amounts.length, config), _heads(config)
     fewer = [f"kv_{n}" for n in (heads // 2, 1) if 0 < n < heads and heads % n == 0]
     attention = ", ".join(["full", *dict.fromkeys(fewer), "noop"])
-    target, library, shorter = [], f"attention: [{attention}]", []
-    if length < LONGEST:
-        library += f", sequence_length: {length}"
+    library, healing, shorter = f"attention: [{attention}]", "", []
+    if amounts is GPU:
+        tokens = _shown(PASSES * _tokens(given))
+        library, healing = f"{library}, tokens: {tokens}", f"tokens: {tokens}"
+    if length < amounts.length:
+        library, healing = (f"{each}, sequence_length: {length}" for each in (library, healing))
         shorter = [
             f"      {section}: {{sequence_length: {length}}}"
             for section in ("importance", "scores")
         ]
-    if engine != ENGINES[0]:
-        target = [f"        target: {{engine: {engine}}}  # vllm alone cannot run these layers"]
+    target = [f"        target: {{engine: {engine}}}  # vllm alone cannot run these layers"]
     lines = [
-        f"# {config['num_hidden_layers']} layers of {config['hidden_size']}, {heads} "
-        f"key-value heads, {config['vocab_size']:,} tokens.",
-        f"# What is not said here is inherited: heirloom check {arguments.dir or name} --resolved",
-        f"extends: heirloom/{base}",
         "models:",
         f"  {name}:",
         f"    parent: {parent}",
@@ -205,47 +258,85 @@ def _written(
         *shorter,
         "      search:",
         "        limits: {parameters: 0.8, kv_bytes_per_token: 0.7}  # of the parent's",
-        *target,
-        f"    distillation: {{tokens: 100M, sequence_length: {length}}}",
+        *(target if engine != ENGINES[0] else []),
+        *([f"    distillation: {{{healing.removeprefix(', ')}}}"] if healing else []),
     ]
     if given:
-        rows = sum(chats.rows for chats in given.values())
-        mix = ", ".join(f"{each}: 1" for each in given)
+        rows, length = (
+            sum(each.rows for each in given.values()),
+            _within(amounts.sft_length, config),
+        )
         lines += [
             "    sft:",
             "      main:",
-            f"        mix: {{{mix}}}  # a weight for each source below",
+            f"        mix: {{{', '.join(f'{each}: 1' for each in given)}}}  # weights",
             f"        samples: {max(1, rows * 9 // 10)}  # of {rows} rows counted",
             "        epochs: 1",
             "        packed: true",
             "        learning_rate: 2e-5",
-            f"        batch_tokens: {16 * length}",
+            f"        batch_tokens: {amounts.sft_batch * length}",
             f"        sequence_length: {length}",
-            "sources:",
-        ]
-        for each, chats in given.items():
-            fields = ", ".join(f"{ours}: {theirs}" for ours, theirs in chats.fields.items())
-            lines.append(f"  {each}:")
-            lines.append(f"    path: {chats.path}")
-            lines.append(f"    fields: {{{fields}}}")
-            lines.append("    kind: conversations")
-            lines.append("    license: unstated  # write whose text it is")
-        lines += [
-            "# The text that heals: add sources of kind text, or hub:org/name@REV.",
-            f"corpus: {{mix: {{{mix}}}, tokens: 100M}}",
-        ]
-    lines.append(_execution(arguments.gpus))
-    if arguments.teacher:
-        lines += [
-            "# Servers as engines come with the next release:",
-            f"# roles: {{teacher: {{model: NAME, engine: {{openai: {arguments.teacher}}}}}}}",
         ]
     return lines
 
 
-def _execution(gpus: int | None) -> str:
-    found = (1 if shutil.which("nvidia-smi") else 0) if gpus is None else gpus
-    if not found:
-        return "execution: {device: cpu, threads: 2}"
-    sharded = f", ranks: {found}, zero_stage: 3" if found > 1 else ""
-    return f"execution: {{device: cuda{sharded}}}"
+def _data(given: Mapping[str, Chats], amounts: Amounts) -> list[str]:
+    """The sources, the text that heals, and what the report shows side by side."""
+    lines = ["sources:"]
+    for name, chats in given.items():
+        fields = ", ".join(f"{ours}: {theirs}" for ours, theirs in chats.fields.items())
+        lines += [
+            f"  {name}:",
+            f"    path: {chats.path}",
+            f"    fields: {{{fields}}}",
+            "    kind: conversations",
+            "    license: unstated  # write whose text it is",
+        ]
+    lines.append("  # Ships with Python: put text of your own here, files or hub:org/name@REV.")
+    for name in PYTHON:
+        lines.append(f'  {name}: {{kind: text, path: "python:{name}", license: psf-2.0}}')
+    mix = ", ".join(f"{name}: 1" for name in (*PYTHON, *given))
+    tokens = "160K, holdout: 10%" if amounts is CPU else _shown(_tokens(given))
+    return [
+        *lines,
+        f"corpus: {{mix: {{{mix}}}, tokens: {tokens}}}  # what heals the model",
+        "# What the report shows of parent and children: unseen text, and their answers to these.",
+        f"side_by_side: {{tokens: 4K, sequence_length: {min(256, amounts.length)},",
+        '  prompts: ["What is the capital of France?", "Explain why the sky is blue."]}',
+    ]
+
+
+def _tokens(given: Mapping[str, Chats]) -> int:
+    """About how many tokens the sources hold."""
+    from resources.sources.reading import read
+    from resources.sources.shards import shards
+
+    size = sum(chats.size for chats in given.values())
+    with tempfile.TemporaryDirectory(prefix="heirloom-init-") as scratch:
+        for name in PYTHON:
+            source = Source(kind="text", path=f"python:{name}", license="psf-2.0")
+            for shard in shards(source, Path(scratch), Path(scratch)):
+                size += sum(_text_bytes(batch.kept) for batch in read(source, shard))
+    return size // BYTES_PER_TOKEN
+
+
+def _shown(tokens: int) -> str:
+    """A number of tokens with two digits, as recipes write it.
+
+    >>> _shown(1_776_123), _shown(444_030)
+    ('1.7M', '440K')
+    """
+    if tokens >= 1_000_000:
+        return f"{tokens // 100_000 / 10:g}M"
+    return f"{max(1, tokens // 10_000) * 10}K"
+
+
+def _gpus(said: int | None) -> int:
+    return (1 if shutil.which("nvidia-smi") else 0) if said is None else said
+
+
+def _execution(gpus: int) -> list[str]:
+    if not gpus:
+        return [f"execution: {{device: cpu, threads: {os.cpu_count() or 2}}}"]
+    sharded = f", ranks: {gpus}, zero_stage: 3" if gpus > 1 else ""
+    return [f"execution: {{device: cuda{sharded}}}"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.evaluation import checks
+from assets.evaluation import checks, published
 from assets.evaluation.assets import specs
 from assets.evaluation.benchmark import build_benchmarks
 from assets.evaluation.facts import Stage, gather, layers, parameters
@@ -95,6 +95,45 @@ def test_report_is_one_whole_page(family: tuple[Store, dict[str, Artifact]]) -> 
     for words in ("Along the line", "serial depth k", "Everything that <b>super/sft</b>"):
         assert words in text
     assert "super_accuracy_on" in made.metrics
+
+
+def test_a_report_needs_no_held_out_questions(family: tuple[Store, dict[str, Artifact]]) -> None:
+    store, artifacts = family
+    only = {name: each for name, each in artifacts.items() if not name.endswith("_benchmarks")}
+    made = support.build(store, "evaluation/report", build_report, only, REPORT)
+    text = made.path("report.html").read_text()
+    assert "Parameters" in text and "Along the line" not in text and "held-out" not in text
+    assert set(made.metrics) == {"stages_made_worse"}
+
+
+def test_a_recipe_without_questions_is_reported_on(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "extends: [heirloom/single-gpu, heirloom/laptop]\nmodels: {m: {parent: bundled/super}}\n"
+        "sources: {text: {kind: text, path: 'python:docstrings', license: psf-2.0}}\n"
+        "corpus: {mix: {text: 1}, tokens: 64K}\n"
+        "side_by_side: {tokens: 1K, sequence_length: 256}\n"
+    )
+    made = {spec.key: spec for spec in specs(load_recipe(recipe))}
+    assert list(made) == ["m/side_by_side", "evaluation/report"]
+    read = set(made["evaluation/report"].inputs.values())
+    assert {"m/parent", "m/assembled", "m/distilled"} < read
+    assert not any("benchmarks" in key or "teacher" in key for key in read)
+
+
+def test_declared_benchmarks_stand_beside_each_other_and_chance_is_said() -> None:
+    score = {"benchmark": "mc", "metric": "accuracy", "reasoning": None, "problems": 40}
+    measured = {"value": 0.5, "accuracy": 0.5, "ci_low": 0.4, "ci_high": 0.6, "chance": 0.25}
+    rows = [
+        {**score, **measured, "stage": "parent", "at_chance": False},
+        {**score, **measured, "stage": "sft", "at_chance": True},
+        {**score, "stage": "sft", "metric": "perplexity", "value": 7.0, "accuracy": None}
+        | {"ci_low": 6.5, "ci_high": 7.5, "chance": None, "at_chance": False},
+    ]
+    page = published.section({"super": rows})
+    assert "50.0 (40.0 to 60.0)" in page and "at chance (25%)" in page
+    assert "7.00 (6.50 to 7.50)" in page
+    assert published.section({}) == ""
 
 
 def test_text_that_a_parent_wrote_is_named(family: tuple[Store, dict[str, Artifact]]) -> None:

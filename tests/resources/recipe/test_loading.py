@@ -42,7 +42,9 @@ def refusal(folder: Path, check_paths: bool = False) -> str:
 
 
 def test_the_package_has_recipes_to_run_and_to_extend() -> None:
-    assert names() == ["paper", "practitioner", "single-gpu", "smoke", "smol", "tiny"]
+    assert names() == [
+        "laptop", "paper", "practitioner", "questions", "single-gpu", "smoke", "smol", "tiny",
+    ]  # fmt: skip
     with pytest.raises(RecipeError, match=r"single-gpu\.yaml:\d+: models: no model; extend it"):
         load("single-gpu")
 
