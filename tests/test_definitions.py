@@ -59,7 +59,8 @@ def test_every_checkpoint_of_every_line_is_made(recipe: str) -> None:
     loaded = load(recipe, check_paths=False)
     keys = {spec.key for spec in specs(recipe)}
     for name, model in loaded.models.items():
-        assert {f"{name}/{artifact}" for artifact in model.artifacts()} <= keys
+        line = {loaded.checkpoint_key(name, artifact) for artifact in model.artifacts()}
+        assert line <= keys
 
 
 def test_definitions_load_and_every_asset_is_dressed(

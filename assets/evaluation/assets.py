@@ -46,7 +46,7 @@ def _side_by_side(recipe: Recipe) -> list[Spec]:
                 fn="assets.evaluation.side_by_side:compare",
                 inputs={
                     "corpus": tokens_of(recipe, name),
-                    **{stage: f"{name}/{stage}" for stage in line},
+                    **{stage: recipe.checkpoint_key(name, stage) for stage in line},
                 },
                 recipe={**needed(section, "side_by_side").model_dump(mode="json"), "line": line},
                 seed=recipe.family.seed,
@@ -62,8 +62,12 @@ def _side_by_side(recipe: Recipe) -> list[Spec]:
 
 
 def _shown(recipe: Recipe) -> list[tuple[str, str, str]]:
-    """The checkpoints, and the teacher where there is one."""
-    return [*checkpoints(recipe), *([TEACHER] if recipe.family.teacher else [])]
+    """The checkpoints, each once, and the teacher where there is one."""
+    shown = [*checkpoints(recipe), *([TEACHER] if recipe.family.teacher else [])]
+    found: dict[str, tuple[str, str, str]] = {}
+    for model, key, label in shown:
+        found.setdefault(key, (model, key, label))
+    return list(found.values())
 
 
 def _benchmarks(

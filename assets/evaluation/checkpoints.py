@@ -14,9 +14,12 @@ TEACHER = ("teacher", "parents/teacher", "teacher")
 
 
 def checkpoints(recipe: Recipe) -> list[tuple[str, str, str]]:
-    """(model, artifact key, stage label) of every checkpoint, model by model, parent first."""
+    """(model, artifact key, stage label) of every checkpoint, model by model, parent first.
+
+    A parent that two models share stands in both lines.
+    """
     return [
-        (name, f"{name}/{artifact}", artifact)
+        (name, recipe.checkpoint_key(name, artifact), artifact)
         for name, model in recipe.models.items()
         for artifact in model.artifacts()
     ]

@@ -123,8 +123,8 @@ def gathered(by_key: Mapping[str, Artifact], models: Iterable[str]) -> dict[str,
         rows: list[Row] = artifact.table("side_by_side").to_pylist()
         curves = {}
         for stage in (row["stage"] for row in rows):
-            checkpoint = by_key[f"{model}/{stage}"]
-            if CURVE in checkpoint.manifest["images"]:
+            checkpoint = by_key.get(f"{model}/{stage}")  # a parent may be another model's
+            if checkpoint is not None and CURVE in checkpoint.manifest["images"]:
                 curves[stage] = checkpoint.image(CURVE)
         found[model] = Compared(
             rows,

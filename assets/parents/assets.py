@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from assets.parents.adopt import TEACHER
+from resources.recipe.model import PARENT
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
@@ -17,7 +18,9 @@ def specs(recipe: Recipe) -> list[Spec]:
     teacher = recipe.family.teacher
     made = [] if teacher is None else [_given(recipe, TEACHER, teacher)]
     for name, model in recipe.models.items():
-        made.append(_given(recipe, f"{name}/parent", model.parent, name))
+        key = f"{name}/{PARENT}"
+        if recipe.checkpoint_key(name) == key:  # else another model's is used
+            made.append(_given(recipe, key, model.parent, name))
     return made
 
 

@@ -20,7 +20,7 @@ def specs(recipe: Recipe) -> list[Spec]:
             key=f"{name}/training_plan",
             stage="planning",
             fn="assets.planning.plan:plan_training",
-            inputs={"parent": f"{name}/parent"}
+            inputs={"parent": recipe.checkpoint_key(name)}
             | ({"architecture": f"{name}/architecture"} if model.puzzle is not None else {}),
             recipe=_slice(recipe, name),
             seed=recipe.family.seed,

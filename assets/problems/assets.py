@@ -142,7 +142,8 @@ def _tokens(recipe: Recipe, limits: Mapping[str, Any]) -> Spec:
         inputs={"corpus": CORPUS},
         # The first model with a chat lends it; which one does is no part of what is made.
         inputs_of={
-            chat: {"model": f"{name}/parent"} for name, chat in reversed(list(chats.items()))
+            chat: {"model": recipe.checkpoint_key(name)}
+            for name, chat in reversed(list(chats.items()))
         },
         partitions={chat: {} for chat in chats.values()},
         recipe=limits,
@@ -212,7 +213,7 @@ def _written(recipe: Recipe, name: str, source: Source) -> Spec:
         key=f"problems/text_{name}",
         stage="problems",
         fn="assets.problems.written:write_texts",
-        inputs={"model": f"{model}/parent"},
+        inputs={"model": recipe.checkpoint_key(model)},
         recipe={"name": name, "source": source.read_as, "shard": "all"},
         seed=recipe.family.seed,
         kinds=("torch", "parquet"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from resources.recipe.chats import tokens_of
-from resources.recipe.model import Distillation, ModelRecipe
+from resources.recipe.model import Distillation
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
@@ -29,14 +29,14 @@ def specs(recipe: Recipe) -> list[Spec]:
         if model.distillation is not None:
             section, before = model.distillation, model.stage("distilled").before
             if section.teacher == "cached":
-                made.append(_teacher_outputs(name, tokens, section, common))
+                made.append(_teacher_outputs(recipe, name, tokens, section, common))
             made.append(
                 Spec(
                     key=f"{name}/distilled",
                     fn="assets.recovery.distill:distil",
                     inputs={
-                        "student": f"{name}/{model.stage('distilled').before}",
-                        **_teacher(name, tokens, model, section),
+                        "student": recipe.checkpoint_key(name, before),
+                        **_teacher(recipe, name, tokens, section),
                     },
                     recipe=section.model_dump(mode="json"),
                     checks=(
@@ -56,8 +56,8 @@ def specs(recipe: Recipe) -> list[Spec]:
                     key=f"{name}/continued",
                     fn="assets.recovery.continued:continue_pretraining",
                     inputs={
-                        "model": f"{name}/{before}",
-                        "teacher": f"{name}/parent",
+                        "model": recipe.checkpoint_key(name, before),
+                        "teacher": recipe.checkpoint_key(name),
                         "corpus": tokens,
                     },
                     recipe=model.continued_pretraining.model_dump(mode="json"),
@@ -74,11 +74,12 @@ def specs(recipe: Recipe) -> list[Spec]:
     return made
 
 
-def _teacher(name: str, tokens: str, model: ModelRecipe, section: Distillation) -> dict[str, str]:
+def _teacher(recipe: Recipe, name: str, tokens: str, section: Distillation) -> dict[str, str]:
     """The inputs that stand for the teacher, and the corpus."""
+    model = recipe.models[name]
     if section.teacher == "cached":
         return {"teacher_outputs": f"{name}/teacher_outputs", "corpus": tokens}
-    found = {"teacher": f"{name}/parent", "corpus": tokens}
+    found = {"teacher": recipe.checkpoint_key(name), "corpus": tokens}
     if section.layer_weight and model.puzzle is not None:
         # The last word on which of the parent's layers each layer of the student holds.
         found["architecture"] = f"{name}/{'fused' if model.fusion else 'architecture'}"
@@ -86,13 +87,13 @@ def _teacher(name: str, tokens: str, model: ModelRecipe, section: Distillation) 
 
 
 def _teacher_outputs(
-    name: str, tokens: str, section: Distillation, common: Mapping[str, Any]
+    recipe: Recipe, name: str, tokens: str, section: Distillation, common: Mapping[str, Any]
 ) -> Spec:
     settings = section.model_dump(mode="json")
     return Spec(
         key=f"{name}/teacher_outputs",
         fn="assets.recovery.teacher_outputs:teacher_outputs",
-        inputs={"teacher": f"{name}/parent", "corpus": tokens},
+        inputs={"teacher": recipe.checkpoint_key(name), "corpus": tokens},
         recipe={key: settings[key] for key in CACHED},
         checks=("assets.recovery.checks:outputs_are_probabilities",),
         kinds=("torch", "parquet"),

@@ -84,7 +84,7 @@ def _spec(
         key=key,
         stage="rl",
         fn=fn,
-        inputs={"model": f"{name}/{before}", **inputs},
+        inputs={"model": recipe.checkpoint_key(name, before), **inputs},
         recipe={"method": artifact, **values, "model": name, "stage": artifact},
         seed=recipe.family.seed,
         version=VERSION,

@@ -81,7 +81,7 @@ def _pass_rates(recipe: Recipe) -> Spec:
         stage="rl_data",
         fn="assets.rl_data.pass_rates:build_pass_rates",
         inputs={
-            "model": f"{section.model}/{section.artifact}",
+            "model": recipe.checkpoint_key(section.model, section.artifact),
             **problem_inputs(section.domains),
         },
         recipe=section.model_dump(mode="json", exclude={"model", "artifact"}),
@@ -165,7 +165,10 @@ def _reward_model(recipe: Recipe) -> Spec:
         key=REWARD_MODEL,
         stage="rl_data",
         fn="assets.rl_data.reward_model:train_reward_model",
-        inputs={"model": f"{section.base}/{section.artifact}", **problem_inputs(domains)},
+        inputs={
+            "model": recipe.checkpoint_key(section.base, section.artifact),
+            **problem_inputs(domains),
+        },
         recipe={
             **section.model_dump(mode="json", exclude={"base", "artifact", "pretrained"}),
             "domains": domains,
@@ -188,7 +191,7 @@ def _preference_pairs(recipe: Recipe, name: str, preference: Preference) -> Spec
         stage="rl_data",
         fn="assets.rl_data.preference_pairs:build_preference_pairs",
         inputs={
-            "model": f"{name}/{before}",
+            "model": recipe.checkpoint_key(name, before),
             "prompts": PREFERENCE_PROMPTS,
             "reward_model": REWARD_MODEL,
         },

@@ -55,7 +55,11 @@ def specs(recipe: Recipe) -> list[Spec]:
                     key=key,
                     stage="sft",
                     fn="assets.sft.train:sft",
-                    inputs={"model": f"{name}/{before}", "blend": blend, **datasets},
+                    inputs={
+                        "model": recipe.checkpoint_key(name, before),
+                        "blend": blend,
+                        **datasets,
+                    },
                     recipe=_training(stage),
                     seed=recipe.family.seed,
                     version=VERSION,

@@ -20,7 +20,9 @@ def specs(recipe: Recipe) -> list[Spec]:
     """
     family = recipe.family
     off = (
-        {} if family.off_generator == "teacher" else {"instruct": f"{family.off_generator}/parent"}
+        {}
+        if family.off_generator == "teacher"
+        else {"instruct": recipe.checkpoint_key(family.off_generator)}
     )
     made: list[Spec] = []
     for domain, data in family.sft_data.items():

@@ -132,7 +132,7 @@ def _benchmarks(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
     for name, model in recipe.models.items():
         for artifact in model.artifacts():
             seconds = _machine(recipe, name).sample(tokens)
-            yield f"{name}/{artifact}_benchmarks", tokens, seconds
+            yield f"{recipe.checkpoint_key(name, artifact)}_benchmarks", tokens, seconds
     yield "parents/teacher_benchmarks", tokens, _machine(recipe, "teacher").sample(tokens)
 
 

@@ -12,7 +12,7 @@ from resources.recipe.data import WRITTEN
 from resources.recipe.errors import nearest
 from resources.recipe.execution import ExecutionSettings
 from resources.recipe.family import Corpus, Family
-from resources.recipe.model import ModelRecipe, Sft
+from resources.recipe.model import PARENT, ModelRecipe, Sft
 from resources.recipe.paths import local, parent_source
 from resources.recipe.tree import Node, Origin
 
@@ -46,6 +46,12 @@ class Recipe:
         return {
             f"benchmark_{name}": f"benchmarks/{name}" for name in self.family.declared_benchmarks
         }
+
+    def checkpoint_key(self, model: str, artifact: str = PARENT) -> str:
+        """Return the key of a model's checkpoint; two of one library share the owner's parent."""
+        puzzle = self.models[model].puzzle
+        owner = puzzle.library_of if puzzle is not None and artifact == PARENT else None
+        return f"{owner or model}/{artifact}"
 
     def parent_source(self, value: str | Mapping[str, Any]) -> ParentSource:
         """Return the given model that a value of this recipe names."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from assets.catalog import all_specs
 from assets.puzzle.assets import specs
 from resources.recipe.errors import RecipeError
 from resources.recipe.loading import load
@@ -21,6 +22,10 @@ def test_the_second_model_searches_the_first_ones_library() -> None:
     assert reads["block_library"] == "smol/block_library"
     assert reads["block_scores"] == "smol/block_scores"
     assert made["smol76/assembled"].inputs["architecture"] == "smol76/architecture"
+    # The parent is one, and is asked the benchmarks once.
+    every = {spec.key: spec for spec in all_specs(load("smol", check_paths=False))}
+    assert not any(key.startswith("smol76/parent") for key in every)
+    assert every["smol76/side_by_side"].inputs["parent"] == "smol/parent"
     # What the library is made of does not depend on who searches it.
     alone = {s.key: s for s in specs(load("smol", ["models.smol76=null"], check_paths=False))}
     assert alone == {key: spec for key, spec in made.items() if key not in second}
