@@ -58,6 +58,33 @@ def test_order_and_batching_do_not_matter(tmp_path: Path, monkeypatch: pytest.Mo
     )
 
 
+def test_memory_is_that_of_a_bucket_however_long_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lake_module, "MEMORY", 1 << 20)
+    monkeypatch.setattr(lake_module, "BUCKET_ROWS", 64)
+
+    def stream(rows: int) -> Iterator[pa.RecordBatch]:
+        for start in range(0, rows, 32):
+            numbers = range(start, start + 32)
+            texts = [random.Random(number).randbytes(8000).hex() for number in numbers]
+            plain = pa.table({"n": list(numbers), "text": texts})
+            yield from with_ids(plain, "x/a", ["n"]).to_batches()
+
+    def most(rows: int) -> int:
+        """The most bytes of Arrow data held while so many rows are written."""
+        before = pa.default_memory_pool()
+        pool = pa.proxy_memory_pool(before)
+        pa.set_memory_pool(pool)
+        try:
+            assert _write(tmp_path, stream(rows))["rows"] == rows
+        finally:
+            pa.set_memory_pool(before)
+        return int(pool.max_memory() or 0)
+
+    assert most(2048) < 1.25 * most(512)
+
+
 def test_one_added_row_rewrites_one_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lake_module, "BUCKET_ROWS", 50)
     before = {part["sha256"] for part in _write(tmp_path, _table(900))["parts"]}

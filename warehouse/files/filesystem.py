@@ -71,11 +71,11 @@ class Files:
     def _remote(self, path: str) -> str:
         return f"{self.root}/{path}"
 
-    def write(self, path: str, data: bytes, *, read_only: bool = False) -> None:
+    def write(self, path: str, data: bytes | memoryview, *, read_only: bool = False) -> None:
         """Put `data` at `path`, replacing what is there; durable when this returns."""
         with explained(f"write {self.where(path)}"):
             if self.local is None:
-                self.fs.pipe_file(self._remote(path), data)
+                self.fs.pipe_file(self._remote(path), bytes(data))
                 return
             with replacing(self.local / path, read_only=read_only) as aside:
                 aside.write_bytes(data)

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import shutil
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,7 +25,7 @@ from warehouse.schemas import SCHEMAS, conform
 
 BUCKET_ROWS = 8192  # most rows of a bucket on average, before the number of buckets doubles
 PART_ROWS = 65536  # rows of a part of a table without row ids
-MEMORY = 128 << 20  # bytes of Arrow data held before rows spill to disk
+MEMORY = 16 << 20  # bytes of Arrow data held before rows spill to disk
 SPILLS = 256  # spill files: one for each first byte of a row id
 
 Data: TypeAlias = pa.Table | pa.RecordBatchReader | Iterable[pa.RecordBatch]
@@ -58,9 +59,10 @@ class Lake:
         identified = "row_id" in schema.names and first.column("row_id").null_count < len(first)
         whole = itertools.chain([first], stream)
         tables = _bucketed(whole, where, spill) if identified else _ordered(whole)
-        parts = [self._put(table, identified) for table in tables if table.num_rows]
+        # By `map`, which unlike a loop's variable holds no part while the next is made.
+        parts = list(map(partial(self._put, identified=identified), tables))
         if not parts:
-            parts.append(self._put(schema.empty_table(), False))
+            parts.append(self._put(schema.empty_table(), identified=False))
         return {
             "columns": [[field.name, str(field.type)] for field in schema],
             "rows": sum(part["rows"] for part in parts),
@@ -68,7 +70,7 @@ class Lake:
             "parts": parts,
         }
 
-    def _put(self, table: pa.Table, identified: bool) -> dict[str, Any]:
+    def _put(self, table: pa.Table, *, identified: bool) -> dict[str, Any]:
         table = table.combine_chunks()  # page boundaries follow chunks; one chunk, same bytes
         sink = pa.BufferOutputStream()
         pq.write_table(
@@ -82,15 +84,17 @@ class Lake:
             use_dictionary=True,
             write_statistics=True,
         )
-        data = sink.getvalue().to_pybytes()
+        data = sink.getvalue()
         digest = hashlib.sha256(data).hexdigest()
         path = self.address(digest)
-        if not self._sound(path, len(data), digest):
-            self.files.write(path, data, read_only=True)
-        part: dict[str, Any] = {"sha256": digest, "rows": table.num_rows, "bytes": len(data)}
+        if not self._sound(path, data.size, digest):
+            self.files.write(path, memoryview(data), read_only=True)
+        part: dict[str, Any] = {"sha256": digest, "rows": table.num_rows, "bytes": data.size}
         if identified:
             ids = table.column("row_id")
             part |= {"first": ids[0].as_py().hex(), "last": ids[-1].as_py().hex()}
+        del table, data, sink
+        pa.default_memory_pool().release_unused()  # else each part leaves the process larger
         return part
 
     def _sound(self, path: str, size: int, digest: str) -> bool:
@@ -182,6 +186,7 @@ def _bits(rows: int) -> int:
 
 
 def _bucketed(tables: Iterator[pa.Table], where: str, spill: Path) -> Iterator[pa.Table]:
+    """The buckets in order, each sorted; one of them in memory at a time."""
     held: list[pa.Table] = []
     size = rows = 0
     spilled: _Spill | None = None
@@ -192,16 +197,15 @@ def _bucketed(tables: Iterator[pa.Table], where: str, spill: Path) -> Iterator[p
             size += table.nbytes
             if size > MEMORY:
                 spilled = spilled or _Spill(spill, table.schema)
-                spilled.add(_sorted(pa.concat_tables(held), where))
-                held, size = [], 0
+                spilled.add(held, where)
+                size = 0
         bits = _bits(rows)
         if spilled is None:
-            yield from _split(_sorted(pa.concat_tables(held), where), bits)
+            yield from _buckets(held, bits, where)
             return
         if held:
-            spilled.add(_sorted(pa.concat_tables(held), where))
-        for group in spilled.groups(bits):
-            yield from _split(_sorted(group, where), bits)
+            spilled.add(held, where)
+        yield from spilled.buckets(bits, where)
     finally:
         if spilled is not None:
             spilled.close()
@@ -218,7 +222,8 @@ def _ids(table: pa.Table) -> np.ndarray:
     return raw[ids.offset * 16 : (ids.offset + len(ids)) * 16].reshape(-1, 16)
 
 
-def _sorted(table: pa.Table, where: str) -> pa.Table:
+def _order(table: pa.Table, where: str) -> np.ndarray:
+    """Where the rows stand in the order of their ids."""
     ids = table.column("row_id")
     if ids.type != pa.binary(16):
         raise WarehouseError(f"{where}: row_id is {ids.type}, should be fixed_size_binary[16]")
@@ -234,17 +239,26 @@ def _sorted(table: pa.Table, where: str) -> pa.Table:
             f"{where}: row_id {name} stands twice ({twice.size + 1} such rows or more); an id "
             "needs a content, parents or sample index that tells its row apart"
         )
-    return table.take(pa.array(order))
+    return order
 
 
-def _split(table: pa.Table, bits: int) -> Iterator[pa.Table]:
-    """A sorted table cut where the first `bits` bits of the row id change."""
-    ids = _ids(table)
+def _buckets(held: list[pa.Table], bits: int, where: str) -> Iterator[pa.Table]:
+    """The rows sorted by id, cut where the first `bits` bits of it change; empties `held`."""
+    table = _joined(held)
+    order = _order(table, where)
+    ids = _ids(table)[order]
     prefix = (ids[:, 0].astype(np.uint32) << 8 | ids[:, 1]) >> (16 - bits)
-    cuts = [0, *(np.flatnonzero(np.diff(prefix.astype(np.int64))) + 1).tolist(), table.num_rows]
+    cuts = [0, *(np.flatnonzero(np.diff(prefix.astype(np.int64))) + 1).tolist(), len(order)]
     for start, stop in itertools.pairwise(cuts):
         if stop > start:
-            yield table.slice(start, stop - start)
+            yield table.take(pa.array(order[start:stop]))
+
+
+def _joined(held: list[pa.Table]) -> pa.Table:
+    """The rows in one chunk; empties `held`, so that there is one copy of them."""
+    table = pa.concat_tables(held).combine_chunks()
+    held.clear()
+    return table
 
 
 class _Spill:
@@ -257,29 +271,38 @@ class _Spill:
         with explained(f"write {folder}"):
             folder.mkdir(parents=True)
 
-    def add(self, table: pa.Table) -> None:
+    def add(self, held: list[pa.Table], where: str) -> None:
+        """Put rows by; empties `held`."""
         with explained(f"write {self.folder}"):
-            for piece in _split(table, 8):
+            for piece in _buckets(held, 8, where):
                 byte = piece.column("row_id")[0].as_py()[0]
                 if byte not in self.writers:
                     sink = pa.OSFile(str(self.folder / f"{byte:02x}"), "wb")
                     self.writers[byte] = (sink, pa.ipc.new_stream(sink, self.schema))
-                self.writers[byte][1].write_table(piece.combine_chunks())
+                self.writers[byte][1].write_table(piece)
 
-    def groups(self, bits: int) -> Iterator[pa.Table]:
-        """Spilled rows, several spill files at a time where a bucket spans several."""
+    def buckets(self, bits: int, where: str) -> Iterator[pa.Table]:
+        """The buckets of spilled rows; one that spans several files is put together of them."""
         with explained(f"write {self.folder}"):
             self._finish()
-        span = max(1, SPILLS >> bits)
+        span = SPILLS >> bits
+        if span <= 1:
+            for byte in range(SPILLS):
+                yield from _buckets(self._read(byte), bits, where)
+            return
         for start in range(0, SPILLS, span):
-            tables = []
+            pieces: list[pa.Table] = []
             for byte in range(start, start + span):
-                path = self.folder / f"{byte:02x}"
-                if path.exists():
-                    with pa.OSFile(str(path), "rb") as source:
-                        tables.append(pa.ipc.open_stream(source).read_all())
-            if tables:
-                yield pa.concat_tables(tables)
+                pieces += _buckets(self._read(byte), 8, where)
+            if pieces:
+                yield _joined(pieces)
+
+    def _read(self, byte: int) -> list[pa.Table]:
+        path = self.folder / f"{byte:02x}"
+        if not path.exists():
+            return [self.schema.empty_table()]
+        with pa.OSFile(str(path), "rb") as source:
+            return [pa.ipc.open_stream(source).read_all()]
 
     def _finish(self) -> None:
         for sink, writer in self.writers.values():
