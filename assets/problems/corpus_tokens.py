@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from resources.execution import Execution
 
 BATCH = 1024  # rows encoded at once, at most,
-BYTES = 4 << 20  # and about so much text: memory does not follow the length of documents
+BYTES = 1 << 20  # and about so much text: memory does not follow the length of documents
 HELD_OUT = "held_out"
 READ = ("row_id", "text", "context", "messages", "source", "kind", "domain", "split", "bytes")
 LOST = b"lost"  # where an encoded batch says which rows the chat could not read
