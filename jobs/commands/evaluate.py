@@ -55,9 +55,8 @@ def main(arguments: argparse.Namespace) -> int:
 def line(measure: Measure, answers: list[Answer]) -> str:
     """A score as printed: with its interval, and what was not judged or is at chance."""
     of = [each for each in answers if each.reasoning == measure.reasoning]
-    share = measure.metric == "accuracy"
     value, low, high = (
-        f"{100 * each:.1f} %" if share else f"{each:.4f}"
+        f"{100 * each:.1f} %" if measure.share else f"{each:.4f}"
         for each in (measure.value, measure.low, measure.high)
     )
     mode = f", thinking {measure.reasoning}" if measure.reasoning else ""

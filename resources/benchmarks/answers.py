@@ -77,6 +77,11 @@ class Measure:
     chance: float | None = None
 
     @property
+    def share(self) -> bool:
+        """Whether it is a share of what was asked, as every accuracy is."""
+        return self.metric.startswith("accuracy")
+
+    @property
     def at_chance(self) -> bool:
         """Whether guessing would not be told from it: such a score is not to be compared."""
         return self.chance is not None and self.low <= self.chance

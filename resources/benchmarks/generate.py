@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from resources.benchmarks import asking
+from resources.benchmarks import asking, following
 from resources.benchmarks.answers import Answer, Asked, Measure, Problem, Subject
 from resources.benchmarks.intervals import correct_shares, wilson
-from resources.benchmarks.verdicts import judge
+from resources.benchmarks.verdicts import judge, spoken
 
 if TYPE_CHECKING:
     from resources.recipe.benchmark import Benchmark
@@ -46,9 +46,8 @@ def answer(subject: Subject, asked: Asked, seed: int) -> list[Answer]:
                 (problem, replace(made, sample_index=index)) for index in range(protocol.samples)
             ]
     completions = engine.generate([request for _, request in put], sampling)
-    verdicts = judge(
-        protocol, [p for p, _ in put], [c.text for c in completions], engine.chat.toggle.tags
-    )
+    tags = engine.chat.toggle.tags
+    verdicts = judge(protocol, [p for p, _ in put], [c.text for c in completions], tags)
     return [
         Answer(
             problem,
@@ -59,17 +58,26 @@ def answer(subject: Subject, asked: Asked, seed: int) -> list[Answer]:
             request.sample_index,
             completion.completion_tokens,
             completion.finish_reason == "length",
+            following.followed(problem, spoken(protocol, completion.text, tags))
+            if protocol.verifier == following.VERIFIER
+            else {},
         )
         for (problem, request), completion, verdict in zip(put, completions, verdicts, strict=True)
     ]
 
 
 def measure(answers: Sequence[Answer], asked: Asked) -> list[Measure]:
-    """Accuracy in each mode. A problem whose verdicts are all `unknown` is in none of it."""
-    return [
-        accuracy([each for each in answers if each.reasoning == mode], asked, mode)
-        for mode in modes(asked.protocol)
-    ]
+    """Accuracy in each mode, and where instructions are followed all four of them.
+
+    A problem whose verdicts are all `unknown` is in none of it.
+    """
+    found = []
+    for mode in modes(asked.protocol):
+        there = [each for each in answers if each.reasoning == mode]
+        found.append(accuracy(there, asked, mode))
+        if asked.protocol.verifier == following.VERIFIER:
+            found += following.measures(there, asked.protocol.samples, mode)
+    return found
 
 
 def accuracy(answers: Sequence[Answer], asked: Asked, mode: str | None = None) -> Measure:

@@ -1,4 +1,4 @@
-"""Intervals and comparisons of accuracies. Knows counts, not models."""
+"""Intervals and comparisons of scores. Knows counts, not models."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -41,6 +41,21 @@ def paired_difference(before: Sequence[float], after: Sequence[float]) -> tuple[
     mean = sum(differences) / count
     variance = sum((d - mean) ** 2 for d in differences) / (count - 1)
     return mean, Z95 * math.sqrt(variance / count)
+
+
+def ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, float, float]:
+    """sum(above) / sum(below) and its 95 % interval, a pair the trial (delta method).
+
+    >>> ratio([2.0, 4.0], [1.0, 2.0])
+    (2.0, 2.0, 2.0)
+    """
+    count, total = len(above), sum(below)
+    value = sum(above) / total
+    if count < 2:
+        return value, -math.inf, math.inf
+    spread = sum((a - value * b) ** 2 for a, b in zip(above, below, strict=True))
+    half = Z95 * math.sqrt(spread * count / (count - 1)) / total
+    return value, value - half, value + half
 
 
 def correct_shares(verdicts: Iterable[tuple[bytes, str]]) -> dict[bytes, float]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from resources.benchmarks.answers import Answer, Asked, Measure, Subject
-from resources.benchmarks.intervals import Z95
+from resources.benchmarks.intervals import ratio
 from resources.benchmarks.likelihood import texts
 
 
@@ -43,21 +43,6 @@ def measure(answers: Sequence[Answer], asked: Asked) -> list[Measure]:
         Measure("perplexity", _exp(nats), _exp(low), _exp(high), len(answers)),
         Measure("bits_per_byte", *bits, len(answers)),
     ]
-
-
-def ratio(above: Sequence[float], below: Sequence[float]) -> tuple[float, float, float]:
-    """sum(above) / sum(below) and its 95 % interval, a pair the trial (delta method).
-
-    >>> ratio([2.0, 4.0], [1.0, 2.0])
-    (2.0, 2.0, 2.0)
-    """
-    count, total = len(above), sum(below)
-    value = sum(above) / total
-    if count < 2:
-        return value, -math.inf, math.inf
-    spread = sum((a - value * b) ** 2 for a, b in zip(above, below, strict=True))
-    half = Z95 * math.sqrt(spread * count / (count - 1)) / total
-    return value, value - half, value + half
 
 
 def _exp(value: float) -> float:

@@ -33,7 +33,7 @@ def judge(
     assert protocol.verifier is not None
     found: list[Verdict | Job] = []
     for problem, response in zip(problems, responses, strict=True):
-        answer = reasoning.split(response, tags)[1] if protocol.style == "chat" else response
+        answer = spoken(protocol, response, tags)
         if protocol.extract is not None:
             matched = extracted(protocol.extract, answer)
             if matched is None:
@@ -44,6 +44,11 @@ def judge(
     jobs = [each for each in found if not isinstance(each, Verdict)]
     run = iter(_run(jobs))
     return [each if isinstance(each, Verdict) else next(run) for each in found]
+
+
+def spoken(protocol: Benchmark, response: str, tags: reasoning.Tags) -> str:
+    """What of a response is said to the user: all but the thinking of a chat."""
+    return reasoning.split(response, tags)[1] if protocol.style == "chat" else response
 
 
 def _run(jobs: list[Job]) -> list[Verdict]:

@@ -12,8 +12,8 @@ import pytest
 from resources.benchmarks.answers import Answer, Asked, Measure, Subject
 from resources.benchmarks.asking import conversation, text
 from resources.benchmarks.generate import accuracy
+from resources.benchmarks.intervals import ratio
 from resources.benchmarks.methods import method
-from resources.benchmarks.perplexity import ratio
 from resources.benchmarks.verdicts import extracted, judge
 from resources.engines.decoding import Step
 from resources.engines.protocol import Sampling
