@@ -127,6 +127,26 @@ def test_moving_a_value_into_a_base_changes_no_slice(write: Write) -> None:
     )
 
 
+def test_what_reinforcement_says_goes_before_the_optimizer_and_behind_the_section() -> None:
+    root = grown(
+        {
+            "optimizer": {"schedule": "cosine", "betas": [0.9, 0.95]},
+            "reinforcement": {"schedule": "constant", "temperature": 1.0},
+            "models": {"a": {"rloo": {"temperature": 0.7}, "distillation": {}}},
+        }
+    )
+    assert plain(swept(spread(root))) == {
+        "models": {
+            "a": {
+                "rloo": {"schedule": "constant", "betas": [0.9, 0.95], "temperature": 0.7},
+                "distillation": {"schedule": "cosine", "betas": [0.9, 0.95]},
+            }
+        }
+    }
+    with pytest.raises(RecipeError, match=r"reinforcement\.kl_beta: unknown key"):
+        spread(grown({"reinforcement": {"kl_beta": 0.1}, "models": {}}))
+
+
 def test_what_each_and_optimizer_say_stands_under_all() -> None:
     learning = {"learning_rate": 1e-3, "weight_decay": 0.5}
     root = grown(
