@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from resources.costs.parents import size_of
 from resources.costs.workload import responses, sft_tokens
 from resources.recipe.base import Count, NonNegative, Section, needed
-from resources.recipe.data import WRITTEN
+from resources.recipe.data import WRITTEN, CorpusMix
 from resources.recipe.family import HeldOutBenchmarks
 from resources.recipe.model import Distillation, Recovery, Sft, Stage
 from resources.recipe.puzzle import Puzzle
 from resources.recipe.reinforcement import Grpo, PreferenceGrpo, Rloo, Rpo
 from resources.recipe.schema import Recipe
 
+HELD_OUT_MOST = 64  # examples that training is measured with (`resources/training/fit.py`)
 WAYS = 7  # to choose, that a study of the search measures besides random ones
 
 
@@ -74,9 +75,10 @@ def _stage(recipe: Recipe, name: str, stage: Stage) -> Iterator[tuple[str, int, 
         case Puzzle():
             yield from _puzzle(recipe, name, section)
         case Recovery():
-            tokens = section.tokens or 0
-            taught = machine.score(tokens) if isinstance(section, Distillation) else 0.0
-            yield key, tokens, machine.train(tokens) + taught
+            tokens, models = section.tokens or 0, 1 + isinstance(section, Distillation)
+            taught = machine.score(tokens * (models - 1))
+            watched = machine.score(models * _watched(recipe, section))
+            yield key, tokens, machine.train(tokens) + taught + watched
         case Sft():
             tokens = sft_tokens(recipe, section)
             yield key, tokens, machine.train(tokens)
@@ -84,6 +86,16 @@ def _stage(recipe: Recipe, name: str, stage: Stage) -> Iterator[tuple[str, int, 
             yield key, *_reinforcement(recipe, name, section)
         case Rpo() | PreferenceGrpo():
             yield key, *_preference(recipe, name, section)
+
+
+def _watched(recipe: Recipe, section: Recovery) -> float:
+    """Tokens of a mixture's held-out documents that measure recovery, all times together."""
+    corpus, length = recipe.family.corpus, section.sequence_length
+    if not isinstance(corpus, CorpusMix):
+        return 0.0  # a small share of the examples
+    apart = corpus.share_apart(recipe.family.sources) * corpus.tokens
+    times = 2 + sum(share < 1 for share in section.measure_at)  # before, after, and on the way
+    return times * min(apart, HELD_OUT_MOST * length)
 
 
 def _data(recipe: Recipe) -> Iterator[tuple[str, int, float]]:

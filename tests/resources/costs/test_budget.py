@@ -9,6 +9,7 @@ from resources.costs.budget import Planned
 from resources.costs.parents import size_of
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
+from resources.training import fit
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,19 @@ def test_tiny_has_the_agreed_sizes(tiny: Recipe) -> None:
 def test_smoke_is_small() -> None:
     plans = budget.predict(load("smoke", check_paths=False))
     assert sum(plan.seconds for plan in plans.values()) <= 90
+
+
+def test_recovery_counts_what_measures_it() -> None:
+    """Parent and child on at most 64 held-out examples, before, after and at each share between."""
+    assert budget.HELD_OUT_MOST == fit.HELD_OUT_MOST
+    section = "models.smol.distillation.measure_at="
+    plans = [
+        budget.predict(load("smol", [section + shares], check_paths=False))["smol/distilled"]
+        for shares in ("[1.0]", "[0.5, 1.0]", "[0.1, 0.25, 0.5, 1.0]")
+    ]
+    once = plans[1].seconds - plans[0].seconds
+    assert once == pytest.approx(2 * 16_000 / 725, rel=0.05)
+    assert plans[2].seconds - plans[0].seconds == pytest.approx(3 * once)
 
 
 def test_a_parent_of_another_size_costs_in_proportion() -> None:
