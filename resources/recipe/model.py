@@ -6,7 +6,7 @@ Knows nothing of shared data (see `family.py`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -128,17 +128,14 @@ class Sft(SftTraining):
 
 
 PARENT = "parent"
-StageName = Literal[
-    "puzzle",
-    "fusion",
-    "distillation",
-    "continued_pretraining",
-    "sft",
-    "grpo",
-    "rloo",
-    "preference",
-]
-AnyStage = Puzzle | Fusion | Recovery | Sft | Grpo | Rloo | Rpo | PreferenceGrpo
+
+
+@dataclass(frozen=True)
+class Makes:
+    """Marks a field of `ModelRecipe` as a stage: the checkpoint that it makes, None where its
+    section says the name itself."""
+
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -147,12 +144,15 @@ class Stage:
 
     name: str
     before: str
-    section: AnyStage
+    section: Section
 
 
 class ModelRecipe(Section):
     """One model: a stage that a model skips is null, left out, or not in `stages`, which says what
     runs (null: every stage that there is a section of).
+
+    The fields that are marked `Makes` are the stages, in the order in which they run: a further one
+    is a field here, and its assets.
     """
 
     name: Name
@@ -160,15 +160,23 @@ class ModelRecipe(Section):
     parent: Given = Field(
         description="parent checkpoint: bundled/…, a path, a GGUF file, or a hub id @ revision"
     )
-    puzzle: Puzzle | None = None
-    fusion: Fusion | None = None
-    distillation: Distillation | None = None
-    continued_pretraining: Recovery | None = None
-    stages: list[StageName] | None = None
-    sft: list[Sft] = Field(default_factory=list)
-    grpo: Grpo | None = None
-    rloo: Rloo | None = None
-    preference: Annotated[Rpo | PreferenceGrpo, Field(discriminator="method")] | None = None
+    stages: list[str] | None = None
+    puzzle: Annotated[Puzzle | None, Makes("assembled")] = None
+    fusion: Annotated[Fusion | None, Makes("fused")] = None
+    distillation: Annotated[Distillation | None, Makes("distilled")] = None
+    continued_pretraining: Annotated[Recovery | None, Makes("continued")] = None
+    sft: Annotated[list[Sft], Makes()] = Field(default_factory=list)
+    grpo: Annotated[Grpo | None, Makes("grpo")] = None
+    rloo: Annotated[Rloo | None, Makes("rloo")] = None
+    preference: Annotated[
+        Annotated[Rpo | PreferenceGrpo, Field(discriminator="method")] | None, Makes()
+    ] = None
+
+    @classmethod
+    def stage_fields(cls) -> dict[str, Makes]:
+        """The stages that there are, by the names of their sections, in order."""
+        marked = ((name, mark) for name, f in cls.model_fields.items() for mark in f.metadata)
+        return {name: mark for name, mark in marked if isinstance(mark, Makes)}
 
     @model_validator(mode="before")
     @classmethod
@@ -176,28 +184,22 @@ class ModelRecipe(Section):
         """Leave out the sections that `stages` does not name."""
         if not isinstance(data, dict) or not isinstance(data.get("stages"), list):
             return data
-        names = get_args(StageName)
+        names = cls.stage_fields()
         for name in data["stages"]:
-            if name in names and not data.get(name):
+            if name not in names:
+                raise impossible(f"stages: no stage '{name}'; {nearest(str(name), names)}")
+            if not data.get(name):
                 raise impossible(f"stages names '{name}', which has no section; add `{name}: …`")
         return {k: v for k, v in data.items() if k not in names or k in data["stages"]}
 
     def line(self) -> list[Stage]:
-        """Return what runs, in order: the one place that says which stages there are."""
-        sections: list[tuple[str, AnyStage | None]] = [
-            ("assembled", self.puzzle),
-            ("fused", self.fusion),
-            ("distilled", self.distillation),
-            ("continued", self.continued_pretraining),
-            *((section.name, section) for section in self.sft),
-            ("grpo", self.grpo),
-            ("rloo", self.rloo),
-            (self.preference.name if self.preference else "", self.preference),
-        ]
+        """Return what runs, in order."""
         made: list[Stage] = []
         before = PARENT
-        for name, section in sections:
-            if section is not None:
+        for field, mark in self.stage_fields().items():
+            said = getattr(self, field)
+            for section in said if isinstance(said, list) else [said] if said else []:
+                name = mark.checkpoint or section.name
                 made.append(Stage(name, getattr(section, "start_from", None) or before, section))
                 before = name
         return made
