@@ -32,18 +32,21 @@ def make_blend(
     """Draw `samples` rows from one `sft_samples` artifact a domain.
 
     `recipe`: `name` (the SFT stage), `domains` (weight of each), `reasoning` (wanted modes of each
-    domain), `off_share` and `samples`. A domain's share is divided between its modes by `off_share`
-    or, where that is null, in proportion to the rows there are. Rows are used once before any is
-    used twice; how often is in the metrics. Raises ValueError when a wanted domain and mode has no
-    row.
+    domain), `off_share` and `samples` (null: as many as the domains have rows). A domain's share is
+    divided between its modes by `off_share` or, where that is null, in proportion to the rows there
+    are. Rows are used once before any is used twice; how often is in the metrics. Raises ValueError
+    when a wanted domain and mode has no row.
     """
     rng = np.random.default_rng(recipe["seed"])
     wanted = {domain: weight for domain, weight in recipe["domains"].items() if weight > 0}
-    shares = apportion(int(recipe["samples"]), list(wanted.values()))
+    there = {each: _pools(inputs[each], each, recipe["reasoning"][each]) for each in wanted}
+    total = recipe["samples"]
+    if total is None:
+        total = sum(len(pool) for pools in there.values() for pool in pools.values())
+    shares = apportion(int(total), list(wanted.values()))
     drawn: list[dict[str, Any]] = []
-    metrics = {"samples": float(recipe["samples"])}
-    for domain, count in zip(wanted, shares, strict=True):
-        pools = _pools(inputs[domain], domain, recipe["reasoning"][domain])
+    metrics = {"samples": float(total)}
+    for (domain, pools), count in zip(there.items(), shares, strict=True):
         # A mode with few rows still gets one, so that a small blend misses none that is wanted.
         sure = 1 if count >= len(pools) else 0
         rest = apportion(count - sure * len(pools), _weights(pools, recipe.get("off_share")))

@@ -269,8 +269,7 @@ def _model(
         lines += [
             "    sft:",
             "      main:",
-            f"        mix: {{{', '.join(f'{each}: 1' for each in given)}}}  # weights",
-            f"        samples: {max(1, rows * 9 // 10)}  # of {rows} rows counted",
+            f"        mix: {{{', '.join(f'{each}: 1' for each in given)}}}  # {rows} rows counted",
             "        epochs: 1",
             "        packed: true",
             "        learning_rate: 2e-5",

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from resources.costs.placement import Machine
 from resources.costs.planning import Settings, Work
-from resources.recipe.data import CorpusMix
+from resources.recipe.data import CorpusMix, Source
 from resources.recipe.model import Distillation, Recovery, Sft, Stage
 from resources.recipe.reinforcement import Grpo, PreferenceGrpo, Rloo, Rpo
 from resources.recipe.schema import Recipe
+from resources.sources.shards import files
 
 VERIFIED = 3.0  # sampled once, then scored by the policy and by the reference
+BYTES_PER_TOKEN = 4  # of text, roughly
 PAIRED = 1.0  # scored by the reference
 
 
@@ -57,8 +59,35 @@ def _work(recipe: Recipe, stage: Stage) -> Work | None:
 
 def sft_tokens(recipe: Recipe, section: Sft) -> int:
     """The tokens that an SFT stage trains on."""
-    examples = section.samples * (section.epochs or 1)
-    return section.tokens or examples * recipe.execution.typical.example
+    typical = recipe.execution.typical.example
+    if section.tokens:
+        return section.tokens
+    samples = section.samples or _rows(recipe, section)
+    return samples * (section.epochs or 1) * typical
+
+
+def _rows(recipe: Recipe, section: Sft) -> int:
+    """How many samples a stage finds that takes all: every answer kept, files by their bytes.
+
+    What a hub has, unless it is limited, is not known before it is read and counts as nothing.
+    """
+    family, found = recipe.family, 0
+    for name, weight in section.weights.items():
+        source = family.sources.get(name)
+        if weight and source is not None:
+            found += source.limit or _bytes(recipe, source) // (
+                BYTES_PER_TOKEN * recipe.execution.typical.example
+            )
+        elif weight and (data := family.sft_data.get(name)) is not None:  # type: ignore[call-overload]
+            sampled = {"on": data.samples_on, "off": data.samples_off}
+            found += data.prompts * sum(sampled[mode] for mode in section.reasoning)
+    return max(found, 1)
+
+
+def _bytes(recipe: Recipe, source: Source) -> int:
+    if source.path.startswith("hub:"):
+        return 0
+    return sum(path.stat().st_size for path, _ in files(source.path, recipe.directory))
 
 
 def responses(section: Grpo | Rloo) -> int:

@@ -87,8 +87,8 @@ class SftTraining(Training):
 
 class Sft(SftTraining):
     """One SFT stage; its `name` is the artifact's. Starts from the checkpoint before it, or the
-    artifact `start_from` names. `samples` rows are drawn by the weights of `domains`, or of `mix`,
-    which names sources of conversations beside domains.
+    artifact `start_from` names. `samples` rows (null: as many as there are) are drawn by the
+    weights of `domains`, or of `mix`, which names sources of conversations beside domains.
 
     Where a domain has both modes, `off_share` of its rows have thinking off; null draws both in
     proportion to the rows there are.
@@ -99,7 +99,7 @@ class Sft(SftTraining):
     mix: dict[Name, NonNegative] = Field(default_factory=dict)
     reasoning: list[Reasoning] = Field(default_factory=list)
     off_share: PositiveShare | None = None
-    samples: Count
+    samples: Count | None = None
     start_from: Name | None = None
 
     @field_validator("domains", "mix")

@@ -84,6 +84,26 @@ def test_blend_follows_the_weights_and_repeats_only_when_it_must(
         assert check(made, datasets).passed
 
 
+def test_a_blend_without_a_number_takes_as_many_as_there_are(
+    store: Store, datasets: dict[str, Artifact]
+) -> None:
+    alone = {**BLEND, "domains": {"code": 1}, "samples": None}
+    made = tiny.build(store, "nano/sft_blend", make_blend, datasets, alone)
+    rows = made.table("blends").to_pylist()
+    wanted = datasets["code"].table("sft_samples").to_pylist()
+    assert {row["sample_id"] for row in rows} == {
+        row["row_id"] for row in wanted if row["reasoning"] in BLEND["reasoning"]["code"]
+    }
+    assert {row["repetition"] for row in rows} == {0} and made.metrics["samples"] == len(rows)
+    mixed = tiny.build(store, "nano/m_blend", make_blend, datasets, {**BLEND, "samples": None})
+    total = sum(
+        row["reasoning"] in BLEND["reasoning"][domain]
+        for domain in BLEND["domains"]
+        for row in datasets[domain].table("sft_samples").to_pylist()
+    )
+    assert mixed.metrics["samples"] == mixed.table("blends").num_rows == total
+
+
 def test_blend_does_not_depend_on_the_order_of_rows(
     store: Store, datasets: dict[str, Artifact], tmp_path: Path
 ) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from resources.costs import budget
 from resources.costs.budget import Planned
 from resources.costs.parents import size_of
+from resources.costs.workload import sft_tokens
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 from resources.training import fit
@@ -86,3 +89,21 @@ def test_a_parent_of_another_size_costs_in_proportion() -> None:
         for n in (2_000_000, 1_000_000)
     )
     assert large == pytest.approx(2 * small)
+
+
+def test_a_stage_without_a_number_of_samples_is_costed_by_what_there_is(tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_bytes(b"x" * 4 * 85 * 10)
+    (tmp_path / "mine.yaml").write_text(
+        "extends: heirloom/smoke\n"
+        "sources: {c: {kind: conversations, path: ./c.jsonl, license: mit}}\n"
+        "models:\n  nano:\n    sft:\n"
+        "      - {name: sft_chat, mix: {c: 1, science: 1}, packed: true,\n"
+        "         reasoning: ['on'], epochs: 3, batch_tokens: 1024, sequence_length: 256,\n"
+        "         learning_rate: 1e-3, min_learning_rate: 1e-4}\n"
+    )
+    recipe = load(str(tmp_path / "mine.yaml"))
+    (stage,) = recipe.models["nano"].sft
+    science = recipe.family.sft_data["science"]
+    rows = 10 + science.prompts * science.samples_on
+    assert recipe.execution.typical.example == 85
+    assert sft_tokens(recipe, stage) == rows * 85 * 3
