@@ -43,17 +43,24 @@ class Settings:
     toggle: Toggle
     date: datetime.date | None = None
 
+    @property
+    def dated(self) -> bool:
+        """Whether a template asks for the date."""
+        sources = self.template + self.tool_template
+        return "strftime_now" in sources or "date_string" in sources
+
 
 def settings(
     folder: Path,
     *,
     tokenizer: Path | None = None,
     template: Path | None = None,
-    thinking: Mapping[str, Any] | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> Settings:
     """What the files of a checkpoint or tokenizer folder say.
 
-    `tokenizer` (a folder), `template` (a file) and `thinking` take the place of the folder's own.
+    `tokenizer` (a folder), `template` (a file) and `given` (what `chat.json` holds) take the place
+    of the folder's own.
     Raises ChatError, naming file and field, where there is no template or a value is no such thing.
     """
     if template is not None:
@@ -65,7 +72,7 @@ def settings(
             f"{folder}: the tokenizer has no chat template (no {TEMPLATE}, no chat_template in "
             f"{CONFIG}): give one beside the parent, `template: FILE.jinja`"
         )
-    values = _json(folder / CHAT) if thinking is None else {"thinking": thinking}
+    values = {**said(folder), **(given or {})}
     unknown = sorted(set(values) - {"thinking", "date"})
     if unknown:
         raise ChatError(f"{folder / CHAT}: unknown {', '.join(unknown)}; it takes thinking, date")
@@ -83,7 +90,7 @@ def digest(
     *,
     tokenizer: Path | None = None,
     template: Path | None = None,
-    thinking: Mapping[str, Any] | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> str:
     """The chat's identity, 16 hexadecimal digits: equal digests mean equal ids and masks.
 
@@ -96,7 +103,7 @@ def digest(
         raise ChatError(f"{source}: no {TOKENIZER}")
     status = (source / TOKENIZER).stat()
     content = _content(source / TOKENIZER, status.st_size, status.st_mtime_ns)
-    chat = settings(folder, tokenizer=tokenizer, template=template, thinking=thinking)
+    chat = settings(folder, tokenizer=tokenizer, template=template, given=given)
     return identity(content, special_tokens(source), chat)
 
 
@@ -114,15 +121,13 @@ def content_hash(tokenizer: Any) -> str:
 
 def identity(tokenizer: str, special: Mapping[str, str], chat: Settings) -> str:
     """The digest of a chat's parts: `tokenizer` is the hash of its tokenizer.json's content."""
-    sources = chat.template + chat.tool_template
-    dated = "strftime_now" in sources or "date_string" in sources
     parts = {
         "tokenizer": tokenizer,
         "special": dict(special),
         "template": chat.template,
         "tool_template": chat.tool_template,
         "toggle": chat.toggle.as_json(),
-        "date": chat.date.isoformat() if dated and chat.date is not None else None,
+        "date": chat.date.isoformat() if chat.dated and chat.date is not None else None,
     }
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -139,6 +144,11 @@ def special_tokens(folder: Path) -> dict[str, str]:
             if isinstance(text, str):
                 found[key] = text
     return found
+
+
+def said(folder: Path) -> dict[str, Any]:
+    """What the folder's `chat.json` holds; nothing where there is none."""
+    return _json(folder / CHAT)
 
 
 def stop_tokens(folder: Path) -> tuple[int, ...]:

@@ -86,17 +86,33 @@ def assemble(source: ParentSource, workdir: Path, part: Part = "model") -> Assem
         _replace_tokenizer(folder, Path(source.tokenizer))
     if source.template is not None:
         _replace_template(folder, Path(source.template))
-    if source.thinking is not None:
-        from resources.models.folders import write_json
-
-        (folder / files.CHAT).unlink(missing_ok=True)
-        write_json(folder / files.CHAT, {"thinking": source.thinking})
+    if source.chat:
+        _write_chat(folder, source)
     if source.tokenizer is not None or source.template is not None:
         digests = {name: digest for name, digest in digests.items() if _is_weights(name)}
     links = [item for item in folder.iterdir() if item.is_symlink()]
     replaced = [item.name for item in links if Path(os.readlink(item)).parent != origin.absolute()]
     shown = str(source) if source.kind != "folder" else source.location
     return Assembled(folder, shown, digests, facts, tuple(replaced))
+
+
+def _write_chat(folder: Path, source: ParentSource) -> None:
+    """Put what the recipe says of the chat into `chat.json`, above what is there."""
+    from resources.chat.errors import ChatError
+    from resources.chat.folder import said, settings
+    from resources.models.folders import write_json
+
+    values = {**said(folder), **source.chat}
+    (folder / files.CHAT).unlink(missing_ok=True)
+    write_json(folder / files.CHAT, values)
+    try:
+        dated = settings(folder).dated
+    except ChatError:
+        return  # a folder without a template: who adopts it is told so
+    if source.date is not None and not dated:
+        raise CheckpointError(
+            f"{source}: date is {source.date}, and its chat template asks for none: leave it out"
+        )
 
 
 def _is_weights(name: str) -> bool:

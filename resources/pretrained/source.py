@@ -6,6 +6,7 @@ not open what it names.
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from resources.chat.toggle import Toggle
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models" / "bundled"
 OWN = "own"
-FIELDS = ("path", "tokenizer", "template", "thinking")
+FIELDS = ("path", "tokenizer", "template", "thinking", "date")
 THINKING = ("on", "off", "tags")
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 _REVISION = re.compile(r"^[\w.][\w./-]*$")
@@ -36,7 +37,8 @@ class ParentSource:
     `location` is an absolute path (kinds `folder` and `gguf`) or a hub id (kind `hub`), whose
     `revision` is as written and whose `commit` is what that was found to be. `tokenizer` (a folder)
     and `template` (a Jinja file) replace the model's own; `thinking` says how its template's
-    reasoning toggle is worked and goes along as `chat.json`.
+    reasoning toggle is worked, `date` (2025-01-31) which day a template writes that asks for one;
+    both go along as `chat.json`.
     """
 
     kind: Literal["folder", "hub", "gguf"]
@@ -46,6 +48,7 @@ class ParentSource:
     tokenizer: str | None = None
     template: str | None = None
     thinking: Mapping[str, Any] | None = None
+    date: str | None = None
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Self:
@@ -55,6 +58,12 @@ class ParentSource:
     def record(self) -> dict[str, Any]:
         """As JSON values, for the settings and the manifest of a build."""
         return {key: value for key, value in asdict(self).items() if value is not None}
+
+    @property
+    def chat(self) -> dict[str, Any]:
+        """What stands in the model's `chat.json` for it, above what the model's own says."""
+        given = {"thinking": self.thinking, "date": self.date}
+        return {name: value for name, value in given.items() if value is not None}
 
     def at(self, commit: str) -> Self:
         """The same, with the commit that its revision is."""
@@ -94,15 +103,15 @@ def parse(value: str | Mapping[str, Any], directory: Path) -> ParentSource:
 
     A text is `bundled/<name>`, a path (`/x`, `~/x`, `./x`, `../x`; relative ones to the recipe), a
     path that ends in `.gguf`, or a hub id `org/name`, with `@REV` for a branch, tag or commit.
-    A mapping has `path` and at least one of `tokenizer`, `template` (`own` or a path) and
-    `thinking`.
+    A mapping has `path` and at least one of `tokenizer`, `template` (`own` or a path), `thinking`
+    and `date`.
 
     Raises:
         SourceError: it is none of these.
 
     >>> parse("org/model@v1.0", Path("."))
     ParentSource(kind='hub', location='org/model', revision='v1.0', commit=None, tokenizer=None, \
-template=None, thinking=None)
+template=None, thinking=None, date=None)
     """
     if isinstance(value, str):
         return _named(value, directory)
@@ -129,7 +138,17 @@ template=None, thinking=None)
         tokenizer=_own_or_path(value, "tokenizer", directory),
         template=_own_or_path(value, "template", directory),
         thinking=None if thinking is None else json.loads(json.dumps(thinking)),
+        date=_day(value.get("date")),
     )
+
+
+def _day(value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        return datetime.date.fromisoformat(str(value)).isoformat()
+    except ValueError:
+        raise SourceError(f"date is {value!r}: write it as 2025-01-31") from None
 
 
 def _named(text: str, directory: Path) -> ParentSource:

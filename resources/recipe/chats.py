@@ -38,7 +38,7 @@ def _name(source: ParentSource) -> str:
         given = {"tokenizer": source.tokenizer, "template": source.template}
         paths = {name: Path(path) for name, path in given.items() if path is not None}
         try:
-            return folder.digest(Path(source.location), **paths, thinking=source.thinking)
+            return folder.digest(Path(source.location), **paths, given=source.chat)
         except (ChatError, OSError):
             pass
     text = json.dumps(source.record(), sort_keys=True)

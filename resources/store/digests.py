@@ -96,6 +96,8 @@ class Digests:
             found["template"] = self.digest(_there(spec, source.template))
         if source.thinking is not None:
             found["thinking"] = json.dumps(source.thinking, sort_keys=True)
+        if source.date is not None:
+            found["date"] = source.date
         return found
 
     def _commit(self, source: ParentSource) -> str | None:

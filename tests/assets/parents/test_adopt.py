@@ -11,10 +11,12 @@ import pytest
 
 from assets.parents.adopt import TEACHER, adopt
 from assets.parents.checks import weights_complete
+from resources.chat.chat import Chat
 from resources.execution import Execution
 from resources.models.errors import CheckpointError
 from resources.models.loading import load
 from resources.pretrained.source import parse
+from resources.recipe.chats import chats_of
 from resources.recipe.loading import load as load_recipe
 from resources.store.digests import Digests
 from tests.resources.pretrained.folders import TEMPLATE, instruct, set_json
@@ -98,6 +100,30 @@ def test_its_own_parts_can_be_replaced(tmp_path: Path, model: Path, tokenizer_di
     (theirs / "tokenizer.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"theirs/tokenizer\.json: cannot be read"):
         adopt(tmp_path, {}, {}, given({"path": str(model), "tokenizer": str(theirs)}))
+
+
+def test_the_day_that_a_template_writes_is_the_recipes(tmp_path: Path, model: Path) -> None:
+    """Llama 3.2 and SmolLM3 write today's: it stands still, goes along, and is in the digest."""
+    dated = "{{ strftime_now('%d %b %Y') }}" + TEMPLATE
+    (tmp_path / "dated.jinja").write_text(dated)
+    (tmp_path / "mine.yaml").write_text(
+        "extends: heirloom/smoke\nmodels:\n  super:\n    parent:\n"
+        f"      {{path: {model}, template: ./dated.jinja, date: 2025-01-31}}\n"
+    )
+    recipe = load_recipe(str(tmp_path / "mine.yaml"))
+    source = recipe.parent_source(recipe.models["super"].parent)
+    written = {"path": str(model), "template": str(tmp_path / "dated.jinja")}
+    with_date = published(tmp_path, {**written, "date": source.date})
+    without = published(tmp_path, written, "y/parent")
+    assert json.loads((with_date.path() / "chat.json").read_text()) == {"date": "2025-01-31"}
+    chats = [Chat.load(each.path()) for each in (with_date, without)]
+    asked = [[{"role": "user", "content": "Why?"}]]
+    texts = [chat.decode(chat.prompts(asked)[0]) for chat in chats]
+    assert "31 Jan 2025" in texts[0] and "26 Jul 2024" in texts[1]
+    assert chats[0].digest != chats[1].digest
+    assert chats_of(recipe)["super"] == chats[0].digest, "known before the parent is adopted"
+    with pytest.raises(CheckpointError, match="its chat template asks for none: leave it out"):
+        adopt(tmp_path, {}, {}, given({"path": str(model), "date": "2025-01-31"}))
 
 
 def test_a_teacher_may_be_of_another_family(tmp_path: Path, tokenizer_dir: Path) -> None:

@@ -196,7 +196,9 @@ def test_the_digest_covers_what_decides_ids_and_not_how_files_are_laid_out(tmp_p
     (two / "chat.json").write_text(json.dumps({"thinking": Toggle().as_json()}))
     assert folder.digest(one) == folder.digest(two)
     (two / "chat.json").write_text(json.dumps({"thinking": thinking}))
-    assert folder.digest(one) != folder.digest(two) == folder.digest(one, thinking=thinking)
+    assert (
+        folder.digest(one) != folder.digest(two) == folder.digest(one, given={"thinking": thinking})
+    )
     assert Chat.load(two).toggle.on.arguments == {"enable_thinking": True}
     (two / "chat.json").write_text('{"thinkng": 1}')
     with pytest.raises(ChatError, match="unknown thinkng"):

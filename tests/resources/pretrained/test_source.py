@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,10 @@ HERE = Path("/recipes")
                 thinking={"tags": ["<a>", "</a>"]},
             ),
         ),
+        (
+            {"path": "./mine", "date": datetime.date(2025, 1, 31)},
+            ParentSource("folder", "/recipes/mine", date="2025-01-31"),
+        ),
     ],
 )
 def test_what_is_written_is_one_record(written: Any, expected: ParentSource) -> None:
@@ -53,6 +58,7 @@ def test_what_is_written_is_one_record(written: Any, expected: ParentSource) -> 
         ({"tokenizer": "own"}, "path is missing"),
         ({"path": "./mine", "tokeniser": "own"}, "unknown key 'tokeniser': a parent has path"),
         ({"path": "./mine", "template": 3}, "template must be 'own' or a path, not 3"),
+        ({"path": "./mine", "date": "tomorrow"}, "date is 'tomorrow': write it as 2025-01-31"),
         ({"path": "./mine", "thinking": "on"}, "thinking must be a mapping with on, off, tags"),
     ],
 )
