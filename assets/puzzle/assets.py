@@ -16,7 +16,7 @@ from resources.recipe.puzzle import Fusion, Profile, Puzzle, Study
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
-LIBRARY_VERSION = "2"
+LIBRARY_VERSION = "3"
 # What models with one library have in common, the parent that it was made of included.
 LIBRARY = (
     "parent",

@@ -10,7 +10,8 @@ from resources.recipe.model import Distillation
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
-VERSION = "3"
+VERSION = "4"
+OUTPUTS_VERSION = "3"
 CACHED = ("temperature", "sequence_length", "top_k")  # what a teacher's outputs depend on
 
 
@@ -98,5 +99,5 @@ def _teacher_outputs(
         checks=("assets.recovery.checks:outputs_are_probabilities",),
         kinds=("torch", "parquet"),
         description="The parent's likeliest next tokens on the corpus, with their probabilities.",
-        **common,
+        **{**common, "version": OUTPUTS_VERSION},
     )

@@ -10,7 +10,8 @@ from torch import nn
 
 from assets.recovery import corpus
 from assets.recovery.objective import LiveTeacher, Towards
-from resources.models.loading import load, save
+from resources.models.folders import stored_dtype
+from resources.models.loading import load, publish
 from resources.recipe.model import Recovery
 from resources.training.fit import Run, language_model_loss
 from resources.training.loop.measuring import Objective
@@ -58,9 +59,10 @@ def continue_pretraining(
         measure="cross_entropy",
         measure_at=section.measure_at,
         measuring=measuring,
+        published=stored_dtype(inputs["model"].path()),
     ).fit()
     folder = workdir / "model"
-    save(model, folder, inputs["model"].path())
+    publish(model, folder, inputs["model"].path())
     return Output(
         tables={"training_metrics": fitted.table, "training_events": fitted.events},
         files={"": folder},

@@ -16,7 +16,8 @@ from assets.recovery import corpus, teacher_outputs
 from assets.recovery.objective import CachedTeacher, LiveTeacher, Teacher, Towards
 from resources.chat.matching import comparable
 from resources.models.config import HeterogeneousDecoderConfig
-from resources.models.loading import load, save
+from resources.models.folders import stored_dtype
+from resources.models.loading import load, publish
 from resources.recipe.model import Distillation
 from resources.training.distilling import depth_map
 from resources.training.fit import Attach, Run
@@ -85,9 +86,10 @@ def distil(
         measuring=lambda: (towards.objective(measuring=True), teachers),
         attach=attach,
         teachers=teachers if towards.asks else (),
+        published=stored_dtype(inputs[STUDENT].path()),
     ).fit()
     folder = workdir / "model"
-    save(student, folder, inputs[STUDENT].path())
+    publish(student, folder, inputs[STUDENT].path())
     return Output(
         tables={"training_metrics": fitted.table, "training_events": fitted.events},
         files={"": folder},

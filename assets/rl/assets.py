@@ -10,7 +10,7 @@ from resources.recipe.reinforcement import PolicyGradient, PreferenceGrpo, Rpo
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
-VERSION = "2"
+VERSION = "3"
 POLICY_GRADIENT = "assets.rl.grpo:train_policy_gradient"
 RPO = {
     "rpo_offline": "assets.rl.rpo_offline:train_rpo_offline",

@@ -99,7 +99,7 @@ def train_policy_gradient(
         execution.progress(f"step {step + 1}/{len(plan)}", (step + 1) / len(plan))
     trainer.close()
     folder = workdir / "checkpoint"
-    loading.save(model, folder, start.path())
+    loading.publish(model, folder, start.path())
     return experience.output(folder)
 
 

@@ -51,7 +51,8 @@ def train_rpo_offline(
         if not (folder / "checkpoint").is_dir():
             model, history = _train_round(folder, source, number, inputs, recipe, execution)
             pq.write_table(history, folder / "metrics.parquet")
-            loading.save(model, folder / "checkpoint", source)  # last: it marks the round as done
+            # Last, because it marks the round as done.
+            loading.publish(model, folder / "checkpoint", source)
         source = folder / "checkpoint"
         histories.append(pq.read_table(folder / "metrics.parquet"))
     table = pa.concat_tables(histories)

@@ -54,7 +54,7 @@ def train_rpo_online(
         else:
             iteration = Iteration(folder, source, first, inputs, recipe, execution)
             model = iteration.run(plan[first : first + steps], experience)
-            loading.save(model, folder / "checkpoint", source)
+            loading.publish(model, folder / "checkpoint", source)
         source = folder / "checkpoint"
     return experience.output(source)
 

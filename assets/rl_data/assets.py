@@ -10,7 +10,7 @@ from resources.recipe.reinforcement import Preference
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
-REWARD_MODEL_VERSION = "2"
+REWARD_MODEL_VERSION = "3"
 CHECKS = "assets.rl_data.checks:"
 PASS_RATES = "rl_data/pass_rates"
 PROMPTS = "rl_data/prompts"

@@ -8,7 +8,7 @@ from resources.recipe.model import Sft
 from resources.recipe.schema import Recipe
 from resources.store.spec import Spec
 
-VERSION = "5"
+VERSION = "6"
 BLEND_KEYS = ("name", "domains", "mix", "reasoning", "off_share", "samples", "start_from")
 HELD_OUT = "problems/held_out"
 

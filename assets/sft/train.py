@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.sft import samples
-from resources.models.loading import load, save
+from resources.models.folders import stored_dtype
+from resources.models.loading import load, publish
 from resources.recipe.model import SftTraining
 from resources.training.fit import Run, language_model_loss
 from resources.training.ranks import launch, ranked
@@ -52,9 +53,10 @@ def sft(
         measure="cross_entropy",
         further=split.apart,
         packed=section.packed,
+        published=stored_dtype(path),
     ).fit()
     folder = workdir / "model"
-    save(model, folder, path)
+    publish(model, folder, path)
     return Output(
         tables={"training_metrics": fitted.table, "training_events": fitted.events},
         files={"": folder},

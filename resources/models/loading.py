@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.models.errors import CheckpointError
-from resources.models.folders import write_chat, write_json, write_weights
+from resources.models.folders import stored_dtype, write_chat, write_json, write_weights
+from resources.models.precision import name_of, torch_dtype
 from warehouse.files.filesystem import replacing_folder
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def load(
     weights = Weights(folder)
     model = check_weights(weights, config)
     names = [name for name in model.state_dict() if name not in aliases(config)]
-    kind: torch.dtype = getattr(torch, dtype or weights.dtype)
+    kind = torch_dtype(dtype or weights.dtype)
     tensors = weights.read(names, device=torch.device(device), dtype=kind)
     model.load_state_dict(tensors, strict=False, assign=True)
     model.tie_weights()
@@ -101,11 +102,26 @@ def aliases(config: HeterogeneousDecoderConfig) -> dict[str, str]:
     return {HEAD: EMBEDDING} if config.tie_word_embeddings else {}
 
 
+def publish(
+    model: HeterogeneousDecoderForCausalLM, directory: str | Path, before: str | Path
+) -> None:
+    """Write the checkpoint that was made of the one in `before`: with its chat, in its dtype.
+
+    So a parent's dtype goes through all that is made of it, whatever it was trained in.
+    """
+    save(model, directory, before, stored_dtype(before))
+
+
 def save(
-    model: HeterogeneousDecoderForCausalLM, directory: str | Path, tokenizer_dir: str | Path
+    model: HeterogeneousDecoderForCausalLM,
+    directory: str | Path,
+    tokenizer_dir: str | Path,
+    dtype: str | None = None,
 ) -> None:
     """Write a checkpoint folder: config.json, safetensors, and what makes the chat.
 
+    Weights are written as `dtype` (None: as they are), rounded one by one; the model stays as it
+    is.
     The folder appears whole or not at all: it is written beside and renamed into place; an
     existing folder is replaced. The bytes depend on the model only, not on library versions.
     """
@@ -113,7 +129,7 @@ def save(
     if not (tokenizer_folder / "tokenizer.json").is_file():
         raise CheckpointError(f"{tokenizer_folder}: no tokenizer.json to save with the model")
     with replacing_folder(Path(directory)) as aside:
-        _write(model, aside, tokenizer_folder)
+        _write(model, aside, tokenizer_folder, dtype or name_of(model.dtype))
 
 
 def configuration(model: HeterogeneousDecoderForCausalLM) -> dict[str, Any]:
@@ -126,15 +142,18 @@ def configuration(model: HeterogeneousDecoderForCausalLM) -> dict[str, Any]:
             config.pop(key, None)
     return config | {
         "architectures": [ARCHITECTURE],
-        "dtype": str(model.dtype).removeprefix("torch."),
+        "dtype": name_of(model.dtype),
     }
 
 
-def _write(model: HeterogeneousDecoderForCausalLM, folder: Path, tokenizer_folder: Path) -> None:
-    config = configuration(model)
+def _write(
+    model: HeterogeneousDecoderForCausalLM, folder: Path, tokenizer_folder: Path, dtype: str
+) -> None:
+    config = configuration(model) | {"dtype": dtype}
     write_json(folder / "config.json", config)
     write_chat(folder, tokenizer_folder, config)
     weights = model.state_dict()
     if model.config.tie_word_embeddings:
         weights.pop("lm_head.weight", None)
-    write_weights(folder, weights.items())
+    kind = torch_dtype(dtype)
+    write_weights(folder, ((name, tensor.to(kind)) for name, tensor in weights.items()))

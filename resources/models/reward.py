@@ -66,9 +66,9 @@ def score(
     return rewards
 
 
-def save(model: RewardModel, directory: Path, tokenizer_dir: Path) -> None:
-    """Write a language-model folder with the head beside it."""
-    loading.save(model.backbone, directory, tokenizer_dir)
+def save(model: RewardModel, directory: Path, before: Path) -> None:
+    """Write the folder of the language model that this was made of, with the head beside it."""
+    loading.publish(model.backbone, directory, before)
     head = {name: tensor.detach().contiguous() for name, tensor in model.head.state_dict().items()}
     save_file(head, Path(directory) / HEAD_FILE)
 

@@ -113,7 +113,8 @@ class Run:
     done, with what `measuring` makes (default: `objective`); `measure` is the metric that leads.
     The examples of `further` are measured by `objective` beside them, each set under its name.
     `attach` adds to micro-batches what an objective needs of each example, for training and
-    held-out ones. `teachers` run forward in each step.
+    held-out ones. `teachers` run forward in each step. Weights are float32 until the end; those
+    that are measured last are rounded to `published`, the dtype that they are stored in.
     """
 
     model: nn.Module
@@ -134,6 +135,7 @@ class Run:
     further: Mapping[str, Examples] = field(default_factory=dict)
     attach: tuple[Attach, Attach] | None = None
     teachers: Sequence[nn.Module] = ()
+    published: str | None = None
 
     def fit(self) -> Fitted:
         """Train from beginning to end. Of several ranks all but the first end with the training.
@@ -142,6 +144,8 @@ class Run:
         """
         self._prepare()
         table = self._steps()
+        if self.published is not None:
+            self.trainer.settle(self.published)
         after = self._measured()
         self._close()
         return self._outcome(table, after)

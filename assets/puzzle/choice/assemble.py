@@ -34,7 +34,9 @@ def assemble(
     from assets.puzzle.fusion import fuse
     from assets.puzzle.halves import Library, compose
     from assets.puzzle.scoring.build import intervals, model_kl
-    from resources.models.loading import load, save
+    from resources.models.folders import stored_dtype
+    from resources.models.loading import load, publish
+    from resources.models.precision import settle
 
     folder = inputs["parent"].path()
     parent = load(folder, device=execution.device, dtype="float32")
@@ -46,10 +48,11 @@ def assemble(
     runs = fused_runs([row["fused_into"] for row in rows])
     if runs:
         model = fuse(model, runs)
+    settle(model, stored_dtype(folder))
     data = judging(inputs["corpus"], recipe)
     kl = model_kl(parent, model, data)
     low, high = intervals(kl, recipe["seed"])
-    save(model, workdir / "checkpoint", folder)
+    publish(model, workdir / "checkpoint", folder)
     size = float(model.num_parameters())
     return Output(
         files={"": workdir / "checkpoint"},

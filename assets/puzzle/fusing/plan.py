@@ -41,7 +41,9 @@ def fuse_checkpoint(
     from assets.puzzle.pictures import architecture_strip, dependency_matrix
     from assets.puzzle.runs import layer_indices
     from assets.puzzle.scoring.build import intervals, model_kl
-    from resources.models.loading import load, save
+    from resources.models.folders import stored_dtype
+    from resources.models.loading import load, publish
+    from resources.models.precision import settle
 
     device = execution.device
     model = load(inputs["assembled"].path(), device=device, dtype="float32")
@@ -79,11 +81,12 @@ def fuse_checkpoint(
     name = recipe["model"]
     tests = pretests(name, parent, model, runs, held, data("score"), recipe["seed"])
     fused = fuse(model, runs)
+    settle(fused, stored_dtype(inputs["assembled"].path()))
     held_out = judging(inputs["corpus"], recipe)
     before = model_kl(parent, model, held_out)
     after = model_kl(parent, fused, held_out) if runs else before
     low, high = intervals(after, recipe["seed"])
-    save(fused, workdir / "checkpoint", inputs["assembled"].path())
+    publish(fused, workdir / "checkpoint", inputs["assembled"].path())
     place = new_indices(len(blocks), runs)
     indices = [place[layer] for layer in held]
     layers = range(indices[-1] + 1)

@@ -57,6 +57,8 @@ def build_library(
     `checkpoint_steps`. Tables: `block_library` (a row a child: loss before and after on tokens not
     trained on) and `training_metrics`.
 
+    Blocks train in float32 and are stored, and judged, in the parent's dtype.
+
     With `resident` activations memory holds the parent's layers up to the group's last and the
     children of the whole group; with `sweep` one layer of the parent and its children.
     """
@@ -64,6 +66,7 @@ def build_library(
     from assets.puzzle.library.activations import resident, sweep
     from assets.puzzle.library.group import GroupTraining
     from resources.chat.matching import fits
+    from resources.models.folders import stored_dtype
     from resources.models.layers import LayerReader
     from resources.recipe.base import Optimizer
 
@@ -88,6 +91,7 @@ def build_library(
             steps,
             library=library,
             work=workdir,
+            dtype=stored_dtype(inputs["parent"].path()),
             every=execution.checkpoint_steps,
             progress=execution.progress,
         )

@@ -18,6 +18,7 @@ from assets.puzzle.halves import file_name, new_half
 from assets.puzzle.library.activations import Visit
 from assets.puzzle.library.bypass import Child, LayerTraining, Lesson, errors, normalised
 from assets.puzzle.library.store import opened, write_tensors
+from resources.models.precision import settle, torch_dtype
 from resources.recipe.base import Optimizer
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class GroupTraining:
         make: a layer's children, from its index, its block and the first micro-batch.
         library: the folder of trained blocks, `layer_<i>/…` in it.
         work: the folder of states and reports.
+        dtype: what trained blocks are rounded to before they are judged, and stored as.
         every: steps between two states of a layer on disk.
         progress: called with a message and the fraction done.
     """
@@ -57,12 +59,14 @@ class GroupTraining:
         *,
         library: Path,
         work: Path,
+        dtype: str,
         every: int,
         progress: Callable[[str, float], None] | None = None,
     ) -> None:
         self.source, self.layers, self.make = source, list(layers), make
         self.optimizer, self.steps, self.turns = optimizer, steps, turns_of(steps)
         self.library, self.work, self.every, self.progress = library, work, every, progress
+        self.dtype = dtype
         self.done = {layer: self._done(layer) for layer in layers}
         self._training: dict[int, LayerTraining] = {}
         self._before: dict[int, np.ndarray] = {}
@@ -94,6 +98,9 @@ class GroupTraining:
             if FIRST_STEP <= turn < FIRST_STEP + self.steps:
                 training.learn(lesson, first=visit.first, last=visit.last)
             else:
+                if turn == self.turns - 1 and visit.first:
+                    for child in training.children:
+                        settle(child.module, self.dtype)
                 earlier = [] if visit.first else self._judged[layer]
                 self._judged[layer] = [*earlier, errors(training.children, lesson)]
         if visit.last:
@@ -129,7 +136,9 @@ class GroupTraining:
         training = self._training.pop(layer)
         rows = []
         for place, child in enumerate(training.children):
-            weights = child.module.state_dict()
+            kind = torch_dtype(self.dtype)
+            state = child.module.state_dict()
+            weights = {name: weight.to(kind) for name, weight in state.items()}
             file = file_name(layer, child.kind, child.variant)
             write_tensors(self.library / file, weights, None)
             rows.append(

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.models.export.limits import refusals
-from resources.models.export.writing import dtype_reasons, name_of, refuse, with_known_heads, write
+from resources.models.export.writing import dtype_reasons, refuse, with_known_heads, write
 from resources.models.folders import check_stored
 from resources.models.loading import aliases, configuration
+from resources.models.precision import name_of
 
 if TYPE_CHECKING:
     from resources.models.config import HeterogeneousDecoderConfig

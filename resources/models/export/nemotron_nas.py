@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from resources.models.errors import CheckpointError
 from resources.models.export.limits import refusals
 from resources.models.export.nemotron_nas_layout import entries, tensors
-from resources.models.export.writing import dtype_reasons, name_of, refuse, with_known_heads, write
+from resources.models.export.writing import dtype_reasons, refuse, with_known_heads, write
 from resources.models.families.nemotron_nas import ARCHITECTURE, MODEL_TYPE
 from resources.models.folders import check_stored
+from resources.models.precision import name_of
 
 if TYPE_CHECKING:
     from resources.models.config import HeterogeneousDecoderConfig

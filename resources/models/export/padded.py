@@ -16,9 +16,10 @@ import torch.nn.functional as F
 
 from resources.models.config import OWN
 from resources.models.export.limits import head_reasons, plain_reasons
-from resources.models.export.writing import dtype_reasons, name_of, refuse, with_known_heads, write
+from resources.models.export.writing import dtype_reasons, refuse, with_known_heads, write
 from resources.models.families.registry import family_of
 from resources.models.folders import check_stored
+from resources.models.precision import name_of
 
 if TYPE_CHECKING:
     from resources.models.config import HeterogeneousDecoderConfig

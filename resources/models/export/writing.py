@@ -26,11 +26,6 @@ if TYPE_CHECKING:
     from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 
-def name_of(dtype: torch.dtype) -> str:
-    """How configurations call it: "bfloat16"."""
-    return str(dtype).removeprefix("torch.")
-
-
 def dtype_reasons(dtype: str) -> list[str]:
     """Why weights of this type cannot be written, if so."""
     if dtype in STORED:
@@ -51,6 +46,8 @@ def with_known_heads(
 
     Widened weights come in float32 at least (see `widen_heads`). Larger heads stay as they are.
     """
+    import torch
+
     from resources.models.heads import widen_heads
 
     size = model.config.head_dim or 0
@@ -58,6 +55,8 @@ def with_known_heads(
         return model, []
     wider = next(known for known in HEAD_SIZES if known > size)
     remark = f"heads of {size} are widened to {wider} with zeros, for which engines have kernels"
+    if model.dtype != torch.promote_types(model.dtype, torch.float32):
+        remark += "; in float32, since that scales queries, which would be rounded"
     return widen_heads(model, wider), [remark]
 
 

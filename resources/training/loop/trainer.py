@@ -209,6 +209,13 @@ class Trainer:
         if self.world_size > 1:
             torch.distributed.barrier()
 
+    def settle(self, dtype: str) -> None:
+        """Round the weights to what `dtype` holds of them, when training is over.
+
+        They are float32 still, and checkpoints keep what they were. All ranks take part.
+        """
+        sharded.settle(self.model, dtype)
+
     def close(self) -> None:
         """Release what DeepSpeed holds; the model stays usable and is set to evaluation mode."""
         self._release()

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from resources.models import precision
 from resources.training.checkpoint import Saved, unique_tensors
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -34,6 +35,19 @@ def full(tensor: Tensor) -> Tensor:
 
     with zero.GatheredParameters([tensor]):
         return tensor.detach().clone()
+
+
+def settle(model: nn.Module, dtype: str) -> None:
+    """`precision.settle` for weights that stage 3 may have spread. All ranks take part."""
+    if not any(hasattr(parameter, "ds_id") for parameter in model.parameters()):
+        precision.settle(model, dtype)
+        return
+    from deepspeed import zero
+
+    for parameter in model.parameters():
+        with zero.GatheredParameters([parameter], modifier_rank=0):
+            if torch.distributed.get_rank() == 0:
+                parameter.data.copy_(parameter.data.to(precision.torch_dtype(dtype)))
 
 
 def moments(model: nn.Module, engine: Any, stage: int) -> Iterator[tuple[str, Tensor]]:

@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from assets.puzzle.calibration import judging
 from assets.puzzle.choice import assemble as assembly
 from assets.puzzle.fusion import fuse
 from assets.puzzle.halves import Library, compose, file_name
@@ -22,7 +23,9 @@ from assets.puzzle.library import group
 from assets.puzzle.library.build import build_library, group_layers
 from assets.puzzle.library.bypass import LayerTraining, Lesson
 from assets.puzzle.library.importance import channel_importance
+from assets.puzzle.scoring.build import model_kl
 from resources.execution import Execution
+from resources.models.folders import stored_dtype
 from resources.models.loading import load, save
 from resources.recipe.execution import Activations
 from tests.assets.puzzle import tiny
@@ -485,6 +488,35 @@ def test_assembly_takes_partitions_and_fuses_the_runs_of_the_search(
         assert torch.equal(tiny.logits(model, batch), tiny.logits(expected, batch))
         assert made.metrics["fused_runs"] == 4 - len(expected.model.layers)
         assert made.metrics["kl"] > 0
+
+
+def test_blocks_and_assemblies_of_a_bfloat16_parent_are_bfloat16(
+    tmp_path: Path, inputs: dict[str, Artifact]
+) -> None:
+    """And what is measured of them is measured of the weights as they are stored."""
+    save(tiny.parent(LAYERS, dtype=torch.bfloat16), tmp_path / "parent", TOKENIZER)
+    given: dict[str, Any] = {**inputs, "parent": Made(tmp_path / "parent")}
+    made = build(tmp_path / "library", given)
+    for file in made.files[""].rglob("*.safetensors"):
+        assert {tensor.dtype for tensor in load_file(file).values()} == {torch.bfloat16}
+    full = build(tmp_path / "full", inputs)
+    assert made.tables["block_library"]["loss_after"] != full.tables["block_library"]["loss_after"]
+    rows = [
+        {"layer": layer, "attention": a, "ffn": f, "fused_into": into}
+        for layer, (a, f, into) in enumerate(
+            [("full", "full", None), *[("noop", "ratio_50", 1)] * 2, ("kv_1", "full", None)]
+        )
+    ]
+    given |= {
+        "block_library": Made(made.files[""]),
+        "architecture": Made(architectures=pa.Table.from_pylist(rows)),
+    }
+    recipe = {"tokens": 64, "sequence_length": 32, "seed": 0}
+    child = assembly.assemble(tmp_path, given, recipe, Execution())
+    assert stored_dtype(child.files[""]) == "bfloat16"
+    parent, model = (load(path, dtype="float32") for path in (tmp_path / "parent", child.files[""]))
+    kl = model_kl(parent, model, judging(given["corpus"], recipe))
+    assert float(kl.mean()) == child.metrics["kl"]
 
 
 def test_names() -> None:

@@ -13,7 +13,8 @@ from assets.recovery.continued import continue_pretraining
 from assets.recovery.distill import distil
 from resources.chat.errors import ChatError
 from resources.execution import Execution
-from resources.models.loading import load
+from resources.models.folders import stored_dtype
+from resources.models.loading import load, save
 from resources.training.checks import loss_decreased, loss_finite
 from tests.assets.recovery.section import DISTILLATION, PLAIN
 from tests.resources.chat import small
@@ -52,6 +53,23 @@ def test_distillation_lowers_the_held_out_divergence_and_resumes_exactly(
         tiny.build(other, "super/distilled", distil, inputs, DISTILLATION, tiny.kill_after(10))
     again = tiny.build(other, "super/distilled", distil, inputs, DISTILLATION)
     assert again.data_version == made.data_version
+
+
+def test_a_bfloat16_student_is_published_and_measured_in_bfloat16(
+    store: Store, inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    student = inputs["student"].path()
+    save(load(student), tmp_path / "student", student, "bfloat16")
+    given = {
+        **inputs,
+        "student": tiny.publish(store, "a/b", Output(files={"": tmp_path / "student"})),
+    }
+    recipe = {**DISTILLATION, "hidden_weight": 0.0}
+    made = tiny.build(store, "super/distilled", distil, given, recipe)
+    assert stored_dtype(made.path()) == "bfloat16"
+    again = tiny.build(store, "super/distilled", distil, {**given, "student": made}, recipe)
+    measured, before = (f"held_out_kl_forward{when}" for when in ("", "_before"))
+    assert again.metrics[before] == pytest.approx(made.metrics[measured], rel=1e-6)
 
 
 def test_distillation_of_the_teacher_itself_starts_at_zero(

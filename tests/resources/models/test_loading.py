@@ -10,8 +10,10 @@ import torch
 from resources.chat.chat import Chat
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.errors import CheckpointError
-from resources.models.loading import load, save
+from resources.models.folders import stored_dtype
+from resources.models.loading import load, publish, save
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
+from resources.models.precision import settle
 
 IDS = torch.arange(4, 24)[None]
 
@@ -49,6 +51,25 @@ def test_saved_model_is_read_back_by_us_and_by_transformers(
     assert ours.config.block_configs == model.config.block_configs
     assert (ours.lm_head.weight is ours.model.embed_tokens.weight) == tied
     assert Chat.load(tmp_path / "model").digest == Chat.load(tokenizer_dir).digest
+
+
+def test_what_is_made_of_a_checkpoint_is_stored_in_its_dtype(
+    tmp_path: Path, tokenizer_dir: Path
+) -> None:
+    model = heterogeneous(True)
+    save(heterogeneous(False).bfloat16(), tmp_path / "parent", tokenizer_dir)
+    publish(model, tmp_path / "child", tmp_path / "parent")
+    publish(load(tmp_path / "child", dtype="float32"), tmp_path / "next", tmp_path / "child")
+    assert stored_dtype(tmp_path / "child") == "bfloat16" and model.dtype == torch.float32
+    for file in (tmp_path / "child").iterdir():
+        assert file.read_bytes() == (tmp_path / "next" / file.name).read_bytes()
+    config = json.loads((tmp_path / "child" / "config.json").read_text())
+    assert config["dtype"] == "bfloat16"
+    settle(model, "bfloat16")
+    assert model.dtype == torch.float32
+    with torch.inference_mode():
+        stored = load(tmp_path / "child", dtype="float32")
+        assert torch.equal(stored(IDS).logits, model(IDS).logits)
 
 
 def test_saving_is_atomic_and_the_bytes_repeat(tmp_path: Path, tokenizer_dir: Path) -> None:
