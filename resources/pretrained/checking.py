@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from resources.models.errors import CheckpointError
-from resources.pretrained import files, headers
+from resources.pretrained import files, headers, hub
 from resources.pretrained.assembling import assemble
 
 if TYPE_CHECKING:
@@ -30,13 +30,15 @@ _OWN_CODE = ("nemotron-nas",)
 def source_faults(source: ParentSource, workdir: Path, role: Role = "parent") -> list[str]:
     """`faults` of what a recipe names, without adopting it; `workdir` is for links.
 
-    Of a hub id only the small files are fetched, of a GGUF file the weights are not converted: what
-    is wrong with those alone is found when they are adopted.
+    Of a hub id the small files and the headers of the weights are fetched, of a GGUF file the
+    weights are not converted: what is wrong with numbers alone is found when they are adopted.
     """
     try:
         found = assemble(source, workdir, "description")
-        local = source.kind == "folder"
-        return [found.said(line) for line in faults(found.folder, role, weights=local)]
+        seen = source.kind == "folder"
+        with found.naming():
+            seen = seen or (source.kind == "hub" and hub.outline(source, found.folder))
+        return [found.said(line) for line in faults(found.folder, role, weights=seen)]
     except CheckpointError as error:
         return [str(error)]
 

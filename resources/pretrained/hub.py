@@ -153,6 +153,71 @@ def fetch(source: ParentSource, *, weights: bool = True) -> tuple[Path, dict[str
     ))}  # fmt: skip
 
 
+def outline(source: ParentSource, folder: Path) -> bool:
+    """Put files with the headers of a commit's weights into `folder`, as long as they say and
+    without a number in them; the headers are read by range.
+
+    False where the hub cannot be reached. Raises CheckpointError for weights that are not there, no
+    safetensors, or shorter than their headers say.
+    """
+    if source.commit is None:
+        source = source.at(resolve(source))
+    listed = listing(source)
+    if listed is None:
+        return False
+    name = weights_file(list(listed.sizes), str(source))
+    names = [name]
+    if name == INDEX:
+        index = _get(source, [INDEX]) / INDEX
+        names = shards(index)
+        os.symlink(index, folder / INDEX)
+    for each in names:
+        if each not in listed.sizes:
+            raise CheckpointError(f"{source}: {INDEX} names {each}, which the hub has not")
+        tensors = _described(source, each)
+        if tensors is None:
+            return False
+        _hollow(folder / each, tensors, listed.sizes[each])
+    return True
+
+
+def _described(source: ParentSource, name: str) -> dict[str, Any] | None:
+    """The header of a file of the commit, as safetensors writes it; None: not reached."""
+    from huggingface_hub import errors
+
+    def question() -> Any:
+        return _api().parse_safetensors_file_metadata(
+            source.location, name, revision=source.commit, timeout=TIMEOUT
+        )
+
+    try:
+        found = _asked(source, question)
+    except errors.SafetensorsParsingError as error:
+        raise CheckpointError(
+            f"{source}: {name} has no safetensors header ({error}): name another revision"
+        ) from error
+    if found is None:
+        return None
+    return {
+        name: {"dtype": each.dtype, "shape": each.shape, "data_offsets": each.data_offsets}
+        for name, each in found.tensors.items()
+    }
+
+
+def _hollow(file: Path, tensors: dict[str, Any], size: int | None) -> None:
+    """A safetensors file of this header; its numbers are a hole that takes no room."""
+    header = json.dumps(tensors).encode()
+    end = max((each["data_offsets"][1] for each in tensors.values()), default=0)
+    if size is not None and end > size:
+        raise CheckpointError(
+            f"{file}: its header promises {end:,} bytes and the file has {size:,}, so it is "
+            "truncated: name another revision"
+        )
+    with open(file, "wb") as made:
+        made.write(len(header).to_bytes(8, "little") + header)
+        made.truncate(8 + len(header) + end)
+
+
 def _offline(source: ParentSource, weights: bool) -> tuple[Path, dict[str, str]]:
     config = _cached(source, str(source.commit), "config.json")
     if config is None:

@@ -43,7 +43,8 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.commits = {"main": FIRST}
         self.repos: dict[str, Files] = {}
-        self.asked: list[str] = []
+        self.asked: list[str] = []  # whole files
+        self.ranges: list[str] = []  # files of which a range was asked for
         self.tokens: set[str | None] = set()
         self.gated = self.damaged = False
 
@@ -69,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         here = self.server
         path = unquote(self.path.partition("?")[0])
-        here.asked.append(path)
+        (here.ranges if "Range" in self.headers else here.asked).append(path)
         here.tokens.add(self.headers.get("Authorization"))
         parts = path.strip("/").split("/")
         api = parts[:2] == ["api", "models"]
@@ -91,6 +92,9 @@ class Handler(BaseHTTPRequestHandler):
         etag = hashlib.sha256(body).hexdigest()
         if here.damaged and parts[-1].endswith(".safetensors"):
             body = body[:-2] + bytes([body[-2] ^ 1]) + body[-1:]
+        if (asked := self.headers.get("Range")) is not None:
+            first, last = map(int, asked.removeprefix("bytes=").split("-"))
+            return self._answer(206, body[first : last + 1])
         return self._answer(200, body, ETag=f'"{etag}"', X_Repo_Commit=commit)
 
 
@@ -257,6 +261,7 @@ def test_planning_what_cannot_be_reached_stops_nothing(
 def test_checking_fetches_no_weights(server: Hub, tmp_path: Path) -> None:
     assert source_faults(source(), tmp_path) == []
     assert not any(path.endswith(".safetensors") for path in server.asked)
+    assert sum(path.endswith(".safetensors") for path in server.ranges) > 1
     server.repos[SECOND] = {**server.repos[FIRST]}
     del server.repos[SECOND]["chat_template.jinja"]
     server.commits["v2"] = SECOND
@@ -265,6 +270,25 @@ def test_checking_fetches_no_weights(server: Hub, tmp_path: Path) -> None:
     (tmp_path / "chat.jinja").write_text("{{ messages[0].content }}")
     mended = parse({"path": f"{NAME}@v2", "template": str(tmp_path / "chat.jinja")}, tmp_path)
     assert source_faults(mended, tmp_path) == []
+
+
+def test_headers_of_the_hub_that_do_not_fit_are_said_before_anything_is_fetched(
+    server: Hub, tmp_path: Path
+) -> None:
+    files = server.repos[FIRST]
+    config = json.loads(files["config.json"])
+    wider = json.dumps({**config, "intermediate_size": 2 * config["intermediate_size"]}).encode()
+    server.repos[FIRST] = {**files, "config.json": wider}
+    [line] = source_faults(source(), tmp_path)
+    assert "does not fit config.json" in line and line.startswith(f"{NAME}@main/model-")
+    name = next(each for each in files if each.endswith(".safetensors"))
+    server.repos[FIRST] = {**files, name: files[name][:-4000]}
+    [line] = source_faults(source(), tmp_path)
+    assert f"{name}: its header promises" in line and "truncated" in line
+    server.repos[FIRST] = {**files, name: b"<html>"}
+    [line] = source_faults(source(), tmp_path)
+    assert f"{name} has no safetensors header" in line and "name another revision" in line
+    assert not any(path.endswith(".safetensors") for path in server.asked)
 
 
 def test_nothing_is_built_of_an_unknown_commit(
