@@ -6,7 +6,8 @@ CHECKPOINT is a folder with a tokenizer and a chat template. The text is Python'
 repeated, a line in each document that no other has. Each asset is built in a process of its own,
 through the store, into a fresh home: reading JSON Lines, the mixture, the tokens. For the rate, the
 tokens asset (its tokenizer loaded, its input verified, its output stored) and the bare tokenizer
-(`encode_batch` on the same texts in memory, ids not even read) take turns in one process. `kill`
+(`encode_batch` on the same texts in memory, ids not even read) take turns in one process; the share
+is also given with the bare tokenizer's own loading from its file counted. `kill`
 ends the tokens asset by SIGKILL on its way, builds it again, and compares its hash with that of a
 home where nothing was killed. Prints Markdown tables.
 """
@@ -175,30 +176,33 @@ def sizes(folder: Path, checkpoint: Path, wanted: list[float]) -> None:
 
 def pairs(folder: Path, checkpoint: Path, tokens: float, count: int) -> None:
     """The tokens asset and the bare tokenizer in turns, on the same texts."""
-    from resources.chat.chat import Chat
+    from tokenizers import Tokenizer
 
     file, home = folder / "docs.jsonl", folder / "home_pairs"
     write(file, tokens)
     corpus = mixture_of(home, file, tokens)
     texts = corpus.table("texts", ["text"])["text"].to_pylist()
-    backend = Chat.load(checkpoint).encoder.backend
-    shares: dict[str, list[float]] = {"wall": [], "CPU": []}
+    run_stage("nothing", home, file, checkpoint, tokens)  # libraries are imported before the clock
+    shares: dict[str, list[float]] = {}
     print("| | bare tokenizer, tokens/s | asset, tokens/s | share |\n|---|---|---|---|")
     for number in range(count):
+        loading = _clocks()
+        backend = Tokenizer.from_file(str(checkpoint / TOKENIZER[0]))
         began, found = _clocks(), 0
         for start in range(0, len(texts), 1024):
             batch = backend.encode_batch(texts[start : start + 1024], add_special_tokens=False)
             found += sum(map(len, batch))
         bare = _since(began, found)
+        bare |= {f"{name}, loaded": rate for name, rate in _since(loading, found).items()}
         other = folder / f"home_pair_{number}"
         shutil.copytree(home, other)
         began = _clocks()
         made = tokens_of(other, file, checkpoint, tokens)
         ours = _since(began, made.metrics["tokens"] + made.metrics["held_out_tokens"])
-        for clock, share in shares.items():
-            share.append(ours[clock] / bare[clock])
-            rates = f"{bare[clock]:,.0f} | {ours[clock]:,.0f} | {share[-1]:.2f}"
-            print(f"| {clock} | {rates} |", flush=True)
+        for clock, rate in bare.items():
+            own = ours[clock.removesuffix(", loaded")]
+            shares.setdefault(clock, []).append(own / rate)
+            print(f"| {clock} | {rate:,.0f} | {own:,.0f} | {own / rate:.2f} |", flush=True)
         shutil.rmtree(other)
     medians = ", ".join(f"{name} {statistics.median(each):.2f}" for name, each in shares.items())
     print(f"\nmedian share: {medians}; {found:,} tokens a turn")

@@ -107,10 +107,19 @@ def digest(
     return identity(content, special_tokens(source), chat)
 
 
+_contents: dict[str, str] = {}  # the hash of a tokenizer.json's bytes → that of what it says
+
+
 @lru_cache(maxsize=64)
 def _content(file: Path, size: int, modified: int) -> str:
-    """The hash of a tokenizer.json's content, read once a process while it stays as it is."""
-    return content_hash(_json(file))
+    """The hash of a tokenizer.json's content, read once a process while it stays as it is.
+
+    A family's checkpoints all bring the same file along: its bytes are parsed once.
+    """
+    written = hashlib.sha256(file.read_bytes()).hexdigest()
+    if written not in _contents:
+        _contents[written] = content_hash(_json(file))
+    return _contents[written]
 
 
 def content_hash(tokenizer: Any) -> str:
