@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from resources.recipe.errors import RecipeError, dotted, nearest
-from resources.recipe.reading import shape
+from resources.recipe.reading import shape, sharing
 from resources.recipe.reading.yaml import parse
 from resources.recipe.tree import KeyPath, Node, leaves, plain, put
 
@@ -103,7 +103,7 @@ def _refuse_unknown(root: Node, path: KeyPath, text: str) -> None:
         known = shape.keys(before)
         if known is None and length == len(path):
             return  # a new name in a mapping of the writer's own names
-        allowed = list(dict.fromkeys([*here, *(known or [])]))
+        allowed = list(dict.fromkeys([*here, *(known or []), *sharing.keys(before)]))
         if isinstance(key, int) or key not in allowed:
             place = f"{dotted(before)} has" if before else "a recipe has"
             raise RecipeError(f"--set {text}: {place} no '{key}'; {nearest(str(key), allowed)}")

@@ -39,6 +39,13 @@ SHARED = (
 )
 
 
+def keys(path: KeyPath) -> list[str]:
+    """The keys of what is shared, at the top of a recipe and inside each; none elsewhere."""
+    if not path:
+        return [shared.key for shared in SHARED]
+    return [key for shared in SHARED if path == (shared.key,) for key in sorted(shared.known)]
+
+
 def spread(root: Node) -> Node:
     """The recipe with everything shared written where it belongs.
 

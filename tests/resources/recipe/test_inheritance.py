@@ -143,6 +143,11 @@ def test_what_reinforcement_says_goes_before_the_optimizer_and_behind_the_sectio
             }
         }
     }
+    shared = load("smoke", ["reinforcement.temperature=0.5", "optimizer.weight_decay=0.3"])
+    assert shared.models["ultra"].rloo.temperature == 0.5  # type: ignore[union-attr]
+    assert shared.models["ultra"].distillation.weight_decay == 0.3  # type: ignore[union-attr]
+    with pytest.raises(RecipeError, match="did you mean 'temperature'"):
+        load("smoke", ["reinforcement.temprature=0.5"])
     with pytest.raises(RecipeError, match=r"reinforcement\.kl_beta: unknown key"):
         spread(grown({"reinforcement": {"kl_beta": 0.1}, "models": {}}))
 
