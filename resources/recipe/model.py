@@ -59,6 +59,17 @@ class Distillation(Recovery):
     teacher: Literal["live", "cached"] = "live"
     top_k: Count | None = None
 
+    @field_validator("teacher", mode="before")
+    @classmethod
+    def _its_own_parent(cls, value: Any) -> Any:
+        if value in ("live", "cached"):
+            return value
+        raise impossible(
+            f"'{value}' cannot teach here: distillation compares logits token by token, so a model "
+            "learns from its own parent, 'live' or 'cached'. What another model answers is learned "
+            "by SFT, as text: name it as the family's `teacher`"
+        )
+
     @model_validator(mode="after")
     def _terms_agree(self) -> Self:
         if not self.kl_weight + self.lm_weight + self.hidden_weight + self.layer_weight:

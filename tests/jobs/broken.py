@@ -83,6 +83,12 @@ BROKEN = (
         {"parent/config.json": config(model_type="llama", auto_map={"AutoModel": "x.Y"})},
     ),
     Broken(
+        "a teacher of another chat",
+        "models: {super: {distillation: {teacher: org/other}}}\n",
+        ("mine.yaml:2: models.super.distillation.teacher: 'org/other' cannot teach here",
+         "compares logits token by token", "its own parent, 'live' or 'cached'", "by SFT"),
+    ),
+    Broken(
         "a source that is not there",
         f"sources: {{c: {{{SOURCE}, path: ./none.jsonl}}}}\n",
         ("mine.yaml:2: sources.c", "none.jsonl"),
