@@ -41,7 +41,7 @@ def load(
     """
     from resources.sources.account import Account, SourceError
 
-    account = Account(recipe["name"])
+    account = Account(recipe["name"], recipe["source"]["path"])
     read = workdir / "conversations.arrow"
     _stage(read, account, recipe, execution.observe)
     try:

@@ -128,7 +128,8 @@ def _rows(asked: Asked, keys: KeyPath, name: str, source: Source) -> Iterator[Fi
     rows = kept + rejected
     why = "" if first is None else "{file}, line {line}: {field}: {reason}".format(**first)
     if not kept:
-        what = f"none of the {rows} rows looked at can be used" if rows else "no rows"
+        empty = f"{source.path}: no rows"
+        what = f"none of the {rows} rows looked at can be used" if rows else empty
         yield asked.fault(keys, what, why or "give a file with rows, or leave the source out")
     elif rejected > source.max_drop * rows:
         yield asked.fault(

@@ -58,7 +58,7 @@ def problems(name: str, benchmark: Benchmark, found: Sequence[Shard]) -> tuple[p
 
 def collected(name: str, benchmark: Benchmark, found: Sequence[Shard]) -> tuple[pa.Table, Account]:
     """The same, however many rows are no problems."""
-    account = Account(name)
+    account = Account(name, benchmark.path)
     rows: list[dict[str, Any]] = []
     for file, line, fields in _records(benchmark.problems, found, account):
         try:

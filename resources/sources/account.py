@@ -82,9 +82,10 @@ def rejected_batch(file: str, rejects: list[Reject]) -> pa.RecordBatch:
 
 @dataclass
 class Account:
-    """The running account of one source or shard: rows in = kept + dropped."""
+    """The running account of one source or shard, read from `path`: rows in = kept + dropped."""
 
     source: str
+    path: str = ""
     kept: int = 0
     dropped: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -126,7 +127,8 @@ class Account:
     def judge(self, max_drop: float) -> None:
         """Raise SourceError where more than the share `max_drop` was rejected, or nothing kept."""
         if self.rows == 0:
-            raise SourceError(f"source {self.source}: 0 rows; check path, split and files")
+            where = f" in {self.path}" if self.path else ""
+            raise SourceError(f"source {self.source}: 0 rows{where}; check path, split and files")
         if self.kept and self.dropped <= max_drop * self.rows:
             return
         examples = [
