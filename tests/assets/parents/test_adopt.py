@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -155,14 +156,18 @@ def test_a_teacher_may_be_of_another_family(tmp_path: Path, tokenizer_dir: Path)
 
 def test_a_flipped_bit_after_adoption_is_found(tmp_path: Path, model: Path) -> None:
     artifact = published(tmp_path, model)
-    entry = artifact.manifest["files"]["model.safetensors"]
-    stored = tmp_path / "home" / "checkpoints" / entry["sha256"][:2] / entry["sha256"]
-    stored.chmod(0o644)
-    data = bytearray(stored.read_bytes())
-    data[-5] ^= 1
-    stored.write_bytes(data)
-    with pytest.raises(WarehouseError, match=r"model\.safetensors of x/parent is corrupted"):
-        artifact.path()
+    for name, entry in artifact.manifest["files"].items():
+        stored = tmp_path / "home" / "checkpoints" / entry["sha256"][:2] / entry["sha256"]
+        stored.chmod(0o644)
+        sound = stored.read_bytes()
+        for place in (0, len(sound) // 2, len(sound) - 1):
+            spoiled = bytearray(sound)
+            spoiled[place] ^= 1
+            stored.write_bytes(spoiled)
+            with pytest.raises(WarehouseError, match=rf"{re.escape(name)} of x/parent is corrupt"):
+                artifact.path()
+        stored.write_bytes(sound)
+    assert artifact.path().is_dir()
 
 
 def test_a_full_disk_leaves_nothing_half_written(

@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 
+from resources.chat import llama3
 from resources.chat.chat import Chat
 from resources.engines.cache import RequestCache
+from resources.engines.identity import former, identity
 from resources.engines.protocol import Request, Sampling, request_key
 from resources.pretrained.source import BUNDLED
 from warehouse.manifest import derived_seed
-from warehouse.store import Store
+from warehouse.store import Output, Store
+from warehouse.store import Request as Build
 
 
 def test_every_generation_is_a_hit(tmp_path: Path) -> None:
@@ -56,6 +59,32 @@ def test_every_generation_is_a_hit(tmp_path: Path) -> None:
             assert [one.text for one in hits.values()] == [row["response"]]
             found += 1
     assert found
+
+
+def test_a_checkpoint_that_gained_files_is_the_same_model(tmp_path: Path) -> None:
+    """As its template and generation config came beside it: former names find what was paid."""
+    given = os.environ.get("HEIRLOOM_OLD_HOME")
+    if not given:
+        pytest.skip("HEIRLOOM_OLD_HOME names no home")
+    store = Store(Path(shutil.copytree(given, tmp_path / "home")))
+    asked = {
+        (row["model"], row["model_version"])
+        for manifest in list(store.manifests())
+        if "generations" in manifest["tables"]
+        for row in store.artifact(manifest).table("generations").to_pylist()
+    }
+    assert asked
+    for number, (key, version) in enumerate(sorted(asked)):
+        old = store.at(key, version)
+        folder = Path(shutil.copytree(old.path(), tmp_path / str(number)))
+        (folder / "chat_template.jinja").unlink(missing_ok=True)
+        (folder / "chat_template.jinja").write_text(llama3.CHAT_TEMPLATE)
+        (folder / "README.md").write_text("what it is")
+        new = store.build(
+            Build(key, None, lambda *_, made=folder: Output(files={"": made}), {}, {}, 0, "new")
+        )
+        assert new.data_version != version and identity(new) == identity(old)
+        assert version in former(new, store.home)
 
 
 def limits(recipe: Any) -> set[int]:
