@@ -72,7 +72,8 @@ class Stage:
 @dataclass
 class Facts:
     """Everything the report shows. `self_distilled`: by source of the corpus, whose parent wrote
-    it and how many prompts it answered; `declared`: scores on declared benchmarks, by model."""
+    it and how many prompts it answered; `declared`: scores on declared benchmarks, by model;
+    `padded`: models that only the padded form holds, which saves nothing."""
 
     family: str
     roles: dict[str, str]
@@ -89,6 +90,7 @@ class Facts:
     compared: dict[str, Compared] = field(default_factory=dict)
     self_distilled: dict[str, tuple[str, int]] = field(default_factory=dict)
     declared: dict[str, list[Score]] = field(default_factory=dict)
+    padded: list[str] = field(default_factory=list)
 
 
 def parameters(folder: Path) -> int:
@@ -127,6 +129,20 @@ def layers(folder: Path, parent: Path) -> list[Layer]:
 
 def _share(kind: str, kept: float) -> float:
     return {"noop": 0.0, "linear": 0.15}.get(kind, kept)
+
+
+def only_padded(folder: Path) -> bool:
+    """Whether a checkpoint leaves in no form but the padded one, which saves nothing."""
+    from resources.models.errors import ExportError
+    from resources.models.export.targets import PADDED, suited
+    from resources.models.loading import read_config
+
+    config = read_config(folder)
+    try:
+        form, _ = suited(config, str(config.dtype).removeprefix("torch."))
+    except ExportError:
+        return False
+    return form.name == PADDED
 
 
 def stage(
@@ -230,6 +246,9 @@ def gather(inputs: Mapping[str, Artifact], recipe: Mapping[str, Any]) -> Facts:
         if "rollouts" in by_key[key].manifest["tables"]:
             facts.curves[key] = reward_curve(by_key[key])
     facts.puzzle = exhibits(by_key, lines)
+    facts.padded = [
+        model for model, line in lines.items() if only_padded(by_key[line[-1].key].path())
+    ]
     facts.compared = gathered(by_key, lines)
     facts.declared = published.gathered(by_key, recipe["line"], recipe.get("declared", []))
     for name, (model, prompts) in recipe.get("self_distilled", {}).items():

@@ -26,6 +26,8 @@ def overview(facts: Facts) -> str:
             size = f"{millions(first.parameters)} → {size} <small>{kept:.0%}</small>"
         head, rows = _accuracy(first, last) if last.scores else ("", {})
         rows |= {"Parameters": size, "Stages": str(len(line))}
+        if model in facts.padded:
+            rows["Exported"] = "padded with zeros: saves neither memory nor time in an engine"
         role = facts.roles.get(model, "its parent")
         made.append(
             element(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pytest
 from assets.evaluation import checks, published
 from assets.evaluation.assets import specs
 from assets.evaluation.benchmark import build_benchmarks
-from assets.evaluation.facts import Stage, gather, layers, parameters
+from assets.evaluation.facts import Stage, gather, layers, only_padded, parameters
 from assets.evaluation.lineage import ancestry, reduced
 from assets.evaluation.report import build_report
+from assets.evaluation.sections import overview
 from resources.models import loading
 from resources.recipe.loading import load as load_recipe
 from tests.assets.evaluation.test_benchmark import RECIPE
@@ -104,6 +106,24 @@ def test_a_report_needs_no_held_out_questions(family: tuple[Store, dict[str, Art
     text = made.path("report.html").read_text()
     assert "Parameters" in text and "Along the line" not in text and "held-out" not in text
     assert set(made.metrics) == {"stages_made_worse"}
+
+
+def test_a_model_that_only_the_padded_form_holds_is_said_to_save_nothing(
+    family: tuple[Store, dict[str, Artifact]], tiny_llama: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "gelu"
+    shutil.copytree(tiny_llama, folder)
+    values = json.loads((folder / "config.json").read_text())
+    assert not only_padded(folder)
+    (folder / "config.json").write_text(json.dumps({**values, "hidden_act": "gelu"}))
+    store, artifacts = Store(tmp_path / "home"), dict(family[1])
+    artifacts["sft"] = support.checkpoint(store, "super/sft", folder)
+    text = {
+        padded: overview(gather({**artifacts, "sft": sft}, REPORT))
+        for padded, sft in ((True, artifacts["sft"]), (False, family[1]["sft"]))
+    }
+    assert "saves neither memory nor time" in text[True] and only_padded(folder)
+    assert "saves neither" not in text[False]
 
 
 def test_a_recipe_without_questions_is_reported_on(tmp_path: Path) -> None:
