@@ -106,7 +106,13 @@ def _declared(recipe: Recipe, name: str, model: str, key: str, label: str) -> Sp
         stage="evaluation",
         fn="assets.evaluation.declared:build_scores",
         inputs={"model": key, "benchmark": f"benchmarks/{name}"},
-        recipe={"model": model, "stage": label, "name": name, "protocol": benchmark.asked_as},
+        recipe={
+            "model": model,
+            "stage": label,
+            "name": name,
+            "protocol": benchmark.asked_as,
+            **({"dtype": benchmark.dtype} if benchmark.dtype else {}),
+        },
         seed=recipe.family.seed,
         checks=(
             "assets.evaluation.declared:every_problem_answered",

@@ -41,14 +41,20 @@ def compare(
     import pyarrow as pa
 
     from resources.models.loading import load
+    from resources.models.precision import Precision
 
     texts = held_out(inputs["corpus"], recipe["tokens"], recipe["sequence_length"])
     line = recipe["line"]
-    place = {"device": execution.device, "dtype": "float32"}
-    parent = load(inputs[line[0]].path(), **place)
+    device, precision = execution.device, Precision.of(recipe, execution.device)
+
+    def opened(name: str) -> Any:
+        folder = inputs[name].path()
+        return load(folder, device=device, dtype=precision.weights(folder))
+
+    parent = opened(line[0])
     rows, answers, speed = [], [], dict[str, Any]()
     for number, name in enumerate(line):
-        model = parent if not number else load(inputs[name].path(), **place)
+        model = parent if not number else opened(name)
         losses, divergences = measured(parent, model, texts)
         # The parent beside each child: the same minute of the same machine.
         pair = speeds([parent, model] if number else [parent], texts)
@@ -160,7 +166,7 @@ def _answers(checkpoint: Artifact, recipe: Mapping[str, Any], execution: Executi
     from resources.engines.opening import open_engine
     from resources.engines.protocol import Request, Sampling
 
-    engine = open_engine(checkpoint, checkpoint.data_version, execution)
+    engine = open_engine(checkpoint, checkpoint.data_version, execution, recipe.get("dtype"))
     asked = [Request((("user", prompt),)) for prompt in recipe["prompts"]]
     sampling = Sampling(0.0, max_new_tokens=recipe["max_new_tokens"], seed=recipe["seed"])
     return [each.text for each in engine.generate(asked, sampling)]

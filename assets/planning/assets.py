@@ -40,6 +40,6 @@ def specs(recipe: Recipe) -> list[Spec]:
 
 def _slice(recipe: Recipe, name: str) -> dict[str, Any]:
     return {
-        "works": [dataclasses.asdict(work) for work in works(recipe, name)],
+        "works": [work.record() for work in works(recipe, name)],
         "settings": dataclasses.asdict(settings(recipe, name)),
     }

@@ -74,7 +74,7 @@ class _Assets:
             "channel_importance",
             "library.importance:channel_importance",
             self._inputs("parent", "corpus"),
-            _values(self.puzzle.importance),
+            _values(self.puzzle.importance) | self._dtype(),
             checks=("importance_finite",),
             kinds=("torch",),
             description="FFN channels and key-value heads ranked by what they contribute.",
@@ -88,7 +88,8 @@ class _Assets:
             self._inputs("parent", "corpus", "channel_importance"),
             _values(self.puzzle.library, "groups")
             | {"data_seed": self.recipe.family.seed}
-            | ({"groups": groups} if isinstance(groups, int) else {}),
+            | ({"groups": groups} if isinstance(groups, int) else {})
+            | self._dtype(),
             partitions=self.puzzle.library.partitions(),
             version=LIBRARY_VERSION,
             checks=("library_trained",),
@@ -103,7 +104,7 @@ class _Assets:
             "block_scores",
             "scoring.build:score_blocks",
             self._inputs("parent", "corpus", "block_library"),
-            _values(self.puzzle.scores) | self._variants(),
+            _values(self.puzzle.scores) | self._variants() | self._dtype(),
             checks=("scores_complete",),
             kinds=("torch",),
             pool="gpu",
@@ -145,7 +146,7 @@ class _Assets:
             "architecture",
             "choice.choose:choose_architecture",
             self._inputs("parent", "block_scores", "block_costs", *rescored, *self._timed()),
-            _values(self.puzzle.search) | self._sample(),
+            _values(self.puzzle.search) | self._sample() | (self._dtype() if rescored else {}),
             checks=("limits_met",),
             kinds=("pulp", "highs"),
             description="A variant per layer with the least total score within the limits.",
@@ -156,7 +157,7 @@ class _Assets:
             "assembled",
             "choice.assemble:assemble",
             self._inputs("parent", "block_library", "architecture", "corpus"),
-            self._sample(),
+            self._sample() | self._dtype(),
             checks=("kl_finite",),
             kinds=("torch", "safetensors"),
             description="The searched model, put together from parent and library, untrained.",
@@ -180,7 +181,7 @@ class _Assets:
             "search_study",
             "study:study_search",
             self._inputs(*read, *self._timed()),
-            _values(study) | {"search": _values(self.puzzle.search)},
+            _values(study) | {"search": _values(self.puzzle.search)} | self._dtype(),
             checks=("study_measured",),
             kinds=("torch",),
             pool="gpu",
@@ -193,7 +194,7 @@ class _Assets:
             "fused",
             "fusing.plan:fuse_checkpoint",
             self._inputs("parent", "assembled", "architecture", "corpus"),
-            _values(fusion),
+            _values(fusion) | self._dtype(),
             checks=("kl_finite",),
             kinds=("torch", "safetensors"),
             description="Runs of attention-free layers as one layer with a wide FFN each.",
@@ -203,6 +204,10 @@ class _Assets:
         """The variants of both kinds, which costs and scores are of too."""
         library = self.puzzle.library
         return {"attention": list(library.attention), "ffn": list(library.ffn)}
+
+    def _dtype(self) -> dict[str, str]:
+        """What is computed in, where the recipe says it."""
+        return {"dtype": self.puzzle.dtype} if self.puzzle.dtype else {}
 
     def _sample(self) -> dict[str, Any]:
         """The text that the scores were measured on, for what is compared with them."""

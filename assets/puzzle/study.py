@@ -73,6 +73,7 @@ def study_search(
     from assets.puzzle.choice.assemblies import assembly_measures
     from assets.puzzle.halves import Library
     from resources.models.loading import load
+    from resources.models.precision import Precision
 
     began = time.monotonic()
     seed, model = recipe["seed"], recipe["model"]
@@ -81,7 +82,8 @@ def study_search(
     program, bounds = read_program(
         problem.candidates[batch], problem.bounds[batch], problem.objective, **problem.rules
     )
-    parent = load(inputs["parent"].path(), device=execution.device, dtype="float32")
+    folder, device = inputs["parent"].path(), execution.device
+    parent = load(folder, device=device, dtype=Precision.of(recipe, device).weights(folder))
     library = Library(parent, [part.path() for part in parts(inputs, "block_library")])
     methods = choices(problem, batch, inputs["architecture"], recipe["random"], seed)
     methods |= _hand_cuts(program, bounds, library, inputs["corpus"], recipe, workdir, execution)

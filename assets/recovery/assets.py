@@ -12,7 +12,7 @@ from resources.store.spec import Spec
 
 VERSION = "4"
 OUTPUTS_VERSION = "3"
-CACHED = ("temperature", "sequence_length", "top_k")  # what a teacher's outputs depend on
+CACHED = ("temperature", "sequence_length", "top_k", "dtype")  # what a teacher's outputs depend on
 
 
 def specs(recipe: Recipe) -> list[Spec]:
@@ -95,7 +95,7 @@ def _teacher_outputs(
         key=f"{name}/teacher_outputs",
         fn="assets.recovery.teacher_outputs:teacher_outputs",
         inputs={"teacher": recipe.checkpoint_key(name), "corpus": tokens},
-        recipe={key: settings[key] for key in CACHED},
+        recipe={key: settings[key] for key in CACHED if key in settings},
         checks=("assets.recovery.checks:outputs_are_probabilities",),
         kinds=("torch", "parquet"),
         description="The parent's likeliest next tokens on the corpus, with their probabilities.",

@@ -41,7 +41,7 @@ def continue_pretraining(
     training, held_out = corpus.read(inputs["corpus"], recipe, workdir, execution).examples
 
     def measuring() -> tuple[Objective, Sequence[nn.Module]]:
-        teacher = LiveTeacher(inputs["teacher"].path(), execution)
+        teacher = LiveTeacher(inputs["teacher"].path(), execution, dtype=section.dtype)
         return Towards(teacher).objective(measuring=True), [teacher.model]
 
     section = Recovery.within(recipe)

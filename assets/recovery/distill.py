@@ -103,7 +103,7 @@ def _live(
     inputs: Mapping[str, Artifact], section: Distillation, execution: Execution
 ) -> LiveTeacher:
     heat, direction = section.temperature, section.direction
-    return LiveTeacher(inputs[TEACHER].path(), execution, heat, direction)
+    return LiveTeacher(inputs[TEACHER].path(), execution, heat, direction, section.dtype)
 
 
 def _same_vocabulary(inputs: Mapping[str, Artifact], name: str, teacher: int, student: int) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from resources.models.loading import load
+from resources.models.precision import Precision
 from resources.training.distilling import in_chunks, layer_cosine, top_k_distillation
 from resources.training.fit import forward, head_of
 from resources.training.loop.measuring import Batch, Objective, to_device
@@ -25,7 +26,7 @@ from resources.training.objectives import (
     distillation,
     hidden_cosine,
 )
-from resources.training.ranks.runtime import own_device, usual_dtype
+from resources.training.ranks.runtime import own_device
 
 if TYPE_CHECKING:
     from resources.execution import Execution
@@ -51,7 +52,8 @@ class Teacher(Protocol):
 class LiveTeacher:
     """A teacher in memory: its states are computed batch by batch, its logits where needed.
 
-    `device` and `dtype` may differ from the student's; states and logits go to the student's.
+    Its device and type may differ from the student's; states and logits go to the student's. The
+    recipe asks for `dtype`, if for any.
     """
 
     def __init__(
@@ -60,10 +62,11 @@ class LiveTeacher:
         execution: Execution,
         temperature: float = 1.0,
         direction: str = "forward",
+        dtype: str | None = None,
     ) -> None:
         self.device = own_device(execution.teacher_device or execution.device)
-        dtype = usual_dtype(self.device.type)
-        self.model = load(folder, device=str(self.device), dtype=dtype)
+        weights = Precision(dtype, str(self.device)).weights(folder)
+        self.model = load(folder, device=str(self.device), dtype=weights)
         self.model.requires_grad_(False)
         self.temperature, self.direction = temperature, direction
 

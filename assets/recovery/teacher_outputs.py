@@ -49,7 +49,7 @@ def teacher_outputs(
     0.4 %, and what is left for the rest bin is a difference from 1.
     """
     corpus.check_chat(inputs["corpus"], inputs["teacher"])
-    teacher = LiveTeacher(inputs["teacher"].path(), execution)
+    teacher = LiveTeacher(inputs["teacher"].path(), execution, dtype=recipe.get("dtype"))
     documents = corpus.documents(inputs["corpus"], workdir, execution)
     pieces = documents.cut(int(recipe["sequence_length"]))
     starts = kept_starts(pieces)

@@ -27,6 +27,7 @@ from resources.chat.chat import Chat
 from resources.engines.protocol import Sampling
 from resources.engines.transformers import TransformersEngine
 from resources.models import loading
+from resources.models.precision import Precision
 from resources.recipe.base import Optimizer
 from resources.training.loop.trainer import Trainer
 from resources.training.objectives import IGNORE, Loss, policy
@@ -67,12 +68,13 @@ def train_policy_gradient(
         workdir / "trainer",
         recipe["seed"],
         execution,
+        recipe.get("dtype"),
     )
-    reference = None
+    reference, frozen = None, Precision.of(recipe, device).weights(start.path())
     if recipe["kl_beta"]:
-        reference = loading.load(start.path(), device=device, dtype="float32").requires_grad_(False)
+        reference = loading.load(start.path(), device=device, dtype=frozen).requires_grad_(False)
     if "reward_model" in inputs:
-        rewarder = rollouts.model_reward(inputs["reward_model"].path(), chat, device)
+        rewarder = rollouts.model_reward(inputs["reward_model"].path(), chat, device, frozen)
     else:
         rewarder = rollouts.verifier_reward(recipe["reward"])
     sampling = Sampling(

@@ -69,12 +69,12 @@ def verifier_reward(weights: Mapping[str, float]) -> Rewarder:
     return rewarded
 
 
-def model_reward(path: Path, asked: Chat, device: str) -> Rewarder:
+def model_reward(path: Path, asked: Chat, device: str, dtype: str) -> Rewarder:
     """The reward model's score of prompt and response (arXiv 2505.00949 section 6.2).
 
     `asked` is the chat of the model that answers.
     """
-    model, chat = reward_models.load(path, device=device, dtype="float32"), Chat.load(path)
+    model, chat = reward_models.load(path, device=device, dtype=dtype), Chat.load(path)
 
     def rewarded(rollouts: Sequence[Rollout]) -> list[Rollout]:
         read = sequences([one.attempt for one in rollouts], asked, chat)

@@ -17,6 +17,7 @@ from assets.rl.rpo import TrainingPair, micro_batches, rpo_loss, with_reference
 from assets.rl.slots import passes
 from resources.chat.chat import Chat
 from resources.models import loading
+from resources.models.precision import Precision
 from resources.recipe.base import Optimizer
 from resources.tasks.drawing import prompt_rows
 from resources.training.loop.loop import train
@@ -81,7 +82,8 @@ def _train_round(
     execution: Execution,
 ) -> tuple[HeterogeneousDecoderForCausalLM, pa.Table]:
     rows = execution.micro_batch
-    reference = loading.load(source, device=execution.device, dtype="float32")
+    frozen = Precision.of(recipe, execution.device).weights(source)
+    reference = loading.load(source, device=execution.device, dtype=frozen)
     pairs = _pairs(inputs, number, reference, rows)
     seed = [recipe["seed"], number]
     plan = list(passes(pairs, recipe["steps"], min(recipe["batch_size"], len(pairs)), seed))
@@ -93,6 +95,7 @@ def _train_round(
         folder / "trainer",
         recipe["seed"],
         execution,
+        recipe.get("dtype"),
     )
     history = train(
         trainer,

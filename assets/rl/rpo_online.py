@@ -25,6 +25,7 @@ from resources.chat.chat import Chat
 from resources.engines.protocol import Sampling
 from resources.engines.transformers import TransformersEngine
 from resources.models import loading
+from resources.models.precision import Precision
 from resources.recipe.base import Optimizer
 from resources.training.loop.trainer import Trainer
 from resources.verifiers.extremes import extremes
@@ -76,8 +77,10 @@ class Iteration:
         self.version = inputs["model"].data_version[:16]
         device = execution.device
         self.chat = Chat.load(source)
-        self.reference = loading.load(source, device=device, dtype="float32").requires_grad_(False)
-        self.rewarder = rollouts.model_reward(inputs["reward_model"].path(), self.chat, device)
+        frozen = Precision.of(recipe, device).weights(source)
+        self.reference = loading.load(source, device=device, dtype=frozen).requires_grad_(False)
+        scorer = inputs["reward_model"].path()
+        self.rewarder = rollouts.model_reward(scorer, self.chat, device, frozen)
         self.model = loading.load(source, dtype="float32")
         self.trainer = Trainer(
             self.model,
@@ -86,6 +89,7 @@ class Iteration:
             folder / "trainer",
             recipe["seed"],
             execution,
+            recipe.get("dtype"),
         )
         self.sampling = Sampling(
             temperature=recipe["temperature"],

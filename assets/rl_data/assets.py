@@ -185,7 +185,7 @@ def _reward_model(recipe: Recipe) -> Spec:
 
 def _preference_pairs(recipe: Recipe, name: str, preference: Preference) -> Spec:
     before = recipe.models[name].stage(preference.name).before
-    wanted = {"rounds", "prompts", "samples", "temperature", "top_p", "max_new_tokens"}
+    wanted = {"rounds", "prompts", "samples", "temperature", "top_p", "max_new_tokens", "dtype"}
     return Spec(
         key=f"{name}/preference_pairs",
         stage="rl_data",

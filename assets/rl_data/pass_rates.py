@@ -40,7 +40,7 @@ def build_pass_rates(
         max_new_tokens=recipe["max_new_tokens"],
         seed=recipe["seed"],
     )
-    engine = open_engine(model, model.data_version, execution)
+    engine = open_engine(model, model.data_version, execution, recipe.get("dtype"))
     made = attempts.attempt(engine, attempts.every(problems, "on", recipe["samples"]), sampling)
     generations, verdicts = attempts.tables(
         made, recipe["asset_key"], model.key, model.data_version, sampling

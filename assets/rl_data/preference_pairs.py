@@ -16,6 +16,7 @@ from resources.chat.chat import Chat
 from resources.engines.opening import open_engine
 from resources.engines.protocol import Sampling
 from resources.models import reward
+from resources.models.precision import Precision
 from resources.tasks.drawing import draw_by_domain, modes, prompt_rows
 from resources.verifiers import attempts
 from resources.verifiers.extremes import extremes
@@ -41,9 +42,10 @@ def build_preference_pairs(
         max_new_tokens=recipe["max_new_tokens"],
         seed=recipe["seed"],
     )
-    engine = open_engine(model, model.data_version, execution)
-    scorer = reward.load(inputs["reward_model"].path(), device=execution.device, dtype="float32")
-    scorer_chat = Chat.load(inputs["reward_model"].path())
+    engine = open_engine(model, model.data_version, execution, recipe.get("dtype"))
+    judge, device = inputs["reward_model"].path(), execution.device
+    scorer = reward.load(judge, device=device, dtype=Precision.of(recipe, device).weights(judge))
+    scorer_chat = Chat.load(judge)
 
     made: list[attempts.Attempt] = []
     pairs: list[Pair] = []

@@ -42,7 +42,7 @@ def train_reward_model(
 ) -> Output:
     """Reward model initialised from `inputs["model"]`; key metric: accuracy on held-out pairs."""
     base = inputs["model"]
-    engine = open_engine(base, base.data_version, execution)
+    engine = open_engine(base, base.data_version, execution, recipe.get("dtype"))
     made, generations, verdicts = _answers(engine, inputs, recipe)
     found = ranked_pairs(made, lambda text: engine.chat.texts([text])[0])
     sequences = encode(engine.chat, found)
@@ -137,6 +137,7 @@ def _trained(
         workdir / "trainer",
         recipe["seed"],
         execution,
+        recipe.get("dtype"),
     )
     micro = max(1, execution.micro_batch // 2)
 

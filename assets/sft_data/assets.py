@@ -27,6 +27,8 @@ def specs(recipe: Recipe) -> list[Spec]:
     made: list[Spec] = []
     for domain, data in family.sft_data.items():
         problems, dataset = f"problems/{domain}", f"{STAGE}/{domain}"
+        generation = family.generation_for(domain).model_dump(mode="json")
+        dtype = {"dtype": generation.pop("dtype")} if "dtype" in generation else {}
         modes = {"samples_on": data.samples_on, "samples_off": data.samples_off}
         made += [
             Spec(
@@ -42,7 +44,8 @@ def specs(recipe: Recipe) -> list[Spec]:
                     "domain": domain,
                     "prompts": data.prompts,
                     **modes,
-                    "generation": family.generation_for(domain).model_dump(mode="json"),
+                    "generation": generation,
+                    **dtype,
                 },
                 seed=family.seed,
                 checks=("assets.sft_data.checks:every_prompt_answered",),

@@ -53,7 +53,7 @@ def generate(
         if not count:
             continue
         model = inputs["instruct"] if mode == "off" and "instruct" in inputs else inputs["teacher"]
-        engine = open_engine(model, model.data_version, execution)
+        engine = open_engine(model, model.data_version, execution, recipe.get("dtype"))
         prompts = attempts.every(problems, mode, count)
         completions = engine.generate([attempts.request(prompt) for prompt in prompts], sampling)
         seconds += sum(completion.seconds for completion in completions)

@@ -34,12 +34,19 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("parents", models.lengths),
     ("exports", models.exports),
     ("engines", machine.engines),
+    ("engines", machine.precision),
     ("placement", machine.placement),
     ("isolation of programs", machine.isolation),
     ("used by nothing", written.unused),
 )
 # What a run looks at before it begins: done in an instant, without network.
-FIRST: tuple[Check, ...] = (written.unbuilt, data.present, machine.engines, written.unused)
+FIRST: tuple[Check, ...] = (
+    written.unbuilt,
+    data.present,
+    machine.engines,
+    machine.precision,
+    written.unused,
+)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs.checks.asked import Asked, Finding
 from resources.engines.opening import ENGINES
+from resources.recipe.base import Computed, Section
+from resources.recipe.schema import Recipe
+from resources.recipe.tree import KeyPath
 
 if TYPE_CHECKING:
     from jobs.planning.training_costs import Known
@@ -45,6 +48,38 @@ def placement(asked: Asked) -> Iterator[Finding]:
             f"{stage.key}: {devices} x {hardware.name if hardware else execution.device}, "
             f"{stage.memory.total / 1e9:,.1f} GB a rank{hours}"
         )
+
+
+def precision(asked: Asked) -> Iterator[Finding]:
+    """What is to be computed in a type that the device cannot compute in."""
+    from resources.models.precision import cannot
+
+    for keys, dtype in computed(asked.recipe):
+        why = cannot(dtype, asked.recipe.execution.device)
+        if why is not None:
+            yield asked.fault(keys, why)
+
+
+def computed(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Where the recipe says what is computed in, and what it says."""
+    for name, model in recipe.models.items():
+        yield from _computed(model, ("models", name))
+    yield from _computed(recipe.family, ())
+
+
+def _computed(value: Any, keys: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(value, Computed) and value.dtype is not None:
+        yield (*keys, "dtype"), value.dtype
+    inside: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Section):
+        inside = ((name, getattr(value, name)) for name in type(value).model_fields)
+    elif isinstance(value, dict):
+        inside = value.items()
+    elif isinstance(value, list):
+        inside = enumerate(value)
+    for name, each in inside:
+        beside = isinstance(value, Section) and value.parts and name in value.parts
+        yield from _computed(each, keys if beside else (*keys, name))
 
 
 def _sizes(asked: Asked) -> dict[str, Known]:

@@ -28,6 +28,7 @@ def main(arguments: argparse.Namespace) -> int:
     from resources.benchmarks.answers import Asked
     from resources.benchmarks.methods import method
     from resources.benchmarks.problems import examples, problems, where
+    from resources.models.precision import arithmetic
     from resources.sources.account import SourceError
     from resources.verifiers.code import judging
 
@@ -43,7 +44,7 @@ def main(arguments: argparse.Namespace) -> int:
     except SourceError as error:
         raise CommandError(f"benchmark {name}: {error}") from None
     put = Asked(table.to_pylist(), shown_first.to_pylist(), benchmark)
-    with judging(recipe.family.programs):
+    with judging(recipe.family.programs), arithmetic(benchmark.dtype, subject.execution.device):
         answers = method(benchmark.method).answer(subject, put, recipe.family.seed)
     print(f"{name} ({_protocol(benchmark)}) on {shown}")
     print(f"rows: {account.rows} = {account.kept} problems + {account.dropped} dropped")

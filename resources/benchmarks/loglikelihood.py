@@ -17,9 +17,12 @@ def answer(subject: Subject, asked: Asked, seed: int) -> list[Answer]:
     """
     from resources.chat.chat import Chat
     from resources.engines.causal import load_causal
+    from resources.models.precision import Precision
 
     protocol, chat = asked.protocol, Chat.load(subject.folder)
-    model = load_causal(subject.folder, device=subject.execution.device)
+    device = subject.execution.device
+    dtype = Precision(protocol.dtype, device).weights(subject.folder)
+    model = load_causal(subject.folder, device=device, dtype=dtype)
     choices = [[f"{protocol.delimiter}{each}" for each in p["choices"]] for p in asked.problems]
     if protocol.style == "plain":
         contexts = [asking.text(asked, problem) for problem in asked.problems]

@@ -14,9 +14,12 @@ def answer(subject: Subject, asked: Asked, seed: int) -> list[Answer]:
     """One answer a text, without a verdict: its log-likelihood, tokens and bytes."""
     from resources.chat.chat import Chat
     from resources.engines.causal import load_causal
+    from resources.models.precision import Precision
 
     chat = Chat.load(subject.folder)
-    model = load_causal(subject.folder, device=subject.execution.device)
+    device = subject.execution.device
+    dtype = Precision(asked.protocol.dtype, device).weights(subject.folder)
+    model = load_causal(subject.folder, device=device, dtype=dtype)
     written = [problem["prompt"] for problem in asked.problems]
     begin = chat.tokenizer.bos_token_id
     prefix = begin if begin is not None else chat.stop_id

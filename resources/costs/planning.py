@@ -6,6 +6,7 @@ knows neither recipes nor files: `resources/costs/workload.py` says what the sta
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -15,6 +16,7 @@ from resources.costs import placement
 from resources.costs.placement import DoesNotFitError, Machine, Memory, Placement
 from resources.models import accounting
 from resources.models.accounting import Shape
+from resources.models.precision import BFLOAT16, Precision
 
 Blocks = Sequence[Mapping[str, Any]]
 
@@ -25,7 +27,7 @@ class Work:
 
     `taught`: a live teacher runs beside it. `chunk` tokens' logits are held at once (None: all of a
     micro-batch); only where `chunks` does the stage have that setting. Each token passes the model
-    `forward` further times without training.
+    `forward` further times without training. `dtype` is what the recipe computes in, if it says so.
     """
 
     stage: str
@@ -36,6 +38,12 @@ class Work:
     chunk: int | None = None
     chunks: bool = False
     forward: float = 0.0
+    dtype: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """As JSON values; what is computed in only where the recipe says it."""
+        values = dataclasses.asdict(self)
+        return values if self.dtype else {k: v for k, v in values.items() if k != "dtype"}
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,7 @@ def _stage(key: str, work: Work, sizes: Sizes, settings: Settings) -> Stage:
         checkpointing=settings.activation_checkpointing,
         chunk=work.chunk,
         chunks=work.chunks,
-        compute_bytes=2 if settings.device == "cuda" else 4,
+        compute_bytes=2 if Precision(work.dtype, settings.device).training == BFLOAT16 else 4,
         sequence_parallel=settings.sequence_parallel,
     )
     flops = placement.training_flops(

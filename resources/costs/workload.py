@@ -6,6 +6,8 @@ of models and no machine but the one the recipe names.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from resources.costs.placement import Machine
 from resources.costs.planning import Settings, Work
 from resources.recipe.data import CorpusMix, Source
@@ -25,8 +27,12 @@ def works(recipe: Recipe, name: str) -> list[Work]:
     Lengths of examples and responses are the execution settings' `typical`; a corpus that is passed
     over counts with its documents at full length.
     """
-    found = (_work(recipe, stage) for stage in recipe.models[name].line())
-    return [work for work in found if work is not None]
+    found = ((stage, _work(recipe, stage)) for stage in recipe.models[name].line())
+    return [
+        replace(work, dtype=getattr(stage.section, "dtype", None))
+        for stage, work in found
+        if work is not None
+    ]
 
 
 def _work(recipe: Recipe, stage: Stage) -> Work | None:

@@ -22,13 +22,17 @@ ENGINES = ("transformers", "replay")
 
 
 def open_engine(
-    checkpoint: Checkpoint | str | Path, model_version: str, execution: Execution
+    checkpoint: Checkpoint | str | Path,
+    model_version: str,
+    execution: Execution,
+    dtype: str | None = None,
 ) -> Engine:
-    """The engine named by `execution.engine` for a checkpoint.
+    """The engine named by `execution.engine` for a checkpoint, computing in the recipe's `dtype`.
 
     `model_version` decides what is drawn. Without `execution.requests`, the folder of the request
     cache, nothing is cached; completions of an artifact are found under its `identity`, and under
-    the versions that stood there before. Raises ValueError for an engine that does not exist.
+    the versions that stood there before; those in a `dtype` that is asked for stand apart. Raises
+    ValueError for an engine that does not exist.
     """
     from resources.chat.chat import Chat
 
@@ -39,6 +43,8 @@ def open_engine(
     names = Names(model_version)
     if requests is not None and not isinstance(checkpoint, str | Path):
         names = Names(identity(checkpoint), partial(former, checkpoint, execution.home))
+    if dtype is not None:
+        names = Names(f"{names.now} {dtype}")
     chat = Chat.load(folder)
     if name == "replay":
         if requests is None:
@@ -49,8 +55,10 @@ def open_engine(
 
     from resources.engines.causal import load_causal
     from resources.engines.transformers import TransformersEngine
+    from resources.models.precision import Precision
 
-    model = load_causal(folder, device=execution.device, dtype="float32")
+    weights = Precision(dtype, execution.device).weights(folder)
+    model = load_causal(folder, device=execution.device, dtype=weights)
     engine = TransformersEngine(
         model,
         chat,

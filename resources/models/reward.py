@@ -37,7 +37,8 @@ class RewardModel(nn.Module):
         body = self.backbone
         states = body.run(body.embed(input_ids), body.context(input_ids))
         last = states[torch.arange(len(lengths), device=states.device), lengths - 1]
-        return self.head(body.finish(last)).squeeze(-1).float()
+        state = body.finish(last).to(self.head.weight.dtype)
+        return self.head(state).squeeze(-1).float()
 
 
 def pad(sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

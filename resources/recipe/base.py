@@ -38,6 +38,7 @@ Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Domain = Literal["math", "code", "science", "tools", "instructions"]
 Reasoning = Literal["on", "off"]
+Dtype = Literal["float32", "tf32", "bfloat16"]
 Depth = Annotated[int, Field(ge=1, le=DEEPEST)]
 
 
@@ -148,7 +149,18 @@ def _type_name(annotation: Any) -> str:
     return str(annotation).replace("typing.", "").replace("resources.recipe.", "")
 
 
-class Sampling(Section):
+class Computed(Section):
+    """A section whose models may compute in another `dtype` than is usual on the device.
+
+    Absent, it means what is usual: a GPU takes the type that a model is stored in (bfloat16
+    autocast where it learns), a CPU float32. Scores and losses are float32 in any case, and so are
+    weights that learn.
+    """
+
+    dtype: Dtype | None = Field(default=None, exclude_if=lambda value: value is None)
+
+
+class Sampling(Computed):
     """How answers are drawn: `temperature` 0 is greedy; `max_new_tokens` in tokens."""
 
     temperature: NonNegative
@@ -221,3 +233,7 @@ class Training(Optimizer):
                 f"{self.sequence_length}; {down} would be"
             )
         return self
+
+
+class Learning(Training, Computed):
+    """Training of a whole model, in the `dtype` that it asks for."""

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BeforeValidator, Field, model_validator
 
 from resources.recipe.base import (
+    Computed,
     Count,
     CountOrZero,
     NonNegative,
@@ -39,6 +40,7 @@ PROTOCOL = {
     "temperature",
     "top_p",
     "max_new_tokens",
+    "dtype",
 }
 METHODS: tuple[str, ...] = get_args(Method)
 VERIFIERS: tuple[str, ...] = get_args(Verifier)
@@ -58,7 +60,7 @@ class FewShot(Section):
     target: Text = Field(default="{{ answer }}", description="what stands as their answer")
 
 
-class Benchmark(Files):
+class Benchmark(Files, Computed):
     """A benchmark: problems of a published test split, held out whole, and the protocol.
 
     `prompt` asks (Jinja text); `question` is the text that training data are compared with (absent:

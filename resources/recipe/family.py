@@ -11,18 +11,19 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from resources.recipe.base import (
     DOMAINS,
+    Computed,
     Count,
     CountOrZero,
     Depth,
     Domain,
     Given,
+    Learning,
     Name,
     NonNegative,
     PositiveShare,
     Sampling,
     Section,
     Text,
-    Training,
     check_proportions,
     impossible,
     needed,
@@ -152,7 +153,7 @@ class InstructionPrompts(Section):
     max_constraints: Annotated[int, Field(ge=1, le=10)]
 
 
-class RewardModel(Training):
+class RewardModel(Learning):
     """The reward model: trained from `base`/`artifact` on ranked samples, or taken `pretrained`.
 
     With `pretrained` (a path or hub id) nothing is trained.
@@ -175,7 +176,7 @@ class Decoding(Section):
     top_p: PositiveShare
 
 
-class HeldOutBenchmarks(Section):
+class HeldOutBenchmarks(Computed):
     """Evaluation on held-out problems of our own `domains`: `samples` a problem (one where
     decoding is greedy)."""
 
@@ -186,7 +187,7 @@ class HeldOutBenchmarks(Section):
     domains: list[Domain] = Field(min_length=1)
 
 
-class SideBySide(Section):
+class SideBySide(Computed):
     """Every checkpoint of a model on the same `tokens` tokens of held-out text of the mixture, and
     its greedy answers to the same `prompts`, for the report."""
 

@@ -15,6 +15,7 @@ from resources.recipe.base import (
     Count,
     Domain,
     Given,
+    Learning,
     Name,
     NonNegative,
     Positive,
@@ -22,7 +23,6 @@ from resources.recipe.base import (
     Reasoning,
     Section,
     Text,
-    Training,
     check_proportions,
     impossible,
 )
@@ -31,7 +31,7 @@ from resources.recipe.puzzle import Fusion, Puzzle
 from resources.recipe.reinforcement import Grpo, PreferenceGrpo, Rloo, Rpo
 
 
-class Recovery(Training):
+class Recovery(Learning):
     """Training that heals a searched model; held-out examples measure it as it goes.
 
     They do so before, after, and when the shares `measure_at` of the steps are done.
@@ -90,7 +90,7 @@ class Distillation(Recovery):
         return self
 
 
-class SftTraining(Training):
+class SftTraining(Learning):
     """How an SFT stage trains on its blend, in full packs where `packed`."""
 
     packed: bool

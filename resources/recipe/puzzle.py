@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from resources.models.export.limits import NEVER_FIRST
 from resources.recipe.base import (
+    Computed,
     Count,
     CountOrZero,
     Name,
@@ -201,11 +202,12 @@ class Study(Section):
     sequence_length: Count
 
 
-class Puzzle(Section):
+class Puzzle(Computed):
     """Puzzle NAS: importance, block library, scores, costs, search, and a study of the search.
 
     `library_of` names another model of the same parent whose library, scores and costs this one
-    searches too, under limits of its own: nothing of them is made twice.
+    searches too, under limits of its own: nothing of them is made twice. `dtype` is what all of it,
+    and fusion after it, computes in; children train with float32 weights.
     """
 
     library_of: Name | None = None

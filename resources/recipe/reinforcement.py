@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from resources.recipe.base import (
+    Computed,
     Count,
     Domain,
     Name,
@@ -33,7 +34,7 @@ class Reward(Section):
         return self
 
 
-class PolicyGradient(Optimizer):
+class PolicyGradient(Optimizer, Computed):
     """RL with verifiable rewards: a step samples `prompts_per_step` x `samples` responses and
     makes `updates_per_rollout` optimizer updates of `batch_size` responses each.
 
@@ -100,7 +101,7 @@ class Round(Section):
         return value
 
 
-class Preference(Optimizer):
+class Preference(Optimizer, Computed):
     """The common part of the preference stages; its `name` is the artifact's.
 
     A round has a pool of `prompts`, `samples` responses each, and `steps` optimizer updates of

@@ -13,6 +13,7 @@ from typing import Any
 
 from resources.checkout import CHECKOUT
 from resources.execution import Execution
+from resources.models.precision import arithmetic
 from resources.store.digests import Digests
 from resources.store.spec import Spec
 from resources.verifiers import code as code_verifier
@@ -191,7 +192,8 @@ def _materialise(
         build: Build = load(spec.fn)
         programs = recipe.get("programs", "run")  # in the key, and none of the function's business
         own = {name: value for name, value in recipe.items() if name != "programs"}
-        with code_verifier.judging(programs), sandbox.noted() as tiers:
+        computing = arithmetic(recipe.get("dtype"), execution.device)
+        with computing, code_verifier.judging(programs), sandbox.noted() as tiers:
             output = build(workdir, inputs, own, execution)
         if tiers:  # beside the content: in every tier a program gets the same verdict
             output.observations["isolation"] = sorted(tiers)

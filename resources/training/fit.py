@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from resources.execution import Execution
-    from resources.recipe.base import Training
+    from resources.recipe.base import Learning
 
 HELD_OUT_SHARE = 0.05  # of the examples measure the model and are not trained on,
 HELD_OUT_MOST = 64  # but no more than this many
@@ -121,7 +121,7 @@ class Run:
     training: Examples
     held_out: Examples
     objective: Objective
-    section: Training
+    section: Learning
     workdir: Path
     execution: Execution
     _: KW_ONLY
@@ -170,7 +170,13 @@ class Run:
             self.unseen = self.attach[1](range(len(self.held_out)), self.unseen)
         trackers.check(self.execution.trackers)
         self.trainer = Trainer(
-            self.model, self.section, len(self.plan), self.workdir, self.seed, self.execution
+            self.model,
+            self.section,
+            len(self.plan),
+            self.workdir,
+            self.seed,
+            self.execution,
+            self.section.dtype,
         )
         prove_separate(self.trainer)
         _enlist(self.trainer, self.teachers)

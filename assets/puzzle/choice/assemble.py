@@ -36,10 +36,11 @@ def assemble(
     from assets.puzzle.scoring.build import intervals, model_kl
     from resources.models.folders import stored_dtype
     from resources.models.loading import load, publish
-    from resources.models.precision import settle
+    from resources.models.precision import Precision, settle
 
     folder = inputs["parent"].path()
-    parent = load(folder, device=execution.device, dtype="float32")
+    device = execution.device
+    parent = load(folder, device=device, dtype=Precision.of(recipe, device).weights(folder))
     rows = inputs["architecture"].table("architectures").sort_by("layer").to_pylist()
     model = compose(
         Library(parent, [part.path() for part in parts(inputs, "block_library")]),

@@ -61,12 +61,14 @@ def rescored(
     from assets.puzzle.choice.rounds import improve, mean_of, rounds_table
     from assets.puzzle.halves import Library
     from resources.models.loading import load
+    from resources.models.precision import Precision
 
     model = recipe["model"]
     program, bounds = read_program(
         problem.candidates[batch], problem.bounds[batch], problem.objective, **problem.rules
     )
-    parent = load(inputs["parent"].path(), device=execution.device, dtype="float32")
+    folder, device = inputs["parent"].path(), execution.device
+    parent = load(folder, device=device, dtype=Precision.of(recipe, device).weights(folder))
     library = Library(parent, [part.path() for part in parts(inputs, "block_library")])
     data = _scoring(inputs, recipe, recipe["tokens"])
     rough = mean_of(_measure(library, data, workdir, execution))

@@ -43,11 +43,13 @@ def fuse_checkpoint(
     from assets.puzzle.scoring.build import intervals, model_kl
     from resources.models.folders import stored_dtype
     from resources.models.loading import load, publish
-    from resources.models.precision import settle
+    from resources.models.precision import Precision, settle
 
-    device = execution.device
-    model = load(inputs["assembled"].path(), device=device, dtype="float32")
-    parent = load(inputs["parent"].path(), device=device, dtype="float32")
+    precision = Precision.of(recipe, execution.device)
+    model, parent = (
+        load(folder, device=execution.device, dtype=precision.weights(folder))
+        for folder in (inputs["assembled"].path(), inputs["parent"].path())
+    )
     blocks = model.config.block_configs or []
     rows = inputs["architecture"].table("architectures").sort_by("layer").to_pylist()
     held = layer_indices(rows)

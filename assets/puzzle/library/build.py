@@ -57,7 +57,8 @@ def build_library(
     `checkpoint_steps`. Tables: `block_library` (a row a child: loss before and after on tokens not
     trained on) and `training_metrics`.
 
-    Blocks train in float32 and are stored, and judged, in the parent's dtype.
+    The recipe's `dtype` is computed in under autocast: weights are float32 until blocks are judged
+    and stored, in the parent's dtype.
 
     With `resident` activations memory holds the parent's layers up to the group's last and the
     children of the whole group; with `sweep` one layer of the parent and its children.
@@ -68,6 +69,7 @@ def build_library(
     from resources.chat.matching import fits
     from resources.models.folders import stored_dtype
     from resources.models.layers import LayerReader
+    from resources.models.precision import Precision
     from resources.recipe.base import Optimizer
 
     began = time.monotonic()
@@ -95,12 +97,13 @@ def build_library(
             every=execution.checkpoint_steps,
             progress=execution.progress,
         )
-        if execution.activations.source == "resident":
-            resident(source, group.depth, batches, group, group.start)
-        else:
-            room = execution.activations.bytes
-            folder = workdir / "boundaries"
-            sweep(source, group.depth, batches, group, folder, room, group.start)
+        with Precision.of(recipe, execution.device).autocast():
+            if execution.activations.source == "resident":
+                resident(source, group.depth, batches, group, group.start)
+            else:
+                room = execution.activations.bytes
+                folder = workdir / "boundaries"
+                sweep(source, group.depth, batches, group, folder, room, group.start)
         reports = [group.report(layer) for layer in layers]
     return _output(library, reports, recipe, steps, time.monotonic() - began)
 

@@ -41,8 +41,11 @@ def channel_importance(
     """
     from assets.puzzle.calibration import sequences
     from resources.models.layers import LayerReader
+    from resources.models.precision import Precision
 
-    source = LayerReader(inputs["parent"].path(), device=execution.device)
+    folder, device = inputs["parent"].path(), execution.device
+    dtype = Precision.of(recipe, device).weights(folder)
+    source = LayerReader(folder, device=device, dtype=dtype)
     data = sequences(
         inputs["corpus"].table("corpus", columns=["text_ids"]),
         "train",

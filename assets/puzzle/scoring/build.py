@@ -53,9 +53,12 @@ def score_blocks(
     from assets.puzzle.scoring.metrics import set_of
     from assets.puzzle.scoring.replacements import TOGETHER, score
     from resources.models.loading import load
+    from resources.models.precision import TF32, Precision
 
     began = time.monotonic()
-    parent = load(inputs["parent"].path(), device=execution.device, dtype="float32")
+    given, device = inputs["parent"], execution.device
+    dtype = Precision.of(recipe, device).weights(given.path())
+    parent = load(given.path(), device=device, dtype=dtype)
     library = Library(parent, [part.path() for part in parts(inputs, "block_library")])
     names, prescreen = recipe["metrics"], recipe["prescreen"]
     together = execution.micro_batch * recipe["sequence_length"]
@@ -64,6 +67,8 @@ def score_blocks(
     columns = ["text_ids", "loss_mask"] if "task" in names else ["text_ids"]
     sets = score_sets(inputs["corpus"].table("corpus", columns=columns), recipe)
     folder = execution.cache("scores", workdir)
+    # What weights are loaded in is in their digests; how they are multiplied is not.
+    version = given.data_version + (f" {TF32}" if recipe.get("dtype") == TF32 else "")
     pairs = variant_pairs(recipe["attention"], recipe["ffn"])
     shape = (parent.config.num_hidden_layers, len(pairs))
     runs = fused_runs(recipe["fused_runs"], shape[0])
@@ -74,7 +79,7 @@ def score_blocks(
     # The first metric's set comes first: a prescreen ranks there.
     for name in sorted(sets, key=lambda name: name != set_of(names[0])):
         batches, metrics = sets[name], [metric for metric in names if set_of(metric) == name]
-        cache = ScoreCache(folder, inputs["parent"].data_version, metrics, recipe["k"])
+        cache = ScoreCache(folder, version, metrics, recipe["k"])
         scored = functools.partial(
             score,
             library,

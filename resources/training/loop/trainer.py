@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from resources.models.precision import Precision
 from resources.training import checkpoint
 from resources.training.loop.measuring import Batch, Objective, to_device
 from resources.training.loop.optimizer import adamw, rate
@@ -41,7 +42,7 @@ class NonFiniteError(RuntimeError):
 class Trainer:
     """A model, AdamW and a schedule on a DeepSpeed engine; resumes from `workdir` when it can.
 
-    It computes in `dtype` (None: float32 on a CPU, bfloat16 autocast on CUDA); weights and
+    It computes in the `dtype` that a recipe asks for (see `Precision.training`); weights and
     optimizer states are float32.
     Under a launcher every rank makes its own Trainer of the same model; checkpoints, written by
     rank 0 as safetensors and JSON into its `workdir`, which all ranks must see, do not depend on
@@ -74,7 +75,7 @@ class Trainer:
         self.root = self.folder / "checkpoints"
         torch.manual_seed(seed + self.rank)
         self.model = model.train()
-        self.dtype = dtype or runtime.usual_dtype(execution.device)
+        self.dtype = Precision(dtype, execution.device).training
         self.offload = execution.offload_optimizer
         self.team = Team(execution.sequence_parallel)
         self.team.join(model)

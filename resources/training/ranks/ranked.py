@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resources.models.precision import arithmetic
 from resources.training.ranks import launch
 from resources.verifiers import code, sandbox
 from warehouse.artifact import Artifact, Output
@@ -63,7 +64,8 @@ def rank(
     own.mkdir(parents=True, exist_ok=True)
     versions = Versions(str(execution.home))
     inputs = {name: versions.artifact(dict(each)) for name, each in manifests.items()}
-    with code.judging(programs), sandbox.noted() as tiers:
+    computing = arithmetic(recipe.get("dtype"), execution.device)
+    with computing, code.judging(programs), sandbox.noted() as tiers:
         output = launch.load(target)(own, inputs, recipe, execution)
     if tiers:
         output.observations["isolation"] = sorted(tiers)

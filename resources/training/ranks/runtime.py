@@ -72,11 +72,6 @@ def own_device(device: str) -> torch.device:
     return found
 
 
-def usual_dtype(device: str) -> str:
-    """What training computes in where nothing else is asked for: bfloat16 on a GPU."""
-    return "bfloat16" if device.startswith("cuda") else "float32"
-
-
 def texts(own: str, device: torch.device) -> list[str]:
     """What every rank says, in their order. All ranks take part."""
     world = torch.distributed.get_world_size()

@@ -517,6 +517,11 @@ def test_blocks_and_assemblies_of_a_bfloat16_parent_are_bfloat16(
     parent, model = (load(path, dtype="float32") for path in (tmp_path / "parent", child.files[""]))
     kl = model_kl(parent, model, judging(given["corpus"], recipe))
     assert float(kl.mean()) == child.metrics["kl"]
+    half = build(tmp_path / "half", given, dtype="bfloat16")
+    losses = [each.metrics["loss_after"] for each in (half, made)]
+    assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.2)
+    again = assembly.assemble(tmp_path, given, {**recipe, "dtype": "bfloat16"}, Execution())
+    assert again.metrics["kl"] != child.metrics["kl"] == pytest.approx(again.metrics["kl"], rel=0.1)
 
 
 def test_names() -> None:
