@@ -5,7 +5,7 @@ Puts the facts of `facts.py` on a page; it measures nothing itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +30,11 @@ def build_report(
     """Write `report.html` about every checkpoint that `recipe["line"]` names.
 
     Inputs are the checkpoints, their benchmarks where there are any, and whatever assets of Puzzle
-    and of data the page shows. The lineage of the last checkpoint is followed through the warehouse
+    and of data the page shows. The lineage of the longest line is followed through the warehouse
     at the home.
     """
     facts = gather(inputs, recipe)
-    final_key = recipe["line"][-1][1]
+    final_key = furthest(recipe["line"])
     final = next(artifact for artifact in inputs.values() if artifact.key == final_key)
     nodes = ancestry(final.manifest, finder(inputs, execution.home))
     path = workdir / "report.html"
@@ -56,6 +56,18 @@ def build_report(
         metrics={**metrics, "stages_made_worse": float(len(worse))},
         observations={"made_worse": worse},
     )
+
+
+def furthest(line: Sequence[Sequence[str]]) -> str:
+    """The key of the last checkpoint of the longest line, of the last model where two are as long.
+
+    >>> furthest([("a", "a/parent", "parent"), ("a", "a/sft", "sft"), ("b", "a/parent", "parent")])
+    'a/sft'
+    """
+    keys: dict[str, list[str]] = {}
+    for model, key, _ in line:
+        keys.setdefault(model, []).append(key)
+    return max(reversed(keys.values()), key=len)[-1]
 
 
 def page(facts: Facts, nodes: list[Node]) -> str:
