@@ -134,8 +134,9 @@ def _exported(model: ModelRecipe) -> list[str]:
 def _report(recipe: Recipe) -> Spec:
     line = checkpoints(recipe)
     family = recipe.family
-    keys = [key for _, key, _ in _shown(recipe)]
-    if family.own_benchmarks is not None:
+    measured = family.own_benchmarks is not None
+    keys = [key for _, key, _ in (_shown(recipe) if measured else line)]
+    if measured:
         keys += [benchmark_key(key) for key in keys]
     declared = list(family.declared_benchmarks)
     keys += [published.key(key, name) for _, key, _ in line for name in declared]
@@ -169,7 +170,7 @@ def _report(recipe: Recipe) -> Spec:
             "family": recipe.family.name,
             "roles": {name: model.role for name, model in recipe.models.items()},
             "line": [list(one) for one in line],
-            "teacher": TEACHER[1] if family.teacher else None,
+            "teacher": TEACHER[1] if family.teacher and measured else None,
             "discard_at": family.pass_rates.discard_at if family.pass_rates else None,
             **({"self_distilled": written} if written else {}),
             **({"declared": declared} if declared else {}),

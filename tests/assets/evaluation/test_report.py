@@ -130,6 +130,7 @@ def test_a_recipe_without_questions_is_reported_on(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(
         "extends: [heirloom/single-gpu, heirloom/laptop]\nmodels: {m: {parent: bundled/super}}\n"
+        "teacher: bundled/teacher\n"
         "sources: {text: {kind: text, path: 'python:docstrings', license: psf-2.0}}\n"
         "corpus: {mix: {text: 1}, tokens: 64K}\n"
         "side_by_side: {tokens: 1K, sequence_length: 256}\n"
