@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobs.checks import data, machine, models, written
+from jobs.checks import data, machine, models, unused, written
 from jobs.checks.asked import Asked, Check, Finding
 from jobs.errors import CommandError, one_line
 from resources.recipe.errors import dotted
@@ -37,7 +37,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("engines", machine.precision),
     ("placement", machine.placement),
     ("isolation of programs", machine.isolation),
-    ("used by nothing", written.unused),
+    ("used by nothing", unused.unused),
 )
 # What a run looks at before it begins: done in an instant, without network.
 FIRST: tuple[Check, ...] = (
@@ -45,7 +45,7 @@ FIRST: tuple[Check, ...] = (
     data.present,
     machine.engines,
     machine.precision,
-    written.unused,
+    unused.unused,
 )
 
 

@@ -1,4 +1,4 @@
-"""What is written down: what nothing uses, and what this build does not have yet."""
+"""What is written down and comes with a later release; what nothing uses is in `unused.py`."""
 
 from __future__ import annotations
 
@@ -6,40 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from jobs.checks.asked import Asked, Finding
-from resources.recipe.data import FIELDS, CorpusMix, not_yet
-from resources.recipe.reading.finding import PREFIX
+from resources.recipe.data import not_yet
 from resources.recipe.tree import KeyPath
-
-
-def unused(asked: Asked) -> Iterator[Finding]:
-    """Settings that nothing which runs reads."""
-    recipe, family = asked.recipe, asked.recipe.family
-    drawn = set(recipe.drawn_sources)
-    if isinstance(family.corpus, CorpusMix):
-        drawn |= set(family.corpus.mix)
-    for name, source in family.sources.items():
-        if name not in drawn and source.kind in FIELDS:
-            yield asked.fault(
-                ("sources", name),
-                "no stage draws from it",
-                "name it in corpus.mix or in the mix of an SFT stage, or leave it out",
-            )
-    read_by = {
-        "pass_rates": ("grpo", any(model.grpo for model in recipe.models.values())),
-        "instruction_prompts": ("rloo", any(model.rloo for model in recipe.models.values())),
-        "reward_model": ("preference", any(model.preference for model in recipe.models.values())),
-    }
-    for key, (stage, used) in read_by.items():
-        node = recipe.tree.child(key)
-        # A base says it for whoever needs it; only what a person wrote is theirs to mend.
-        if not used and node is not None and not str(node.origin).startswith(PREFIX):
-            yield asked.fault((key,), f"no model has {stage}, which alone reads it", "leave it out")
-    if family.published_rows is not None:
-        yield asked.fault(("published_rows",), "no stage reads it", "leave it out")
-    if "tensor_parallel" in recipe.execution.model_fields_set:
-        yield asked.fault(
-            ("execution", "tensor_parallel"), "no engine of this build reads it", "leave it out"
-        )
 
 
 def unbuilt(asked: Asked) -> Iterator[Finding]:

@@ -1,0 +1,96 @@
+"""What a recipe says is used by something that runs, or `heirloom check` names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jobs.checks.asked import Asked
+from jobs.checks.unused import unused
+from resources.recipe.loading import load
+from resources.recipe.reading.faults import Fault
+from resources.store.home import Home
+from tests.jobs.broken import GOOD, lines
+
+RECIPE = """
+extends: [heirloom/single-gpu, heirloom/laptop]
+models:
+  m:
+    parent: bundled/super
+    sft:
+      main: {mix: {chats: 1}, samples: 18, epochs: 1, packed: true, learning_rate: 2e-5,
+             batch_tokens: 4096, sequence_length: 1024}
+sources:
+  chats: {kind: conversations, path: ./chats.jsonl, license: unstated, holdout: 5%}
+  docs: {kind: text, path: "python:docstrings", license: psf-2.0}
+corpus: {mix: {docs: 1, chats: 1}, tokens: 160K}
+side_by_side: {tokens: 1K, sequence_length: 256}
+"""
+QUESTIONS = (
+    "problems={math: {train: 8, kinds: {}, depths: {1: 1}, extra_sources: []}}",
+    "held_out={per_domain_per_depth: 2, depths: [1]}",
+)
+RATES = (
+    "{model: m, artifact: main, domains: [math], prompts: 1, samples: 2, temperature: 1.0,"
+    " top_p: 1.0, max_new_tokens: 8, discard_at: 0.75}"
+)
+
+
+def found(folder: Path, *overrides: str) -> list[Fault]:
+    (folder / "chats.jsonl").write_text(lines(*[GOOD] * 20))
+    (folder / "mine.yaml").write_text(RECIPE)
+    recipe = load(folder / "mine.yaml", overrides)
+    return [each for each in unused(Asked(recipe, True, folder)) if isinstance(each, Fault)]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ((), []),
+        (("optimizer.betas=[0.8, 0.9]", "side_by_side.tokens=2K"), []),
+        (("generation={temperature: 0.6, top_p: 0.9, max_new_tokens: 8}",), ["generation: no"]),
+        (("watched_folder=/tmp/x",), ["watched_folder: the recipe has no problems"]),
+        (("off_generator=m",), ["off_generator: no stage"]),
+        (("programs=unjudged",), ["programs: no stage"]),
+        (("sources.docs.holdout=7%",), ["sources.docs.holdout: nothing reads it of a source"]),
+        (("sources.docs.over_long=cut",), ["sources.docs.over_long: nothing"]),
+        (("sources.chats.over_long=cut",), []),
+        ((*QUESTIONS, f"pass_rates={RATES}"), ["pass_rates: no model has grpo", "problems/math"]),
+        (("models.m.distillation.schedule=constant",), []),
+        (
+            ("models.m.distillation={schedule: constant, min_learning_rate: 1e-6}",),
+            ["models.m.distillation.min_learning_rate: a constant schedule has no end"],
+        ),
+        (
+            ("models.m.sft.main={schedule: constant, min_learning_rate: 1e-6}",),
+            ["models.m.sft.main.min_learning_rate: a constant schedule has no end"],
+        ),
+        (("execution.sizes={n: {relative_cost: 1, layers: 3}}",), ["execution.sizes.n: the rec"]),
+        (("execution.published_hours={n/grpo: 3}",), ["execution.published_hours.n/grpo: the"]),
+        (("execution.offload_optimizer=true",), ["nothing is offloaded with zero_stage 0"]),
+        (("models.m.puzzle=null", "execution.checkpoint_steps=3"), ["whose library reads it"]),
+        (("models.m.distillation=null", "execution.teacher_device=cuda:1"), ["by a live teacher"]),
+        (("teacher=bundled/teacher",), ["parents/teacher would be made, and no model"]),
+        (("benchmarks={gsm8k: {path: ./q.jsonl, few_shot: {examples: 0}}}",), []),
+    ],
+)
+def test_what_nothing_reads_is_named(
+    overrides: tuple[str, ...], said: list[str], home: Home, tmp_path: Path
+) -> None:
+    faults = found(tmp_path, *overrides)
+    assert len(faults) == len(said), faults
+    for fault, part in zip(faults, said, strict=True):
+        assert part in str(fault)
+
+
+def test_what_stages_leave_out_stops_nothing(home: Home, tmp_path: Path) -> None:
+    faults = found(tmp_path, "models.m.stages=[distillation]", "models.m.sft.main.epochs=3")
+    assert any("models.m.sft: 'stages' of m leaves it out" in str(each) for each in faults)
+    assert not any(each.stops for each in faults)
+
+
+@pytest.mark.parametrize("name", ["tiny", "smoke", "smol", "paper", "practitioner"])
+def test_bundled_recipes_say_nothing_in_vain(name: str, home: Home, tmp_path: Path) -> None:
+    recipe = load(name, check_paths=False)
+    assert not [each for each in unused(Asked(recipe, True, tmp_path)) if isinstance(each, Fault)]
