@@ -6,10 +6,11 @@ CHECKPOINT is a folder with a tokenizer and a chat template. The text is Python'
 repeated, a line in each document that no other has. Each asset is built in a process of its own,
 through the store, into a fresh home: reading JSON Lines, the mixture, the tokens. For the rate, the
 tokens asset (its tokenizer loaded, its input verified, its output stored) and the bare tokenizer
-(`encode_batch` on the same texts in memory, ids not even read) take turns in one process; the share
-is also given with the bare tokenizer's own loading from its file counted. `kill`
-ends the tokens asset by SIGKILL on its way, builds it again, and compares its hash with that of a
-home where nothing was killed. Prints Markdown tables.
+(`encode_batch` on the same texts in memory, ids not even read) run in one process, now the one
+first, now the other. It has imported the libraries before, and knows the digest of the tokenizer's
+file, as a run does that plans; the share is also given with the bare tokenizer's own loading
+counted. `kill` ends the tokens asset by SIGKILL on its way, builds it again, and compares its hash
+with that of a home where nothing was killed. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -127,6 +128,9 @@ def child(stage: str, home: Path, file: Path, checkpoint: Path, tokens: float) -
 
 def run_stage(stage: str, home: Path, file: Path, checkpoint: Path, tokens: float) -> None:
     """What the child does."""
+    if stage.endswith("first"):
+        print(json.dumps(pair(stage, home, file, checkpoint, tokens)))
+        return
     began = time.perf_counter()
     if stage == "nothing":
         from resources.chat.chat import Chat
@@ -175,37 +179,61 @@ def sizes(folder: Path, checkpoint: Path, wanted: list[float]) -> None:
 
 
 def pairs(folder: Path, checkpoint: Path, tokens: float, count: int) -> None:
-    """The tokens asset and the bare tokenizer in turns, on the same texts."""
-    from tokenizers import Tokenizer
-
+    """The tokens asset and the bare tokenizer in turns, each pair in a process of its own."""
     file, home = folder / "docs.jsonl", folder / "home_pairs"
     write(file, tokens)
-    corpus = mixture_of(home, file, tokens)
-    texts = corpus.table("texts", ["text"])["text"].to_pylist()
-    run_stage("nothing", home, file, checkpoint, tokens)  # libraries are imported before the clock
+    child("mixture", home, file, checkpoint, tokens)
     shares: dict[str, list[float]] = {}
     print("| | bare tokenizer, tokens/s | asset, tokens/s | share |\n|---|---|---|---|")
     for number in range(count):
-        loading = _clocks()
-        backend = Tokenizer.from_file(str(checkpoint / TOKENIZER[0]))
-        began, found = _clocks(), 0
-        for start in range(0, len(texts), 1024):
-            batch = backend.encode_batch(texts[start : start + 1024], add_special_tokens=False)
-            found += sum(map(len, batch))
-        bare = _since(began, found)
-        bare |= {f"{name}, loaded": rate for name, rate in _since(loading, found).items()}
         other = folder / f"home_pair_{number}"
         shutil.copytree(home, other)
-        began = _clocks()
-        made = tokens_of(other, file, checkpoint, tokens)
-        ours = _since(began, made.metrics["tokens"] + made.metrics["held_out_tokens"])
-        for clock, rate in bare.items():
-            own = ours[clock.removesuffix(", loaded")]
+        stage = ("bare first", "asset first")[number % 2]
+        found = child(stage, other, file, checkpoint, tokens)
+        shutil.rmtree(other)
+        for clock, rate in found["bare"].items():
+            own = found["asset"][clock.removesuffix(", loaded")]
             shares.setdefault(clock, []).append(own / rate)
             print(f"| {clock} | {rate:,.0f} | {own:,.0f} | {own / rate:.2f} |", flush=True)
-        shutil.rmtree(other)
     medians = ", ".join(f"{name} {statistics.median(each):.2f}" for name, each in shares.items())
-    print(f"\nmedian share: {medians}; {found:,} tokens a turn")
+    print(f"\nmedian share: {medians}; {found['tokens']:,} tokens a turn")
+
+
+def pair(stage: str, home: Path, file: Path, checkpoint: Path, tokens: float) -> dict[str, Any]:
+    """Tokens a second of both, `bare first` or `asset first`; libraries are imported before."""
+    from resources.chat.chat import Chat
+
+    Chat.load(checkpoint)
+    texts = mixture_of(home, file, tokens).table("texts", ["text"])["text"].to_pylist()
+    found: dict[str, Any] = {}
+    turns = [_bare, _asset] if stage == "bare first" else [_asset, _bare]
+    for turn in turns:
+        found |= turn(texts, home, file, checkpoint, tokens)
+    return found
+
+
+def _bare(
+    texts: list[str], home: Path, file: Path, checkpoint: Path, tokens: float
+) -> dict[str, Any]:
+    from tokenizers import Tokenizer
+
+    loading = _clocks()
+    backend = Tokenizer.from_file(str(checkpoint / TOKENIZER[0]))
+    began, found = _clocks(), 0
+    for start in range(0, len(texts), 1024):
+        batch = backend.encode_batch(texts[start : start + 1024], add_special_tokens=False)
+        found += sum(map(len, batch))
+    rates = _since(began, found)
+    rates |= {f"{name}, loaded": rate for name, rate in _since(loading, found).items()}
+    return {"bare": rates, "tokens": found}
+
+
+def _asset(
+    texts: list[str], home: Path, file: Path, checkpoint: Path, tokens: float
+) -> dict[str, Any]:
+    began = _clocks()
+    made = tokens_of(home, file, checkpoint, tokens)
+    return {"asset": _since(began, made.metrics["tokens"] + made.metrics["held_out_tokens"])}
 
 
 def _clocks() -> dict[str, float]:
