@@ -131,6 +131,13 @@ BROKEN = (
          "execution.tensor_parallel: no engine"),
     ),
     Broken(
+        "arithmetic that the device does not have",
+        "generation: {dtype: tf32}\nmodels:\n  super:\n    puzzle: {dtype: tf32}\n",
+        ("mine.yaml:2: generation.dtype: tf32 is arithmetic of GPUs, the device is cpu",
+         "mine.yaml:5: models.super.puzzle.dtype: tf32", "take float32 or bfloat16",
+         "engines: 2 to mend"),
+    ),
+    Broken(
         "a plan for more devices than are started",
         "execution:\n  hardware:\n"
         "    {name: H100, devices: 8, memory_bytes: 80B, flops: 1e15, mfu: 0.4}\n",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from assets.serving.checks import equal_in_vllm, layout_sound
 from assets.serving.export import build_exported, prompts
 from resources.chat.chat import Chat
 from resources.engines import vllm, vllm_verify
+from resources.models import loading
 from resources.models.folders import stored_dtype
-from resources.models.loading import save
+from resources.models.loading import publish, save
 from resources.recipe.loading import load
 from resources.recipe.search import Target
 from tests.resources.models.folders import LLAMA_3_ROPE
@@ -109,6 +111,29 @@ def test_vllm_computes_what_we_do(artifacts: tuple[Artifact, dict[str, Artifact]
     assert result.passed and result.blocking, result.description
     assert result.metadata["compared"] == 6 * 24 and result.metadata["differing"] == 0
     assert result.metadata["log_difference"] < 1e-3
+
+
+def test_an_export_keeps_the_type_and_the_chat_of_what_was_adopted(
+    tmp_path: Path, tokenizer_dir: Path
+) -> None:
+    """Through a training in float32: bf16 in, bf16 out, tokenizer and template byte for byte."""
+    adopted, trained = tmp_path / "adopted", tmp_path / "trained"
+    save(random(max_position_embeddings=512), adopted, tokenizer_dir, "bfloat16")
+    publish(loading.load(adopted, dtype="float32"), trained, adopted)
+    store = Store(tmp_path / "home")
+
+    def given(workdir: Path, *_: Any) -> Output:
+        return Output(files={"": trained})
+
+    inputs = {"model": store.build(Request("m/final", None, given, {}, {}, 0, code_version="1"))}
+    request = Request("m/exported", None, build_exported, inputs, {}, 0, code_version="1")
+    folder = store.build(request).path()
+    assert stored_dtype(folder) == "bfloat16"
+    assert json.loads((folder / "config.json").read_text())["torch_dtype"] == "bfloat16"
+    names = {file.name for file in adopted.iterdir()} - {"config.json", "model.safetensors"}
+    assert {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} <= names
+    for name in names:
+        assert (folder / name).read_bytes() == (adopted / name).read_bytes()
 
 
 def test_what_stock_vllm_does_not_compute_is_written_for_our_plugin(
