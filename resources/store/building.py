@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,8 @@ def _materialise(
         build: Build = load(spec.fn)
         programs = recipe.get("programs", "run")  # in the key, and none of the function's business
         own = {name: value for name, value in recipe.items() if name != "programs"}
-        computing = arithmetic(recipe.get("dtype"), execution.device)
+        asked = recipe.get("dtype")  # without one nothing is set, and torch not imported for it
+        computing = arithmetic(asked, execution.device) if asked else nullcontext()
         with computing, code_verifier.judging(programs), sandbox.noted() as tiers:
             output = build(workdir, inputs, own, execution)
         if tiers:  # beside the content: in every tier a program gets the same verdict
