@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobs.checks import data, machine, models, unused, written
+from jobs.checks import amounts, data, machine, models, unused, written
 from jobs.checks.asked import Asked, Check, Finding
 from jobs.errors import CommandError, one_line
 from resources.recipe.errors import dotted
@@ -29,6 +29,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("files and columns", data.sources),
     ("files and columns", data.questions),
     ("files and columns", data.benchmarks),
+    ("files and columns", amounts.amounts),
     ("parents", models.parents),
     ("tokenizer and template", models.templates),
     ("parents", models.lengths),

@@ -23,6 +23,9 @@ def sources(asked: Asked) -> Iterator[Finding]:
             writer = source.path.removeprefix(WRITTEN)
             yield f"{name}: {source.limit} answers that {writer}'s parent will write"
             continue
+        if source.path.startswith(PYTHON):
+            yield f"{name}: text that ships with Python"
+            continue
         if asked.offline and source.path.startswith("hub:"):
             yield f"{name}: not looked at, {source.path} is on the hub (--offline)"
             continue
@@ -140,4 +143,5 @@ def _rows(asked: Asked, keys: KeyPath, name: str, source: Source) -> Iterator[Fi
         )
     else:
         drops = f", {rejected} dropped ({why})" if rejected else ""
-        yield f"{name}: {len(found)} shards; of the first {rows:,} rows {kept:,} kept{drops}"
+        many = "" if len(found) == 1 else f"{len(found):,} shards; "
+        yield f"{name}: {many}of the first {rows:,} rows {kept:,} kept{drops}"

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobs.checks.amounts import BYTES_PER_TOKEN, PASSES, PYTHON_BYTES, about
 from jobs.errors import CommandError
 from resources.pretrained.source import ParentSource, SourceError, parse
 from resources.recipe.data import Source
@@ -40,8 +41,6 @@ ROWS = 20_000  # at most so many rows of a source are counted
 BASE = "single-gpu"
 # Text to heal on that ships with Python, our names: what a recipe begins with until it has better.
 PYTHON = ("documentation", "docstrings")
-BYTES_PER_TOKEN = 4  # of English, about
-PASSES = 4  # over a corpus; more teach little
 
 
 @dataclass(frozen=True)
@@ -239,7 +238,7 @@ def _model(
     attention = ", ".join(["full", *dict.fromkeys(fewer), "noop"])
     library, healing, shorter = f"attention: [{attention}]", "", []
     if amounts is GPU:
-        tokens = _shown(PASSES * _tokens(given))
+        tokens = about(PASSES * _tokens(given))
         library, healing = f"{library}, tokens: {tokens}", f"tokens: {tokens}"
     if length < amounts.length:
         library, healing = (f"{each}, sequence_length: {length}" for each in (library, healing))
@@ -295,7 +294,7 @@ def _data(given: Mapping[str, Chats], amounts: Amounts) -> list[str]:
     for name in PYTHON:
         lines.append(f'  {name}: {{kind: text, path: "python:{name}", license: psf-2.0}}')
     mix = ", ".join(f"{name}: 1" for name in (*PYTHON, *given))
-    tokens = "160K, holdout: 10%" if amounts is CPU else _shown(_tokens(given))
+    tokens = "160K, holdout: 10%" if amounts is CPU else about(_tokens(given))
     return [
         *lines,
         f"corpus: {{mix: {{{mix}}}, tokens: {tokens}}}  # what heals the model",
@@ -307,27 +306,8 @@ def _data(given: Mapping[str, Chats], amounts: Amounts) -> list[str]:
 
 def _tokens(given: Mapping[str, Chats]) -> int:
     """About how many tokens the sources hold."""
-    from resources.sources.reading import read
-    from resources.sources.shards import shards
-
-    size = sum(chats.size for chats in given.values())
-    with tempfile.TemporaryDirectory(prefix="heirloom-init-") as scratch:
-        for name in PYTHON:
-            source = Source(kind="text", path=f"python:{name}", license="psf-2.0")
-            for shard in shards(source, Path(scratch), Path(scratch)):
-                size += sum(_text_bytes(batch.kept) for batch in read(source, shard))
+    size = sum(chats.size for chats in given.values()) + sum(PYTHON_BYTES[each] for each in PYTHON)
     return size // BYTES_PER_TOKEN
-
-
-def _shown(tokens: int) -> str:
-    """A number of tokens with two digits, as recipes write it.
-
-    >>> _shown(1_776_123), _shown(444_030)
-    ('1.7M', '440K')
-    """
-    if tokens >= 1_000_000:
-        return f"{tokens // 100_000 / 10:g}M"
-    return f"{max(1, tokens // 10_000) * 10}K"
 
 
 def _gpus(said: int | None) -> int:
@@ -336,6 +316,6 @@ def _gpus(said: int | None) -> int:
 
 def _execution(gpus: int) -> list[str]:
     if not gpus:
-        return [f"execution: {{device: cpu, threads: {os.cpu_count() or 2}}}"]
+        return [f"execution: {{device: cpu, threads: {os.cpu_count() or 2}, micro_batch: 4}}"]
     sharded = f", ranks: {gpus}, zero_stage: 3" if gpus > 1 else ""
     return [f"execution: {{device: cuda{sharded}}}"]
