@@ -99,7 +99,7 @@ def test_sources_that_are_drawn_from_pass(home: Home, tmp_path: Path, capsys: Ca
         f"models: {{super: {{sft: [{json.dumps(stage)}]}}}}\n"
     )
     out = said(capsys, "check", str(path), "--offline", code=0)
-    assert "c: 1 shards; of the first 3 rows 3 kept" in out
+    assert "c: of the first 3 rows 3 kept" in out
     assert "»b<|eot_id|>«" in out
 
 
