@@ -71,7 +71,7 @@ class Step:
         return max(self.predicted("seconds"), LEAST_SECONDS)
 
     def predicted(self, cost: str) -> float:
-        """The recipe's prediction of `seconds`, `tokens` or `bytes`; a partition has its share."""
+        """The recipe's prediction of `seconds` or `tokens`; a partition has its share."""
         return float(self.spec.predicted.get(cost, 0.0)) / max(len(self.spec.partitions), 1)
 
 
