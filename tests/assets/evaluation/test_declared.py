@@ -51,9 +51,13 @@ def recipe(tmp_path: Path) -> Recipe:
     bench = load(said, check_paths=False)
     nano = made.models["nano"]
     first = nano.sft[0].model_copy(update={"domains": {}, "mix": {"support": 1.0}})
-    models = {"nano": nano.model_copy(update={"sft": [first]})}
+    models = {"nano": nano.model_copy(update={"sft": [first], "preference": None})}
     family = made.family.model_copy(
-        update={"sources": bench.family.sources, "benchmarks": bench.family.benchmarks}
+        update={
+            "sources": bench.family.sources,
+            "benchmarks": bench.family.benchmarks,
+            "off_generator": "teacher",
+        }
     )
     return replace(made, family=family, models=models, directory=tmp_path)
 
