@@ -40,6 +40,8 @@ BILLIONS = {
     "SmolLM3-3B's class": 3.08,
     "Llama-3_3-Nemotron-Super-49B-v1": 49.87,
     "Llama-3_1-Nemotron-Ultra-253B-v1": 253.4,
+    "DeepSeek-R1-Distill-Llama-8B": 8.03,
+    "DeepSeek-R1-Distill-Qwen-1.5B": 1.78,
 }
 IDS = torch.randint(2, 50, (2, 20), generator=torch.Generator().manual_seed(0))
 

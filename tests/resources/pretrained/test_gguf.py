@@ -19,92 +19,14 @@ from resources.pretrained.checking import source_faults
 from resources.pretrained.gguf import convert, llama3_factor
 from resources.pretrained.source import parse
 from tests.resources.pretrained.folders import TEMPLATE
+from tests.resources.pretrained.gguf_files import HEADS, HIDDEN, SIZES, write
 
 # A real file and, where there is one, the folder that transformers made of it.
 REAL = os.environ.get("HEIRLOOM_SMOLLM2_GGUF")
 FOLDER = os.environ.get("HEIRLOOM_SMOLLM2")
-HIDDEN, WIDTH, LAYERS, HEADS, KV = 64, 96, 2, 4, 2
 
 
-def write(
-    file: Path,
-    tokenizer: Path,
-    *,
-    architecture: str = "llama",
-    quantized: bool = False,
-    without: tuple[str, ...] = (),
-    tensors: dict[str, np.ndarray[Any, Any]] | None = None,
-    **keys: Any,
-) -> Path:
-    """A small GGUF file with the tests' tokenizer; `keys` with dots as double underscores."""
-    from gguf import GGMLQuantizationType, GGUFWriter
-    from gguf.quants import quantize
-
-    vocabulary = json.loads((tokenizer / "tokenizer.json").read_text())
-    tokens = dict(vocabulary["model"]["vocab"])
-    special = {one["id"]: one["special"] for one in vocabulary["added_tokens"]}
-    tokens |= {one["content"]: one["id"] for one in vocabulary["added_tokens"]}
-    ordered = sorted(tokens, key=lambda token: tokens[token])
-    writer = GGUFWriter(file, architecture)
-    writer.add_block_count(LAYERS)
-    writer.add_context_length(256)
-    writer.add_embedding_length(HIDDEN)
-    writer.add_feed_forward_length(WIDTH)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KV)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_freq_base(10000.0)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(keys.pop("pre", "gpt-2"))
-    writer.add_token_list(ordered)
-    writer.add_token_types([3 if special.get(i) else 4 if i in special else 1 for i in range(300)])
-    writer.add_token_merges([" ".join(pair) for pair in vocabulary["model"]["merges"]])
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(3)
-    writer.add_chat_template(TEMPLATE)
-    for name, value in keys.items():
-        add = {str: writer.add_string, float: writer.add_float32, int: writer.add_uint32}
-        add[type(value)](f"{architecture}.{name.replace('__', '.')}", value)
-    generator = np.random.default_rng(0)
-    size, kv = HIDDEN // HEADS, KV
-    shapes: dict[str, tuple[int, ...]] = {
-        "token_embd.weight": (300, HIDDEN),
-        "output_norm.weight": (HIDDEN,),
-        "output.weight": (300, HIDDEN),
-    }
-    for layer in range(LAYERS):
-        shapes |= {
-            f"blk.{layer}.attn_norm.weight": (HIDDEN,),
-            f"blk.{layer}.attn_q.weight": (HEADS * size, HIDDEN),
-            f"blk.{layer}.attn_k.weight": (kv * size, HIDDEN),
-            f"blk.{layer}.attn_v.weight": (kv * size, HIDDEN),
-            f"blk.{layer}.attn_output.weight": (HIDDEN, HEADS * size),
-            f"blk.{layer}.ffn_norm.weight": (HIDDEN,),
-            f"blk.{layer}.ffn_gate.weight": (WIDTH, HIDDEN),
-            f"blk.{layer}.ffn_up.weight": (WIDTH, HIDDEN),
-            f"blk.{layer}.ffn_down.weight": (HIDDEN, WIDTH),
-        }
-        if architecture == "qwen2":
-            rows = {"q": HEADS * size, "k": kv * size, "v": kv * size}
-            shapes |= {f"blk.{layer}.attn_{part}.bias": (n,) for part, n in rows.items()}
-    for name, shape in shapes.items():
-        if name not in without:
-            numbers = generator.standard_normal(shape).astype(np.float32) / 8
-            if quantized and len(shape) == 2:
-                kind = GGMLQuantizationType.Q8_0
-                writer.add_tensor(name, quantize(numbers, kind), raw_dtype=kind)
-            else:
-                writer.add_tensor(name, numbers)
-    for name, numbers in (tensors or {}).items():
-        writer.add_tensor(name, numbers)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return file
-
-
-@pytest.mark.parametrize("architecture", ["llama", "qwen2"])
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
 @pytest.mark.parametrize("quantized", [False, True])
 def test_a_file_is_what_transformers_reads_of_it(
     architecture: str, quantized: bool, tmp_path: Path, tokenizer_dir: Path
@@ -116,7 +38,8 @@ def test_a_file_is_what_transformers_reads_of_it(
         tokenizer_dir,
         architecture=architecture,
         quantized=quantized,
-        pre={"llama": "gpt-2", "qwen2": "qwen2"}[architecture],
+        pre="gpt-2" if architecture == "llama" else "qwen2",
+        **SIZES[architecture],
     )
     output = adopt(tmp_path, {}, {}, Execution(source=parse(str(file), tmp_path)))
     folder = tmp_path / "converted"
