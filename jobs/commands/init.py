@@ -10,23 +10,24 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.checks.amounts import BYTES_PER_TOKEN, PASSES, PYTHON_BYTES, about
+from jobs.commands.init_text import ENGINES, PYTHON, Beginning, Chats, recipe
 from jobs.errors import CommandError
 from resources.pretrained.source import ParentSource, SourceError, parse
+from resources.recipe.base import DOMAINS
 from resources.recipe.data import Source
 from resources.recipe.reading import finding
+from resources.recipe.reading.shape import MODELS
+from resources.recipe.reading.sharing import EACH
+from resources.recipe.tree import Node
 from warehouse.files.filesystem import replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from resources.models.export.limits import Engine
 
 # How a row may hold one exchange: their columns for prompt, response and what may stand between.
 EXCHANGES = (
@@ -36,36 +37,7 @@ EXCHANGES = (
     ("question", "answer", None),
 )
 TURNS = ("messages", "conversations")
-ENGINES: tuple[Engine, ...] = ("vllm", "vllm_plugin")  # stock first, as the bases have it
 ROWS = 20_000  # at most so many rows of a source are counted
-BASE = "single-gpu"
-# Text to heal on that ships with Python, our names: what a recipe begins with until it has better.
-PYTHON = ("documentation", "docstrings")
-
-
-@dataclass(frozen=True)
-class Chats:
-    """A file of conversations: where its columns stand, and how much of them was counted."""
-
-    path: str
-    fields: Mapping[str, str]
-    rows: int
-    size: int  # bytes of text
-
-
-@dataclass(frozen=True)
-class Amounts:
-    """What a machine gets through: a further base, tokens of a sequence to heal and for SFT,
-    sequences of an SFT step."""
-
-    base: str | None
-    length: int
-    sft_length: int
-    sft_batch: int
-
-
-GPU = Amounts(None, 2048, 2048, 16)
-CPU = Amounts("laptop", 256, 1024, 4)  # lengths as the base's own
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -75,32 +47,22 @@ def main(arguments: argparse.Namespace) -> int:
         source = parse(arguments.parent, here)
     except SourceError as error:
         raise CommandError(f"--parent {arguments.parent}: {error}") from error
-    base = finding.title(finding.find(f"{finding.PREFIX}{arguments.base}"))
-    gpus = _gpus(arguments.gpus)
-    amounts = CPU if base == BASE and not gpus else GPU
+    base, others = _base(arguments.base)
     config, engine = _described(source)
     name = model_name(source.name)
     path = Path(f"{arguments.dir or name}".rstrip("/").removesuffix(".yaml") + ".yaml")
     if path.exists():
         raise CommandError(f"{path} is there already; give another name, or remove it")
     folder = path.absolute().parent
-    given = {}
+    given: dict[str, Chats] = {}
     for file in arguments.sft:
-        chats = _chats(Path(file), folder)
-        given[_word(Path(file).name.partition(".")[0])] = chats
+        given[_source_name(file, given)] = _chats(Path(file), folder)
     parent = arguments.parent
     if source.kind != "hub" and not parent.startswith("bundled/"):
         parent = _from(Path(source.location), folder, parent)
-    bases = [f"{finding.PREFIX}{each}" for each in (base, amounts.base) if each]
-    lines = [
-        f"# {config['num_hidden_layers']} layers of {config['hidden_size']}, {_heads(config)} "
-        f"key-value heads, {config['vocab_size']:,} tokens.",
-        f"# What is not said here is inherited: heirloom check {arguments.dir or name} --resolved",
-        f"extends: {bases[0] if len(bases) == 1 else '[' + ', '.join(bases) + ']'}",
-        *_model(name, parent, config, engine, given, amounts),
-        *_data(given, amounts),
-        *_execution(gpus),
-    ]
+    gpus = _gpus(arguments.gpus)
+    begun = Beginning(base, others, name, parent, config, engine, given, gpus)
+    lines = recipe(begun, arguments.dir or name)
     if arguments.teacher:
         lines += [
             "# Servers as engines come with the next release:",
@@ -113,6 +75,29 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _base(said: str) -> tuple[str, list[str]]:
+    """The base's name and its own models. CommandError for one that is not for models of yours."""
+    if not _is_base(said):
+        meant = [name for name in finding.names() if _is_base(name)]
+        raise CommandError(
+            f"--from {said}: it says nothing of models of yours (models.each); use one of "
+            f"{', '.join(meant)}"
+        )
+    models = _models(said)
+    own = models.value if models is not None else {}
+    return finding.title(finding.find(f"{finding.PREFIX}{said}")), [n for n in own if n != EACH]
+
+
+def _models(base: str) -> Node | None:
+    return finding.tree(finding.find(f"{finding.PREFIX}{base}")).child(MODELS)
+
+
+def _is_base(name: str) -> bool:
+    models = _models(name)
+    each = models.child(EACH) if models is not None else None
+    return each is not None and each.child("role") is not None
+
+
 def model_name(parent: str) -> str:
     """What a parent's child is called: the word that its name begins with.
 
@@ -122,6 +107,14 @@ def model_name(parent: str) -> str:
     found = re.match(r"[A-Za-z]+", parent.rpartition("/")[2])
     word = found[0].removesuffix("LM").lower() if found else ""
     return word or "model"
+
+
+def _source_name(file: str, taken: Iterable[str]) -> str:
+    """What a file's source is called: its name, made one that no other source or domain has."""
+    word = _word(Path(file).name.partition(".")[0])
+    names = chain([word], (f"{word}_{number}" for number in count(2)))
+    used = {*taken, *PYTHON, *DOMAINS}
+    return next(each for each in names if each not in used)
 
 
 def _word(text: str) -> str:
@@ -215,107 +208,5 @@ def _text_bytes(kept: pa.RecordBatch) -> int:
     return sum(len(text.encode()) for text in texts if text)
 
 
-def _heads(config: Mapping[str, Any]) -> int:
-    return int(config.get("num_key_value_heads") or config["num_attention_heads"])
-
-
-def _within(length: int, config: Mapping[str, Any]) -> int:
-    """A length in tokens, cut to the parent's context."""
-    return min(length, int(config.get("max_position_embeddings") or length))
-
-
-def _model(
-    name: str,
-    parent: str,
-    config: Mapping[str, Any],
-    engine: str,
-    given: Mapping[str, Chats],
-    amounts: Amounts,
-) -> list[str]:
-    """The model's section: its parent, what its layers may become, how it is healed and taught."""
-    length, heads = _within(amounts.length, config), _heads(config)
-    fewer = [f"kv_{n}" for n in (heads // 2, 1) if 0 < n < heads and heads % n == 0]
-    attention = ", ".join(["full", *dict.fromkeys(fewer), "noop"])
-    library, healing, shorter = f"attention: [{attention}]", "", []
-    if amounts is GPU:
-        tokens = about(PASSES * _tokens(given))
-        library, healing = f"{library}, tokens: {tokens}", f"tokens: {tokens}"
-    if length < amounts.length:
-        library, healing = (f"{each}, sequence_length: {length}" for each in (library, healing))
-        shorter = [
-            f"      {section}: {{sequence_length: {length}}}"
-            for section in ("importance", "scores")
-        ]
-    target = [f"        target: {{engine: {engine}}}  # vllm alone cannot run these layers"]
-    lines = [
-        "models:",
-        f"  {name}:",
-        f"    parent: {parent}",
-        "    puzzle:",
-        "      # What a layer may become; the search takes the best mix within the limits.",
-        f"      library: {{{library}}}",
-        *shorter,
-        "      search:",
-        "        limits: {parameters: 0.8, kv_bytes_per_token: 0.7}  # of the parent's",
-        *(target if engine != ENGINES[0] else []),
-        *([f"    distillation: {{{healing.removeprefix(', ')}}}"] if healing else []),
-    ]
-    if given:
-        rows, length = (
-            sum(each.rows for each in given.values()),
-            _within(amounts.sft_length, config),
-        )
-        lines += [
-            "    sft:",
-            "      main:",
-            f"        mix: {{{', '.join(f'{each}: 1' for each in given)}}}  # {rows} rows counted",
-            "        epochs: 1",
-            "        packed: true",
-            "        learning_rate: 2e-5",
-            f"        batch_tokens: {amounts.sft_batch * length}",
-            f"        sequence_length: {length}",
-        ]
-    return lines
-
-
-def _data(given: Mapping[str, Chats], amounts: Amounts) -> list[str]:
-    """The sources, the text that heals, and what the report shows side by side."""
-    lines = ["sources:"]
-    for name, chats in given.items():
-        fields = ", ".join(f"{ours}: {theirs}" for ours, theirs in chats.fields.items())
-        lines += [
-            f"  {name}:",
-            f"    path: {chats.path}",
-            f"    fields: {{{fields}}}",
-            "    kind: conversations",
-            "    license: unstated  # write whose text it is",
-        ]
-    lines.append("  # Ships with Python: put text of your own here, files or hub:org/name@REV.")
-    for name in PYTHON:
-        lines.append(f'  {name}: {{kind: text, path: "python:{name}", license: psf-2.0}}')
-    mix = ", ".join(f"{name}: 1" for name in (*PYTHON, *given))
-    tokens = "160K, holdout: 10%" if amounts is CPU else about(_tokens(given))
-    return [
-        *lines,
-        f"corpus: {{mix: {{{mix}}}, tokens: {tokens}}}  # what heals the model",
-        "# What the report shows of parent and children: unseen text, and their answers to these.",
-        f"side_by_side: {{tokens: 4K, sequence_length: {min(256, amounts.length)},",
-        '  prompts: ["What is the capital of France?", "Explain why the sky is blue."]}',
-    ]
-
-
-def _tokens(given: Mapping[str, Chats]) -> int:
-    """About how many tokens the sources hold."""
-    size = sum(chats.size for chats in given.values()) + sum(PYTHON_BYTES[each] for each in PYTHON)
-    return size // BYTES_PER_TOKEN
-
-
 def _gpus(said: int | None) -> int:
     return (1 if shutil.which("nvidia-smi") else 0) if said is None else said
-
-
-def _execution(gpus: int) -> list[str]:
-    if not gpus:
-        return [f"execution: {{device: cpu, threads: {os.cpu_count() or 2}, micro_batch: 4}}"]
-    sharded = f", ranks: {gpus}, zero_stage: 3" if gpus > 1 else ""
-    return [f"execution: {{device: cuda{sharded}}}"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from assets.catalog import all_specs
 from jobs import cli
 from resources.pretrained.source import BUNDLED
 from resources.recipe.loading import load
@@ -72,6 +73,37 @@ def test_what_it_writes_is_short_and_passes_the_check(here: Path, capsys: Captur
     assert load("sharded").execution.ranks == 4
 
 
+def test_files_of_one_name_are_sources_of_two_and_none_is_a_domain(here: Path) -> None:
+    words = ["init", "mine", "--parent", "bundled/super", "--gpus", "0"]
+    for file in ("a/chats.jsonl", "b/chats.jsonl", "math.jsonl", "docstrings.json"):
+        (here / file).parent.mkdir(exist_ok=True)
+        (here / file).write_text(lines(*[GOOD] * 20))
+        words += ["--sft", file]
+    assert cli.main(words) == 0
+    recipe = load("mine")
+    made = ["chats", "chats_2", "math_2", "docstrings_2"]
+    assert list(recipe.models["super"].sft[0].mix) == made
+    assert set(recipe.family.sources) == {*made, "documentation", "docstrings"}
+
+
+def test_it_plans_what_was_asked_for_and_nothing_else(here: Path) -> None:
+    (here / "a.jsonl").write_text(lines(*[GOOD] * 20))
+    words = ["init", "mine", "--parent", "bundled/super", "--sft", "a.jsonl", "--gpus", "0"]
+    assert cli.main(words) == 0
+    made = {spec.key for spec in all_specs(load("mine"))}
+    line = {f"super/{stage}" for stage in ("parent", "assembled", "distilled", "main")}
+    assert line | {"super/exported", "super/side_by_side", "evaluation/report"} <= made
+    strange = ("parents/", "rl_data/", "problems/math", "problems/held_out")
+    assert not [key for key in made if key.startswith(strange) or "benchmarks" in key]
+    assert {key for key in made if key.startswith("sft_data/")} == {"sft_data/a"}
+
+
+def test_the_models_of_a_base_are_left_out(here: Path) -> None:
+    words = ["init", "mine", "--parent", "bundled/nano", "--from", "practitioner", "--gpus", "8"]
+    assert cli.main(words) == 0
+    assert list(load("mine").models) == ["nano"]
+
+
 def test_a_parent_that_stock_vllm_cannot_run_is_searched_for_an_engine_that_can(
     here: Path, capsys: Capture
 ) -> None:
@@ -97,6 +129,7 @@ def test_a_parent_that_stock_vllm_cannot_run_is_searched_for_an_engine_that_can(
         (["--parent", "./absent"], "absent: no such folder"),
         (["--parent", "a/b/c"], "--parent a/b/c"),
         (["--parent", "bundled/super", "--from", "tinny"], "did you mean 'tiny'?"),
+        (["--parent", "bundled/super", "--from", "tiny"], "use one of practitioner, single-gpu"),
         (["--parent", "bundled/super", "--sft", "none.jsonl"], "none.jsonl: no such file"),
         (["--parent", "bundled/super", "--sft", "odd.jsonl"], "line 1: messages: no such field"),
     ],
