@@ -126,10 +126,14 @@ def dependency(
 
 
 def _distance(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """1 - cosine of `[B, T, H]` vectors; 0 where a layer contributes nothing either way."""
+    """1 - cosine of `[B, T, H]` vectors; 0 where a layer contributes nothing either way.
+
+    In float32 or better.
+    """
     import torch
 
-    cosine = torch.nn.functional.cosine_similarity(one, other, dim=-1)
+    kind = torch.promote_types(one.dtype, torch.float32)
+    cosine = torch.nn.functional.cosine_similarity(one.to(kind), other.to(kind), dim=-1)
     nothing = (one.abs().amax(-1) == 0) & (other.abs().amax(-1) == 0)
     return torch.where(nothing, torch.zeros_like(cosine), 1 - cosine).clamp_min(0)
 

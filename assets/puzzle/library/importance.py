@@ -178,7 +178,8 @@ def _head_norms(hidden: torch.Tensor, weight: torch.Tensor, groups: int) -> torc
     parts = hidden.flatten(0, -2).unflatten(-1, (groups, -1))
     matrices = weight.unflatten(1, (groups, -1))
     outputs = torch.einsum("ngd,hgd->ngh", parts, matrices)
-    return outputs.norm(dim=-1).sum(0, dtype=torch.float64)
+    kind = torch.promote_types(outputs.dtype, torch.float32)
+    return outputs.to(kind).norm(dim=-1).sum(0, dtype=torch.float64)
 
 
 def _mean(sums: torch.Tensor | None, tokens: int) -> np.ndarray:
