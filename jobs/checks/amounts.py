@@ -28,21 +28,20 @@ def amounts(asked: Asked) -> Iterator[Finding]:
     """Tokens of the corpus far beyond its sources, and of training far beyond the corpus."""
     corpus = asked.recipe.family.corpus
     trained = list(_trained(asked))
-    if not isinstance(corpus, CorpusMix) or not trained:
+    if not trained:
         return
-    sources = asked.recipe.family.mixed_sources.values()
-    sizes = [_tokens(asked, source) for source in sources]
-    there: float = corpus.tokens
-    if None not in sizes:
-        held = sum(size for size in sizes if size is not None)
-        there = min(there, held)
-        if corpus.tokens > PASSES * held:
+    if isinstance(corpus, CorpusMix):
+        held = _held(asked)
+        there = corpus.tokens if held is None else min(corpus.tokens, held)
+        if held is not None and corpus.tokens > PASSES * held:
             yield asked.fault(
                 ("corpus", "tokens"),
                 f"{corpus.tokens:,} tokens, and what it mixes holds about {about(held)}",
                 f"write about {about(held)}, or add text",
                 stops=False,
             )
+    else:
+        there = corpus.documents * corpus.max_tokens
     for keys, tokens in trained:
         if tokens > PASSES * there:
             yield asked.fault(
@@ -52,6 +51,13 @@ def amounts(asked: Asked) -> Iterator[Finding]:
                 f"at most {PASSES} teach nearly as new text does: add text, or write fewer",
                 stops=False,
             )
+
+
+def _held(asked: Asked) -> float | None:
+    """About how many tokens the mixed sources hold; None where it cannot be told of one."""
+    sizes = [_tokens(asked, source) for source in asked.recipe.family.mixed_sources.values()]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
 
 
 def _trained(asked: Asked) -> Iterator[tuple[KeyPath, int]]:

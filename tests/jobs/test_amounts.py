@@ -65,3 +65,9 @@ def test_much_more_than_there_is_is_named(
 def test_what_ships_with_python_is_about_as_much_as_counted() -> None:
     held = sum(len(text.encode()) for _, _, text in documents("documentation"))
     assert 0.5 < held / PYTHON_BYTES["documentation"] < 2
+
+
+@pytest.mark.parametrize(("name", "many"), [("tiny", 0), ("smoke", 0), ("practitioner", 2)])
+def test_of_a_procedural_corpus_too(name: str, many: int, tmp_path: Path) -> None:
+    found = [str(each) for each in amounts(Asked(load(name, check_paths=False), True, tmp_path))]
+    assert len(found) == many and all("passes over a corpus of about 1.5M" in f for f in found)
