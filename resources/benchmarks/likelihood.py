@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
+    from resources.engines.causal import Causal
+
 Encode = Callable[[Sequence[str]], list[list[int]]]
-BATCH_TOKENS = 8192  # of one forward pass, padding included
+BATCH_TOKENS = 4096  # of one batch, padding included
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,14 @@ class TextLikelihood:
         return -self.logprob / (max(self.bytes, 1) * math.log(2))
 
 
+@dataclass(frozen=True)
+class Group:
+    """A context and all that is to follow it, as token ids."""
+
+    context: tuple[int, ...]
+    continuations: list[list[int]]
+
+
 def cut(encode: Encode, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
     """Token ids of contexts and their continuations.
 
@@ -65,7 +75,7 @@ def cut(encode: Encode, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int
 
 
 def continuations(
-    model: Any,
+    model: Causal,
     pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
     *,
     longest: int | None = None,
@@ -74,13 +84,14 @@ def continuations(
 ) -> list[Likelihood]:
     """log p(continuation | context) of each pair, in their order.
 
-    What shares all but its last token goes up once: options of one token cost one pass together.
-    Contexts that are longer than `longest` tokens (with their continuation) lose their beginning.
+    A context goes up once however many continuations it has: they are read after its cached keys
+    and values. Contexts that are longer than `longest` tokens (with their continuation) lose their
+    beginning.
 
     Raises:
         ValueError: an empty context or continuation, or one longer than `longest`.
     """
-    rows: dict[tuple[int, ...], list[int]] = {}
+    numbers: dict[tuple[int, ...], list[int]] = {}
     for number, (context, continuation) in enumerate(pairs):
         if not len(context) or not len(continuation):
             empty = "context" if not len(context) else "continuation"
@@ -90,24 +101,25 @@ def continuations(
                 f"pair {number}: a continuation of {len(continuation)} tokens does not fit the "
                 f"model's {longest} positions"
             )
-        ids = (*context, *continuation)
-        read = ids[-longest - 1 :][:-1] if longest is not None else ids[:-1]
-        rows.setdefault(tuple(read), []).append(number)
+        over = 0 if longest is None else len(context) + len(continuation) - 1 - longest
+        numbers.setdefault(tuple(context[max(over, 0) :]), []).append(number)
+    groups = [
+        Group(context, [list(pairs[n][1]) for n in owners]) for context, owners in numbers.items()
+    ]
     found: list[Likelihood | None] = [None] * len(pairs)
     done = 0
-    for batch in _batches(list(rows), batch_tokens):
-        kept = max(len(pairs[number][1]) for ids in batch for number in rows[ids])
-        for ids, logs in zip(batch, _log_probabilities(model, batch, kept), strict=True):
-            for number in rows[ids]:
-                found[number] = _scored(logs, pairs[number][1])
+    for batch in _batches(groups, batch_tokens):
+        scored = _likelihoods(model, batch)
+        for number in (n for group in batch for n in numbers[group.context]):
+            found[number] = next(scored)
         done += len(batch)
         if progress is not None:
-            progress(f"{done}/{len(rows)} texts", done / len(rows))
+            progress(f"{done}/{len(groups)} contexts", done / len(groups))
     return [each for each in found if each is not None]
 
 
 def texts(
-    model: Any,
+    model: Causal,
     encoded: Sequence[Sequence[int]],
     written: Sequence[str],
     *,
@@ -138,51 +150,86 @@ def texts(
     ]
 
 
-def _batches(rows: Sequence[tuple[int, ...]], tokens: int) -> Iterator[list[tuple[int, ...]]]:
-    """The rows, long ones first, as many at once as fit `tokens` padded."""
-    batch: list[tuple[int, ...]] = []
-    for row in sorted(rows, key=lambda ids: (-len(ids), ids)):
-        if batch and len(batch[0]) * (len(batch) + 1) > tokens:
+def _batches(groups: Sequence[Group], tokens: int) -> Iterator[list[Group]]:
+    """The groups, long contexts first, as many at once as fit `tokens` padded."""
+    batch: list[Group] = []
+    for group in sorted(groups, key=lambda each: (-len(each.context), each.context)):
+        several = [*batch, group]
+        read = [len(each) for one in several for each in one.continuations]
+        if batch and len(several[0].context) * len(several) + max(read) * len(read) > tokens:
             yield batch
-            batch = []
-        batch.append(row)
+            several = [group]
+        batch = several
     if batch:
         yield batch
 
 
-def _log_probabilities(
-    model: Any, batch: Sequence[tuple[int, ...]], kept: int
-) -> Iterator[torch.Tensor]:
-    """Log-probabilities `[kept, V]` of what follows the last tokens of each row, float32.
+def _likelihoods(model: Causal, batch: Sequence[Group]) -> Iterator[Likelihood]:
+    """The likelihood of every continuation of every group, in their order."""
+    import torch
 
-    Rows are padded before their beginning, so that the head runs on their ends alone.
+    owners = [row for row, group in enumerate(batch) for _ in group.continuations]
+    options = [each for group in batch for each in group.continuations]
+    with torch.inference_mode():
+        first, others = _logits(model, [group.context for group in batch], owners, options)
+        for row, (owner, ids) in enumerate(zip(owners, options, strict=True)):
+            logits = first[owner : owner + 1]
+            if len(ids) > 1 and others is not None:
+                logits = torch.cat([logits, others[row, : len(ids) - 1]])
+            logs = torch.log_softmax(logits.float(), dim=-1)
+            wanted = torch.tensor(ids, device=logs.device)
+            values = logs.gather(-1, wanted[:, None])[:, 0]
+            greedy = bool((logs.argmax(dim=-1) == wanted).all())
+            yield Likelihood(float(values.sum()), len(ids), greedy)
+
+
+def _logits(
+    model: Causal,
+    contexts: Sequence[tuple[int, ...]],
+    owners: Sequence[int],
+    options: Sequence[Sequence[int]],
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Logits `[contexts, V]` after each context, and `[options, T, V]` after each option's tokens
+    but the last (None where all options are of one token).
+
+    Contexts are padded before their beginning, options after their end; `owners` says which
+    context an option follows.
     """
     import torch
 
-    width = len(batch[0])
-    ids = torch.zeros((len(batch), width), dtype=torch.long, device=model.device)
-    mask = torch.zeros_like(ids)
-    for place, row in enumerate(batch):
-        ids[place, width - len(row) :] = torch.tensor(row, device=model.device)
-        mask[place, width - len(row) :] = 1
-    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    with torch.inference_mode():
-        logits = model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            use_cache=False,
-            logits_to_keep=kept,
-        ).logits
-        for row in logits:
-            yield torch.log_softmax(row.float(), dim=-1)
+    from resources.engines.decoding import StaticCache
 
-
-def _scored(logs: torch.Tensor, continuation: Sequence[int]) -> Likelihood:
-    import torch
-
-    wanted = torch.tensor(list(continuation), device=logs.device)
-    last = logs[-len(wanted) :]
-    values = last.gather(-1, wanted[:, None])[:, 0]
-    greedy = bool((last.argmax(dim=-1) == wanted).all())
-    return Likelihood(float(values.sum()), len(wanted), greedy)
+    width = max(map(len, contexts))
+    ids = torch.zeros((len(contexts), width), dtype=torch.long)
+    mask = torch.zeros_like(ids, dtype=torch.bool)
+    for place, context in enumerate(contexts):
+        ids[place, width - len(context) :] = torch.tensor(context)
+        mask[place, width - len(context) :] = True
+    ids, mask = ids.to(model.device), mask.to(model.device)
+    positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)
+    cache = getattr(model, "new_cache", StaticCache)()
+    first = model(
+        ids,
+        attention_mask=mask,
+        position_ids=positions,
+        past_key_values=cache,
+        logits_to_keep=1,
+    ).logits[:, -1]
+    read = max(map(len, options)) - 1
+    if not read:
+        return first, None
+    cache.advance(width)
+    rows = torch.tensor(owners, device=model.device)
+    cache.select(rows)
+    after = torch.zeros((len(options), read), dtype=torch.long)
+    for place, option in enumerate(options):
+        after[place, : len(option) - 1] = torch.tensor(option[:-1], dtype=torch.long)
+    whole = torch.cat([mask[rows], mask.new_ones(after.shape)], dim=1)
+    steps = torch.arange(1, read + 1, device=model.device)
+    others = model(
+        after.to(model.device),
+        attention_mask=whole,
+        position_ids=positions[rows, -1:] + steps,
+        past_key_values=cache,
+    ).logits
+    return first, others

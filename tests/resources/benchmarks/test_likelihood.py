@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from resources.benchmarks.likelihood import Likelihood, TextLikelihood, continuations, cut, texts
+from resources.engines.causal import Causal, ForeignModel
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
@@ -26,18 +28,32 @@ SHAPE = {
 
 
 @pytest.fixture(scope="module", params=["ours", "theirs"])
-def model(request: pytest.FixtureRequest) -> torch.nn.Module:
+def model(request: pytest.FixtureRequest) -> Causal:
     torch.manual_seed(0)
     if request.param == "ours":
         return HeterogeneousDecoderForCausalLM(HeterogeneousDecoderConfig(**SHAPE)).eval()
-    return LlamaForCausalLM(LlamaConfig(**SHAPE)).eval()
+    return ForeignModel(LlamaForCausalLM(LlamaConfig(**SHAPE)).eval())
 
 
-def alone(model: torch.nn.Module, context: list[int], continuation: list[int]) -> Likelihood:
+@pytest.fixture
+def passes(model: Causal, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shapes of the token ids that went through the model."""
+    shapes: list[tuple[int, ...]] = []
+    real = type(model).__call__
+
+    def watched(self: Causal, ids: torch.Tensor, **given: Any) -> Any:
+        shapes.append(tuple(ids.shape))
+        return real(self, ids, **given)
+
+    monkeypatch.setattr(type(model), "__call__", watched)
+    return shapes
+
+
+def alone(model: Causal, context: list[int], continuation: list[int]) -> Likelihood:
     """The definition, a text at a time: Σ_t log softmax(logits_t)[next]."""
     ids = torch.tensor([context + continuation])
     with torch.no_grad():
-        logs = torch.log_softmax(model(input_ids=ids).logits[0].float(), dim=-1)
+        logs = torch.log_softmax(model(ids).logits[0].float(), dim=-1)
     at = range(len(context) - 1, len(context) + len(continuation) - 1)
     values = [float(logs[place, token]) for place, token in zip(at, continuation, strict=True)]
     greedy = all(int(logs[p].argmax()) == t for p, t in zip(at, continuation, strict=True))
@@ -59,20 +75,20 @@ def test_batches_change_nothing(pairs: list[tuple[list[int], list[int]]], tokens
         assert (each.tokens, each.greedy) == (expected.tokens, expected.greedy)
 
 
-def test_options_of_one_token_cost_one_pass(model: torch.nn.Module) -> None:
-    passes: list[torch.Size] = []
-    handle = model.register_forward_pre_hook(
-        lambda _, args, kwargs: passes.append(kwargs["input_ids"].shape), with_kwargs=True
-    )
-    pairs = [([1, 2, 3], [option]) for option in (4, 5, 6, 7)] + [([1, 2], [9, 4])]
-    found = continuations(model, pairs)
-    handle.remove()
-    assert passes == [torch.Size([2, 3])]
-    for each, pair in zip(found, pairs, strict=True):
+def test_a_context_goes_up_once(model: Causal, passes: list[tuple[int, ...]]) -> None:
+    """Four options of one token are one pass; of more, one of the context and one of them all."""
+    pairs = [([1, 2, 3], [option]) for option in (4, 5, 6, 7)]
+    short = continuations(model, pairs)
+    assert passes == [(1, 3)]
+    passes.clear()
+    longer = [([1, 2, 3], [option, 8, 9]) for option in (4, 5, 6, 7)] + [([1, 2], [9, 4])]
+    found = continuations(model, longer)
+    assert passes == [(2, 3), (5, 2)]
+    for each, pair in zip([*short, *found], [*pairs, *longer], strict=True):
         assert each.logprob == pytest.approx(alone(model, *pair).logprob, abs=1e-4)
 
 
-def test_long_contexts_lose_their_beginning(model: torch.nn.Module) -> None:
+def test_long_contexts_lose_their_beginning(model: Causal) -> None:
     context = list(range(30))
     [found] = continuations(model, [(context, [3, 4])], longest=8)
     assert found.logprob == pytest.approx(alone(model, context[-7:], [3, 4]).logprob, abs=1e-4)
@@ -82,7 +98,7 @@ def test_long_contexts_lose_their_beginning(model: torch.nn.Module) -> None:
         continuations(model, [([1], [2]), ([1], [])])
 
 
-def test_texts_go_up_in_windows(model: torch.nn.Module) -> None:
+def test_texts_go_up_in_windows(model: Causal) -> None:
     ids = [5, 6, 7, 8, 9, 10, 11]
     [found] = texts(model, [ids], ["two words"], prefix=1, longest=3)
     expected = (
