@@ -46,7 +46,11 @@ def hold_out(
             "rejected": account.table(),
             "sources": account.summary(),
         },
-        metrics={"problems": float(table.num_rows), "rejected": float(account.dropped)},
+        metrics={
+            "problems": float(table.num_rows),
+            "rejected": float(account.dropped),
+            **{reason: float(count) for reason, count in account.left.items()},
+        },
     )
 
 
@@ -54,5 +58,4 @@ def _shards(entries: Sequence[Mapping[str, Any]], local: Iterator[str]) -> Itera
     from resources.sources.shards import described
 
     for entry in entries:
-        own = [next(local) for piece in entry["pieces"] if "remote" not in piece]
-        yield described(entry["shard"], entry["pieces"], own)
+        yield described(entry["shard"], entry["pieces"], local)

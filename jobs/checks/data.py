@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from itertools import islice
 
 from jobs.checks.asked import Asked, Finding
-from resources.recipe.data import FIELDS, PYTHON, WRITTEN, CorpusMix, Source
+from resources.recipe.data import FIELDS, GYM, PYTHON, WRITTEN, CorpusMix, Source
 from resources.recipe.family import ProblemSource
 from resources.recipe.tree import KeyPath
 
 SHARDS, BATCHES = 3, 1  # looked at: of each of the first shards, the first rows
 SOME = 50  # rows of a source of problems
+NO_FILES = ("hub:", PYTHON, WRITTEN, GYM)  # paths that name none
 
 
 def sources(asked: Asked) -> Iterator[Finding]:
@@ -38,14 +39,14 @@ def present(asked: Asked) -> Iterator[Finding]:
     from resources.sources.shards import files
 
     for keys, _, source in declared(asked):
-        if source.kind in FIELDS and not source.path.startswith(("hub:", PYTHON, WRITTEN)):
+        if source.kind in FIELDS and not source.path.startswith(NO_FILES):
             try:
                 files(source.path, asked.recipe.directory, source.format is not None)
             except SourceError as error:
                 yield asked.fault((*keys, "path"), str(error))
     for name, benchmark in asked.recipe.family.declared_benchmarks.items():
         for part in filter(None, (benchmark.problems, benchmark.examples)):
-            if not part.path.startswith("hub:"):
+            if not part.path.startswith(NO_FILES):
                 try:
                     files(part.path, asked.recipe.directory, part.format is not None)
                 except SourceError as error:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from resources.benchmarks import continuation
+from resources.recipe.base import needed
 from resources.sources.account import Account, Reject, SourceError, rejected_batch, shown
 from resources.sources.reading import read
 from resources.sources.shards import Shard, shards
@@ -60,7 +62,7 @@ def collected(name: str, benchmark: Benchmark, found: Sequence[Shard]) -> tuple[
     """The same, however many rows are no problems."""
     account = Account(name, benchmark.path)
     rows: list[dict[str, Any]] = []
-    for file, line, fields in _records(benchmark.problems, found, account):
+    for file, line, fields in _asked(name, benchmark, found, account):
         try:
             made = _problem(name, benchmark, fields)
         except (TemplateError, ValueError) as error:
@@ -111,15 +113,37 @@ def where(benchmark: Benchmark, directory: Path, memory: Path) -> tuple[list[Sha
     )
 
 
+def _asked(
+    name: str, benchmark: Benchmark, found: Iterable[Shard], account: Account
+) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """File, line and fields of what may be a problem."""
+    source = benchmark.problems
+    if benchmark.continuations is None:
+        yield from _records(source, found, account)
+        return
+    documents = (
+        (row["file"], row["line"], row["text"])
+        for batch in _batches(source, found, account)
+        for row in batch.to_pylist()
+    )
+    limit = needed(benchmark.limit, "limit")
+    yield from continuation.asked(name, documents, benchmark.continuations, limit, account.left)
+
+
 def _records(
     source: Files, found: Iterable[Shard], account: Account
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    for batch in _batches(source, found, account):
+        for row in batch.to_pylist():
+            yield row["file"], row["line"], json.loads(row["record"])
+
+
+def _batches(source: Files, found: Iterable[Shard], account: Account) -> Iterator[pa.RecordBatch]:
     for shard in found:
         for batch in read(source, shard):
             if batch.rejected.num_rows:
                 account.reject(batch.rejected)
-            for row in batch.kept.to_pylist():
-                yield row["file"], row["line"], json.loads(row["record"])
+            yield batch.kept
 
 
 def _problem(name: str, benchmark: Benchmark, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from resources.recipe.base import (
     Text,
     impossible,
 )
-from resources.recipe.data import Files, Records
+from resources.recipe.data import Documents, Files, Records
 from resources.templating import TemplateError, checked
 
 Method = Literal["generate", "loglikelihood", "perplexity"]
@@ -60,6 +60,16 @@ class FewShot(Section):
     target: Text = Field(default="{{ answer }}", description="what stands as their answer")
 
 
+class Continuations(Section):
+    """Problems made of documents: which of `options` texts of `after` words goes on with `words`
+    words of one; the wrong ones go on with other documents. Templates see `context`, `options` and
+    `answer`, an index."""
+
+    words: Count = 40
+    after: Count = 8
+    options: Annotated[int, Field(ge=2, le=26)] = 4
+
+
 class Benchmark(Files, Computed):
     """A benchmark: problems of a published test split, held out whole, and the protocol.
 
@@ -84,6 +94,7 @@ class Benchmark(Files, Computed):
     tests: Text | None = None
     metadata: dict[str, Text] = Field(default_factory=dict)
     few_shot: FewShot = FewShot(examples=0)
+    continuations: Continuations | None = None
     delimiter: str = " "
     normalize: Literal["none", "characters", "tokens"] = "none"
     extract: Text | None = None
@@ -129,7 +140,15 @@ class Benchmark(Files, Computed):
             raise impossible("thinking is a chat's; leave it out, or 'style: chat'")
         if self.few_shot.examples:
             self._examples_lie_apart()
+        if self.continuations is not None:
+            self._documents_give_problems()
         return self
+
+    def _documents_give_problems(self) -> None:
+        if set(self.fields) != {"text"} or self.few_shot.examples:
+            raise impossible("continuations reads documents: fields maps text alone, no few_shot")
+        if self.limit is None:
+            raise impossible("continuations needs limit, of how many documents it asks")
 
     def _examples_lie_apart(self) -> None:
         path = self.few_shot.path or self.path
@@ -160,16 +179,18 @@ class Benchmark(Files, Computed):
         return "expected_answer" if "expected_answer" in self.fields else "answer"
 
     @property
-    def problems(self) -> Records:
-        """Where the problems lie."""
+    def problems(self) -> Records | Documents:
+        """Where the problems lie: rows of fields, or documents, of which any may be asked about."""
         named = {name: getattr(self, name) for name in Files.model_fields if name != "kind"}
+        if self.continuations is not None:
+            return Documents(**named | {"limit": None})
         return Records(**named)
 
     @property
     def examples(self) -> Records | None:
         """Where the worked examples lie."""
-        shot = self.few_shot
-        if not shot.examples:
+        shot, problems = self.few_shot, self.problems
+        if not shot.examples or isinstance(problems, Documents):
             return None
         where = {"path": shot.path or self.path, "split": shot.split, "limit": shot.examples}
-        return self.problems.model_copy(update=where)
+        return problems.model_copy(update=where)

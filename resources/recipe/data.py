@@ -36,6 +36,7 @@ LATER = {
     "preferences": "sources of kind preferences come with the next release",
 }
 PYTHON = "python:"  # a path that means text which ships with Python itself
+GYM = "reasoning_gym:"  # a path that means rows which reasoning-gym generates
 WRITTEN = "parent:"  # a path that means what a model's parent writes itself
 BROUGHT = ("documentation", "docstrings", "source")
 _HUB = re.compile(r"hub:(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
@@ -77,7 +78,8 @@ class Files(Section):
     `path` is a file, a folder, a glob, `package:NAME/FILE` of an installed package,
     `hub:org/name@REV` (with `files`, a glob of raw files in it, else its converted Parquet of
     `config` and `split`), or `python:documentation`, `python:docstrings`, `python:source`, text
-    that ships with Python itself. `fields` maps our names to their columns. `format` is told by the
+    that ships with Python itself, or `reasoning_gym:TASK?seed=7&…`, generated rows with `question`
+    and `answer`. `fields` maps our names to their columns. `format` is told by the
     file's name where it is not given; `document` says what one document of a plain text file is.
     More than the share `max_drop` of rows that do not fit stops the asset.
     """
@@ -113,6 +115,12 @@ class Records(Files):
     """Rows of declared fields, `a.b` a field inside one, each value as it stands."""
 
     kind: Literal["records"] = "records"
+
+
+class Documents(Files):
+    """Whole texts, of which `fields` maps `text`."""
+
+    kind: Literal["text"] = "text"
 
 
 class Source(Files):

@@ -82,19 +82,23 @@ def rejected_batch(file: str, rejects: list[Reject]) -> pa.RecordBatch:
 
 @dataclass
 class Account:
-    """The running account of one source or shard, read from `path`: rows in = kept + dropped."""
+    """The running account of one source or shard, read from `path`.
+
+    Rows in = kept + dropped + left. `left` counts rows that fit and were not wanted, by reason.
+    """
 
     source: str
     path: str = ""
     kept: int = 0
     dropped: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    left: Counter[str] = field(default_factory=Counter)
     rejected: list[pa.RecordBatch] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
         """Rows read so far."""
-        return self.kept + self.dropped
+        return self.kept + self.dropped + self.left.total()
 
     def add(self, batch: Batch) -> None:
         """Count a batch and keep its rejected rows."""
@@ -118,7 +122,7 @@ class Account:
         return pa.table(
             {
                 "source": [self.source],
-                "rows_in": [self.rows],
+                "rows_in": [self.kept + self.dropped],
                 "kept": [self.kept],
                 "dropped": [self.dropped],
             }

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from resources.sources import gym
 from resources.sources.account import Batch, Reject, SourceError, rejected_batch, shown
 from resources.sources.conversations import MESSAGES, Unfit, conversation, plain_text, reject
+from resources.sources.gym import Generated
 from resources.sources.json_rows import Row, json_array, json_lines
 from resources.sources.library import Bundled, documents
 from resources.sources.opening import LONGEST, decoded, lines
@@ -63,6 +65,10 @@ def _first(batch: Batch, rows: int) -> Batch:
 def _piece(source: Files, piece: Piece) -> Iterator[Batch]:
     if isinstance(piece.path, Bundled):
         yield from _brought(source, piece.path)
+        return
+    if isinstance(piece.path, Generated):
+        made = gym.rows(piece.path, source.limit)
+        yield from _batches(made, _taker(source), KEPT[source.kind], piece.name)
         return
     form = source.format or format_of(piece.name)
     if form == "parquet":

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.sources.account import SourceError
+from resources.sources.gym import Generated, generated
 from resources.sources.hub import Remote, fetched
 from resources.sources.hub import files as remotes
 from resources.sources.library import Bundled, bundled
@@ -44,10 +45,11 @@ class Piece:
     """One file, or the range [start, stop) of it: bytes of lines, row groups of Parquet.
 
     `name` is the file's name in rows and errors: it holds no folder of this machine. A hub's file
-    is fetched when it is read (see `local`); what Python brings is no file (see `library.py`).
+    is fetched when it is read (see `local`); what Python brings and what is generated are no files
+    (see `library.py`, `gym.py`).
     """
 
-    path: Path | Remote | Bundled
+    path: Path | Remote | Bundled | Generated
     name: str
     start: int = 0
     stop: int | None = None
@@ -55,8 +57,8 @@ class Piece:
     @property
     def local(self) -> Path:
         """The file on this machine."""
-        if isinstance(self.path, Bundled):
-            raise TypeError(f"{self.name} is text that Python brings, not a file")
+        if isinstance(self.path, Bundled | Generated):
+            raise TypeError(f"{self.name} is text that Python brings or rows made here, no file")
         return self.path if isinstance(self.path, Path) else fetched(self.path)
 
 
@@ -138,6 +140,8 @@ def shards(source: Files, directory: Path, memory: Path) -> list[Shard]:
     if (brought := bundled(source.path)) is not None:
         whole = Piece(brought, brought.what)
         return [Shard("all" if source.limit is not None else brought.what, (whole,))]
+    if (made := generated(source.path)) is not None:
+        return [Shard("all", (Piece(made, made.task),))]
     if source.path.startswith("hub:"):
         found = [Piece(each, each.path) for each in remotes(source, memory)]
     else:
@@ -147,8 +151,8 @@ def shards(source: Files, directory: Path, memory: Path) -> list[Shard]:
         return [Shard("all", tuple(found))]
     if len(found) > MOST_FILES:
         return _bundled(found)
-    made = [shard for piece in found for shard in _ranges(source, piece)]
-    return sorted(made, key=lambda shard: shard.name)
+    ranges = [shard for piece in found for shard in _ranges(source, piece)]
+    return sorted(ranges, key=lambda shard: shard.name)
 
 
 def _bundled(found: list[Piece]) -> list[Shard]:
@@ -232,19 +236,24 @@ def description(source: Files, shard: Shard) -> tuple[list[dict[str, Any]], tupl
             watched.append((str(piece.path), start, stop))
         elif isinstance(piece.path, Bundled):
             entry["python"] = asdict(piece.path)
+        elif isinstance(piece.path, Generated):
+            entry["generated"] = asdict(piece.path)
         else:
             entry["remote"] = asdict(piece.path)
         pieces.append(entry)
     return pieces, tuple(watched)
 
 
-def described(name: str, pieces: Sequence[Mapping[str, Any]], local: Sequence[str]) -> Shard:
-    """The shard that `description` gave, with its local files where they lie now."""
+def described(name: str, pieces: Sequence[Mapping[str, Any]], local: Iterable[str]) -> Shard:
+    """The shard that `description` gave, with its local files where they lie now; it takes its own
+    of them and no more."""
     where = iter(local)
 
-    def path(piece: Mapping[str, Any]) -> Path | Remote | Bundled:
+    def path(piece: Mapping[str, Any]) -> Path | Remote | Bundled | Generated:
         if "remote" in piece:
             return Remote(**piece["remote"])
+        if "generated" in piece:
+            return Generated(**piece["generated"])
         return Bundled(**piece["python"]) if "python" in piece else Path(next(where))
 
     return Shard(

@@ -107,12 +107,8 @@ def _read(source: Mapping[str, Any], base: Path | None, file: Path | None) -> li
 
 
 def _reasoning_gym(name: str, source: Mapping[str, Any]) -> list[dict[str, Any]]:
-    try:
-        import reasoning_gym
-    except ModuleNotFoundError as error:
-        raise LoadError(
-            f"{name}: reasoning-gym is not installed: pip install 'heirloom[gym]'"
-        ) from error
+    import reasoning_gym
+
     try:
         made = reasoning_gym.create_dataset(
             name, size=int(source.get("limit") or 1000), seed=int(source.get("config") or 0)
