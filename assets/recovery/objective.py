@@ -52,8 +52,8 @@ class Teacher(Protocol):
 class LiveTeacher:
     """A teacher in memory: its states are computed batch by batch, its logits where needed.
 
-    Its device and type may differ from the student's; states and logits go to the student's. The
-    recipe asks for `dtype`, if for any.
+    Its device may differ from the student's; states and logits go to the student's. It computes in
+    what training computes in there (`dtype` where the recipe asks for one).
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class LiveTeacher:
         dtype: str | None = None,
     ) -> None:
         self.device = own_device(execution.teacher_device or execution.device)
-        weights = Precision(dtype, str(self.device)).weights(folder)
-        self.model = load(folder, device=str(self.device), dtype=weights)
+        device = str(self.device)
+        self.model = load(folder, device=device, dtype=Precision(dtype, device).training)
         self.model.requires_grad_(False)
         self.temperature, self.direction = temperature, direction
 

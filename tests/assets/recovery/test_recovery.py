@@ -70,6 +70,9 @@ def test_a_bfloat16_student_is_published_and_measured_in_bfloat16(
     again = tiny.build(store, "super/distilled", distil, {**given, "student": made}, recipe)
     measured, before = (f"held_out_kl_forward{when}" for when in ("", "_before"))
     assert again.metrics[before] == pytest.approx(made.metrics[measured], rel=1e-6)
+    half = tiny.build(store, "super/distilled", distil, given, {**recipe, "dtype": "bfloat16"})
+    assert half.metrics[measured] != made.metrics[measured]
+    assert half.metrics[measured] == pytest.approx(made.metrics[measured], rel=0.05)
 
 
 def test_distillation_of_the_teacher_itself_starts_at_zero(
