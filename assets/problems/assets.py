@@ -8,7 +8,7 @@ from typing import Any
 
 from resources.recipe.base import Domain, needed
 from resources.recipe.chats import CORPUS_TOKENS, chats_of
-from resources.recipe.data import WRITTEN, CorpusMix, Source
+from resources.recipe.data import HELD_TEXT, WRITTEN, CorpusMix, Source
 from resources.recipe.model import ModelRecipe, Recovery
 from resources.recipe.puzzle import Puzzle
 from resources.recipe.schema import Recipe
@@ -27,7 +27,8 @@ def specs(recipe: Recipe) -> list[Spec]:
     made = [_held_out(recipe, sections)] if sections else []
     made += [_benchmark(recipe, name) for name in family.declared_benchmarks]
     made += [_problems(recipe, domain, section) for domain, section in sections.items()]
-    if not any(_reads_text(model) for model in recipe.models.values()):
+    asked = any(each.path == HELD_TEXT for each in family.declared_benchmarks.values())
+    if not asked and not any(_reads_text(model) for model in recipe.models.values()):
         return made
     if isinstance(family.corpus, CorpusMix):
         made += mixed(recipe, family.corpus)
@@ -95,6 +96,7 @@ def _benchmark(recipe: Recipe, name: str) -> Spec:
         key=f"benchmarks/{name}",
         stage="problems",
         fn="assets.problems.benchmarks:hold_out",
+        inputs={"corpus": CORPUS} if benchmark.path == HELD_TEXT else {},
         recipe={
             "name": name,
             "benchmark": benchmark.read_as,

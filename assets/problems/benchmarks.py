@@ -23,10 +23,11 @@ def hold_out(
     """The tables `problems`, `examples`, `rejected` and `sources` of one benchmark.
 
     `recipe`: `name`, `benchmark` (how problems are made of rows), `shards` and `example_shards`
-    (each `{shard, pieces}`). Raises RowsRejected where too many rows are no problems, SourceError
+    (each `{shard, pieces}`). `inputs`: `corpus`, where the problems are made of what it holds out.
+    Raises RowsRejected where too many rows are no problems, SourceError
     where there are too few worked examples.
     """
-    from resources.benchmarks.problems import collected, examples
+    from resources.benchmarks.problems import HELD_COLUMNS, collected, examples, held_text
     from resources.recipe.benchmark import Benchmark
     from resources.sources.account import SourceError
 
@@ -34,7 +35,9 @@ def hold_out(
     local = iter(execution.observe)
     asked = list(_shards(recipe["shards"], local))
     shown = examples(recipe["name"], benchmark, list(_shards(recipe["example_shards"], local)))
-    table, account = collected(recipe["name"], benchmark, asked)
+    corpus = inputs.get("corpus")
+    documents = held_text(corpus.batches("texts", HELD_COLUMNS)) if corpus is not None else None
+    table, account = collected(recipe["name"], benchmark, asked, documents)
     try:
         account.judge(benchmark.max_drop)
     except SourceError as error:

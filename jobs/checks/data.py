@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from itertools import islice
 
 from jobs.checks.asked import Asked, Finding
-from resources.recipe.data import FIELDS, GYM, PYTHON, WRITTEN, CorpusMix, Source
+from resources.recipe.data import FIELDS, GYM, HELD_TEXT, PYTHON, WRITTEN, CorpusMix, Source
 from resources.recipe.family import ProblemSource
 from resources.recipe.tree import KeyPath
 
 SHARDS, BATCHES = 3, 1  # looked at: of each of the first shards, the first rows
 SOME = 50  # rows of a source of problems
-NO_FILES = ("hub:", PYTHON, WRITTEN, GYM)  # paths that name none
+NO_FILES = ("hub:", PYTHON, WRITTEN, GYM, HELD_TEXT)  # paths that name none
 
 
 def sources(asked: Asked) -> Iterator[Finding]:
@@ -81,6 +81,9 @@ def benchmarks(asked: Asked) -> Iterator[Finding]:
         keys: KeyPath = ("benchmarks", name)
         if asked.offline and benchmark.path.startswith("hub:"):
             yield f"{name}: not looked at, {benchmark.path} is on the hub (--offline)"
+            continue
+        if benchmark.path == HELD_TEXT:
+            yield f"{name}: {benchmark.method}, made of what the corpus holds out when that is read"
             continue
         some = benchmark.model_copy(update={"limit": min(benchmark.limit or SOME, SOME)})
         try:

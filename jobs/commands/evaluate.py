@@ -10,6 +10,7 @@ import argparse
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from resources.store import home as homes
 
 if TYPE_CHECKING:
     from resources.benchmarks.answers import Answer, Measure, Subject
+    from resources.benchmarks.continuation import Document
     from resources.recipe.benchmark import Benchmark
     from resources.recipe.schema import Recipe
     from resources.store.home import Home
@@ -29,6 +31,7 @@ def main(arguments: argparse.Namespace) -> int:
     from resources.benchmarks.methods import method
     from resources.benchmarks.problems import examples, problems, where
     from resources.models.precision import arithmetic
+    from resources.recipe.data import HELD_TEXT
     from resources.sources.account import SourceError
     from resources.verifiers.code import judging
 
@@ -39,7 +42,8 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="heirloom-evaluate-") as scratch:
             asked, shots = where(benchmark, recipe.directory, Path(scratch))
-            table, account = problems(name, benchmark, asked)
+            documents = _held_text(home, recipe) if benchmark.path == HELD_TEXT else None
+            table, account = problems(name, benchmark, asked, documents)
             shown_first = examples(name, benchmark, shots)
     except SourceError as error:
         raise CommandError(f"benchmark {name}: {error}") from None
@@ -47,10 +51,18 @@ def main(arguments: argparse.Namespace) -> int:
     with judging(recipe.family.programs), arithmetic(benchmark.dtype, subject.execution.device):
         answers = method(benchmark.method).answer(subject, put, recipe.family.seed)
     print(f"{name} ({_protocol(benchmark)}) on {shown}")
-    print(f"rows: {account.rows} = {account.kept} problems + {account.dropped} dropped")
+    left = f" + {account.left.total()} not asked" if account.left else ""
+    print(f"rows: {account.rows} = {account.kept} problems + {account.dropped} dropped{left}")
     for measure in method(benchmark.method).measure(answers, put):
         print(line(measure, answers))
     return 0
+
+
+def _held_text(home: Home, recipe: Recipe) -> Iterator[Document]:
+    from jobs.keys import open_artifact
+    from resources.benchmarks.problems import HELD_COLUMNS, held_text
+
+    return held_text(open_artifact(home, recipe, "problems/corpus").batches("texts", HELD_COLUMNS))
 
 
 def line(measure: Measure, answers: list[Answer]) -> str:

@@ -1,7 +1,7 @@
 """From documents to choices: which of some texts goes on with a passage.
 
-Each document gives one problem at most, and what goes on with one passage is a wrong option of
-others: seen without their passages, right and wrong options cannot be told apart.
+What goes on with one passage is a wrong option of others: seen without their passages, right and
+wrong options cannot be told apart.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from resources.sources.account import SourceError
@@ -18,19 +18,20 @@ from resources.sources.apart import text_hash
 if TYPE_CHECKING:
     from resources.recipe.benchmark import Continuations
 
-TOO_SHORT, COPY, NOT_ASKED = "documents_too_short", "documents_twice", "documents_not_asked"
+TOO_SHORT, COPY, NOT_ASKED = "documents_too_short", "passages_twice", "passages_not_asked"
 Document = tuple[str, int, str]  # file, line it begins on, text
 
 
 @dataclass(frozen=True, order=True)
 class Passage:
-    """Words of a document and those that follow them; `rank` is the hash of the whole text."""
+    """Words of a document and those that follow them; `rank` is the hash of both."""
 
     rank: int
-    file: str
-    line: int
-    words: str
-    after: str
+    document: int
+    file: str = field(compare=False)
+    line: int = field(compare=False)
+    words: str = field(compare=False)
+    after: str = field(compare=False)
 
 
 def asked(
@@ -42,25 +43,36 @@ def asked(
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
     """Fields `context`, `options` and `answer` (an index), with file and line, of each problem.
 
-    Of the documents that are long enough the `limit` of the highest text hashes are taken: a
-    mixture holds out the lowest ones, so that its held-out text stays. `left` counts the documents
-    that are not asked about, by reason. Raises SourceError where there are too few documents.
+    A document is cut into passages that do not overlap, and of all of them the `limit` of the
+    highest hashes are asked about, in that order. `left` counts, by reason, the documents that are
+    too short and the passages that are not asked about. Raises SourceError where there are too few
+    documents for the options.
     """
     passages = _chosen(documents, section, limit, left)
-    texts = [each.after for each in passages]
-    if len(set(texts)) < section.options:
+    if len({each.document for each in passages}) < section.options:
         need = section.words + section.after
         raise SourceError(
-            f"{name}: {len(texts)} documents of {need} words or more, {section.options} options "
-            f"need as many; give more text, or lower continuations.words"
+            f"{name}: {len({each.document for each in passages})} documents of {need} words or "
+            f"more, {section.options} options need as many; give more text, or lower "
+            "continuations.words"
         )
     for index, passage in enumerate(passages):
-        others = [text for text in texts[index + 1 :] + texts[:index] if text != passage.after]
-        options = list(dict.fromkeys(others))[: section.options - 1]
+        others = _others(passages, index, section.options - 1)
         answer = index % section.options
-        options.insert(answer, passage.after)
+        options = [*others[:answer], passage.after, *others[answer:]]
         fields = {"context": passage.words, "options": options, "answer": answer}
         yield passage.file, passage.line, fields
+
+
+def _others(passages: list[Passage], index: int, count: int) -> list[str]:
+    """What goes on with the next `count` passages of other documents than the one at `index`."""
+    own, found = passages[index], {passages[index].after: None}
+    for other in passages[index + 1 :] + passages[:index]:
+        if other.document != own.document:
+            found.setdefault(other.after)
+        if len(found) > count:
+            break
+    return list(found)[1:]
 
 
 def _chosen(
@@ -69,24 +81,29 @@ def _chosen(
     """The passages of the highest hashes, highest first; memory is `limit` of them."""
     heap: list[Passage] = []
     held: set[int] = set()
-    for file, line, text in documents:
-        words = text.split()
-        room = len(words) - section.words - section.after
-        rank = text_hash(text)
-        if room < 0 or rank in held:
-            left[TOO_SHORT if room < 0 else COPY] += 1
-            continue
-        begin = rank % (room + 1)
-        end = begin + section.words
-        passage = Passage(
-            rank, file, line, " ".join(words[begin:end]), " ".join(words[end : end + section.after])
-        )
-        if len(heap) < limit:
+    for passage in _passages(documents, section, left):
+        if passage.rank in held:
+            left[COPY] += 1
+        elif len(heap) < limit:
             heapq.heappush(heap, passage)
-            held.add(rank)
-            continue
-        left[NOT_ASKED] += 1
-        if rank > heap[0].rank:
-            held.remove(heapq.heapreplace(heap, passage).rank)
-            held.add(rank)
+            held.add(passage.rank)
+        else:
+            left[NOT_ASKED] += 1
+            if passage > heap[0]:
+                held.remove(heapq.heapreplace(heap, passage).rank)
+                held.add(passage.rank)
     return sorted(heap, reverse=True)
+
+
+def _passages(
+    documents: Iterable[Document], section: Continuations, left: Counter[str]
+) -> Iterator[Passage]:
+    length = section.words + section.after
+    for number, (file, line, text) in enumerate(documents):
+        words = text.split()
+        if len(words) < length:
+            left[TOO_SHORT] += 1
+        for begin in range(0, len(words) - length + 1, length):
+            end = begin + section.words
+            before, after = " ".join(words[begin:end]), " ".join(words[end : begin + length])
+            yield Passage(text_hash(f"{before} {after}"), number, file, line, before, after)

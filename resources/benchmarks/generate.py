@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -88,7 +89,25 @@ def accuracy(answers: Sequence[Answer], asked: Asked, mode: str | None = None) -
     shares = correct_shares((each.problem["row_id"], str(each.verdict)) for each in answers)
     value = sum(shares.values()) / max(len(shares), 1)
     low, high = wilson(value, len(shares))
-    options = [len(each["choices"]) for each in asked.problems if each["choices"]]
-    chance = sum(1 / count for count in options) / len(options) if options else None
-    samples = asked.protocol.samples
+    samples, chance = asked.protocol.samples, guessed(asked.problems)
     return Measure("accuracy", value, low, high, len(shares), samples, mode, chance)
+
+
+def guessed(problems: Sequence[Problem]) -> float | None:
+    """What guessing gives: one of the choices at random, or always the commonest answer.
+
+    None where answers are not compared with an expected one.
+
+    >>> row = {"choices": None, "expected_answer": "0"}
+    >>> guessed([row, row, {**row, "expected_answer": "6"}, {**row, "expected_answer": "8"}])
+    0.5
+    >>> guessed([{"choices": ["a", "b"], "expected_answer": "a"}])
+    0.5
+    """
+    options = [len(each["choices"]) for each in problems if each["choices"]]
+    if options:
+        return sum(1 / count for count in options) / len(options)
+    answers = Counter(each.get("expected_answer") for each in problems)
+    if not all(answers) or not answers:
+        return None
+    return max(answers.values()) / answers.total()

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from resources.benchmarks import continuation
+from resources.benchmarks.continuation import Document
 from resources.recipe.base import needed
+from resources.recipe.data import HELD_TEXT
 from resources.sources.account import Account, Reject, SourceError, rejected_batch, shown
 from resources.sources.reading import read
 from resources.sources.shards import Shard, shards
@@ -45,24 +47,36 @@ COLUMNS = pa.schema(
         ("line", pa.int64()),
     ]
 )
+HELD_COLUMNS = ["file", "line", "text", "split"]  # of the corpus: where documents are held out
 EXAMPLES = pa.schema([("prompt", pa.string()), ("target", pa.string())])
 
 
-def problems(name: str, benchmark: Benchmark, found: Sequence[Shard]) -> tuple[pa.Table, Account]:
+def problems(
+    name: str,
+    benchmark: Benchmark,
+    found: Sequence[Shard],
+    documents: Iterable[Document] | None = None,
+) -> tuple[pa.Table, Account]:
     """Every problem of a benchmark, in the files' order, and the account of its rows.
 
-    Raises SourceError where more rows than `max_drop` are none, or none is.
+    `documents` stand in for the files where its path is what the corpus holds out. Raises
+    SourceError where more rows than `max_drop` are none, or none is.
     """
-    table, account = collected(name, benchmark, found)
+    table, account = collected(name, benchmark, found, documents)
     account.judge(benchmark.max_drop)
     return table, account
 
 
-def collected(name: str, benchmark: Benchmark, found: Sequence[Shard]) -> tuple[pa.Table, Account]:
+def collected(
+    name: str,
+    benchmark: Benchmark,
+    found: Sequence[Shard],
+    documents: Iterable[Document] | None = None,
+) -> tuple[pa.Table, Account]:
     """The same, however many rows are no problems."""
     account = Account(name, benchmark.path)
     rows: list[dict[str, Any]] = []
-    for file, line, fields in _asked(name, benchmark, found, account):
+    for file, line, fields in _asked(name, benchmark, found, documents, account):
         try:
             made = _problem(name, benchmark, fields)
         except (TemplateError, ValueError) as error:
@@ -105,7 +119,12 @@ def examples(name: str, benchmark: Benchmark, found: Sequence[Shard]) -> pa.Tabl
 
 
 def where(benchmark: Benchmark, directory: Path, memory: Path) -> tuple[list[Shard], list[Shard]]:
-    """The files of the problems and of the worked examples; SourceError where there are none."""
+    """The files of the problems and of the worked examples; SourceError where there are none.
+
+    None are looked for where the problems are made of what the corpus holds out.
+    """
+    if benchmark.path == HELD_TEXT:
+        return [], []
     shot = benchmark.examples
     return (
         shards(benchmark.problems, directory, memory),
@@ -114,20 +133,36 @@ def where(benchmark: Benchmark, directory: Path, memory: Path) -> tuple[list[Sha
 
 
 def _asked(
-    name: str, benchmark: Benchmark, found: Iterable[Shard], account: Account
+    name: str,
+    benchmark: Benchmark,
+    found: Iterable[Shard],
+    documents: Iterable[Document] | None,
+    account: Account,
 ) -> Iterator[tuple[str, int, dict[str, Any]]]:
     """File, line and fields of what may be a problem."""
     source = benchmark.problems
     if benchmark.continuations is None:
         yield from _records(source, found, account)
         return
-    documents = (
-        (row["file"], row["line"], row["text"])
-        for batch in _batches(source, found, account)
-        for row in batch.to_pylist()
-    )
+    if documents is None:
+        documents = (
+            (row["file"], row["line"], row["text"])
+            for batch in _batches(source, found, account)
+            for row in batch.to_pylist()
+        )
     limit = needed(benchmark.limit, "limit")
     yield from continuation.asked(name, documents, benchmark.continuations, limit, account.left)
+
+
+def held_text(batches: Iterable[pa.RecordBatch]) -> Iterator[Document]:
+    """The held-out documents among rows of the corpus: file, line and text.
+
+    Conversations are no text of one author and are left out.
+    """
+    for batch in batches:
+        for row in batch.to_pylist():
+            if row["split"] == "held_out" and row["text"] is not None:
+                yield row["file"], row["line"], row["text"]
 
 
 def _records(

@@ -21,6 +21,7 @@ from resources.recipe.reinforcement import Grpo, PreferenceGrpo, Rloo, Rpo
 from resources.recipe.schema import Recipe
 
 HELD_OUT_MOST = 64  # examples that training is measured with (`resources/training/fit.py`)
+UNSTATED = 1000  # problems of a declared benchmark, where the recipe does not limit them
 WAYS = 7  # to choose, that a study of the search measures besides random ones
 
 
@@ -65,6 +66,7 @@ def _all(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
             yield from _stage(recipe, name, stage)
     yield from _data(recipe)
     yield from _benchmarks(recipe)
+    yield from _declared_benchmarks(recipe)
     yield from _side_by_side(recipe)
 
 
@@ -146,6 +148,26 @@ def _benchmarks(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
             seconds = _machine(recipe, name).sample(tokens)
             yield f"{recipe.checkpoint_key(name, artifact)}_benchmarks", tokens, seconds
     yield "parents/teacher_benchmarks", tokens, _machine(recipe, "teacher").sample(tokens)
+
+
+def _declared_benchmarks(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
+    """Every checkpoint on every declared benchmark, of `UNSTATED` problems without a `limit`."""
+    typical = recipe.execution.typical
+    for benchmark, protocol in recipe.family.declared_benchmarks.items():
+        problems = protocol.limit or UNSTATED
+        read = problems * typical.example
+        modes = [
+            typical.response_on if mode == "on" else typical.response_off
+            for mode in protocol.thinking or ["off"]
+        ]
+        written = sum(min(each, protocol.max_new_tokens) for each in modes)
+        written *= problems * protocol.samples if protocol.method == "generate" else 0
+        for name, model in recipe.models.items():
+            machine = _machine(recipe, name)
+            for artifact in model.artifacts():
+                key = recipe.checkpoint_key(name, artifact)
+                seconds = machine.score(read) + machine.sample(written)
+                yield f"{key}_benchmark_{benchmark}", read + written, seconds
 
 
 def _machine(recipe: Recipe, name: str) -> _Machine:

@@ -22,7 +22,7 @@ from resources.recipe.base import (
     Text,
     impossible,
 )
-from resources.recipe.data import Documents, Files, Records
+from resources.recipe.data import HELD_TEXT, Documents, Files, Records
 from resources.templating import TemplateError, checked
 
 Method = Literal["generate", "loglikelihood", "perplexity"]
@@ -61,9 +61,9 @@ class FewShot(Section):
 
 
 class Continuations(Section):
-    """Problems made of documents: which of `options` texts of `after` words goes on with `words`
-    words of one; the wrong ones go on with other documents. Templates see `context`, `options` and
-    `answer`, an index."""
+    """Problems made of documents: which of `options` texts of `after` words goes on with a passage
+    of `words` words; the wrong ones go on with other documents. Templates see `context`, `options`
+    and `answer`, an index."""
 
     words: Count = 40
     after: Count = 8
@@ -142,13 +142,15 @@ class Benchmark(Files, Computed):
             self._examples_lie_apart()
         if self.continuations is not None:
             self._documents_give_problems()
+        elif self.path == HELD_TEXT:
+            raise impossible(f"path: {HELD_TEXT} is documents; say `continuations`, or name files")
         return self
 
     def _documents_give_problems(self) -> None:
         if set(self.fields) != {"text"} or self.few_shot.examples:
             raise impossible("continuations reads documents: fields maps text alone, no few_shot")
         if self.limit is None:
-            raise impossible("continuations needs limit, of how many documents it asks")
+            raise impossible("continuations needs limit, how many passages it asks about")
 
     def _examples_lie_apart(self) -> None:
         path = self.few_shot.path or self.path
@@ -180,7 +182,7 @@ class Benchmark(Files, Computed):
 
     @property
     def problems(self) -> Records | Documents:
-        """Where the problems lie: rows of fields, or documents, of which any may be asked about."""
+        """Where the problems lie: rows of fields, or documents, any of which may be asked about."""
         named = {name: getattr(self, name) for name in Files.model_fields if name != "kind"}
         if self.continuations is not None:
             return Documents(**named | {"limit": None})

@@ -37,6 +37,7 @@ LATER = {
 }
 PYTHON = "python:"  # a path that means text which ships with Python itself
 GYM = "reasoning_gym:"  # a path that means rows which reasoning-gym generates
+HELD_TEXT = "corpus:held_out"  # a path that means the text which the mixture holds out
 WRITTEN = "parent:"  # a path that means what a model's parent writes itself
 BROUGHT = ("documentation", "docstrings", "source")
 _HUB = re.compile(r"hub:(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")

@@ -29,7 +29,7 @@ from resources.recipe.base import (
     needed,
 )
 from resources.recipe.benchmark import Benchmark
-from resources.recipe.data import CorpusMix, Source, unmixable
+from resources.recipe.data import HELD_TEXT, CorpusMix, Source, unmixable
 from resources.recipe.errors import nearest
 from resources.tasks.generate import kinds
 from resources.tasks.held_out import DEEPEST_TRAINED
@@ -285,6 +285,17 @@ class Family(Section):
     def _held_out_text_is_there(self) -> Self:
         if self.side_by_side is not None and not isinstance(self.corpus, CorpusMix):
             raise impossible("side_by_side reads what a mixture holds out; give corpus a mix")
+        return self
+
+    @model_validator(mode="after")
+    def _benchmarks_find_text(self) -> Self:
+        mixture = isinstance(self.corpus, CorpusMix) and self.corpus.holdout > 0
+        for name, benchmark in self.declared_benchmarks.items():
+            if benchmark.path == HELD_TEXT and not mixture:
+                raise impossible(
+                    f"benchmarks.{name}.path: {HELD_TEXT} is what a mixture holds out; give corpus "
+                    "a mix and a holdout, or name files"
+                )
         return self
 
     @model_validator(mode="after")

@@ -6,18 +6,20 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from resources.benchmarks.continuation import Document, asked
-from resources.benchmarks.problems import problems, where
+from resources.benchmarks.problems import held_text, problems, where
 from resources.recipe.benchmark import Benchmark, Continuations
 from resources.recipe.declared import bundled
+from resources.recipe.errors import RecipeError
+from resources.recipe.loading import load
 from resources.recipe.tree import plain
 from resources.sources.account import SourceError
-from resources.sources.apart import held_out, text_hash
 
 SECTION = Continuations(words=5, after=2, options=3)
 
@@ -59,21 +61,33 @@ def test_options_alone_do_not_tell_the_right_one() -> None:
     assert len(shown) == 7
 
 
-def test_the_share_that_a_mixture_holds_out_is_asked_last() -> None:
-    given = documents(60)
-    found, _ = ask(given, 20)
-    contexts = [each["context"] for each in found]
-    import numpy as np
+def test_wrong_options_are_of_other_documents() -> None:
+    """A long document gives many passages, and none of them a wrong option of another."""
+    given = [("a.txt", n, " ".join(f"d{n}w{i}" for i in range(40))) for n in range(4)]
+    found, left = ask(given, 50)
+    assert len(found) == 4 * (40 // 7)
+    assert not left
+    for each in found:
+        own = each["context"].split("w")[0]
+        of = [option.split("w")[0] for option in each["options"]]
+        assert [name == own for name in of] == [n == each["answer"] for n in range(3)]
 
-    for _, _, text in given:
-        if held_out(np.array([text_hash(text)]), 0.2)[0]:
-            assert not any(context in " ".join(text.split()) for context in contexts)
+
+def test_passages_do_not_overlap() -> None:
+    given = [("a.txt", n, " ".join(f"d{n}w{i}" for i in range(40))) for n in range(4)]
+    found, _ = ask(given, 50)
+    words = [
+        word
+        for each in found
+        for word in f"{each['context']} {each['options'][each['answer']]}".split()
+    ]
+    assert len(words) == len(set(words)) == 4 * 35
 
 
 def test_texts_that_stand_twice_are_asked_once() -> None:
     given = documents(9)
     _, left = ask([*given, *given], 9)
-    assert left["documents_twice"] == 6
+    assert left["passages_twice"] == 6
     assert left["documents_too_short"] == 6
 
 
@@ -89,10 +103,29 @@ def test_the_bundled_one_reads_any_text(tmp_path: Path) -> None:
     benchmark = Benchmark.model_validate(declared)
     table, account = problems("mine", benchmark, where(benchmark, tmp_path, tmp_path)[0])
     assert table.num_rows == account.kept == 6
-    assert account.left["documents_not_asked"] == 14
+    assert account.left["passages_not_asked"] == 86
     row = table.to_pylist()[0]
     assert row["question"] == f"{row['prompt']} {row['choices'][row['gold']]}"
-    assert len(row["prompt"].split()) == 40
+    assert len(row["prompt"].split()) == 20
+
+
+def test_held_out_documents_of_the_corpus_are_asked_about() -> None:
+    rows = [
+        {"file": "a", "line": n, "text": text, "split": ["train", "held_out"][n % 2]}
+        for _, n, text in documents(60, 90)
+    ]
+    rows.append({"file": "a", "line": 61, "text": None, "split": "held_out"})
+    benchmark = Benchmark.model_validate(plain(bundled("continuation")))
+    assert where(benchmark, Path(), Path()) == ([], [])
+    batches = pa.Table.from_pylist(rows).to_batches(max_chunksize=7)
+    table, _ = problems("continuation", benchmark, [], held_text(batches))
+    assert table.num_rows == 20 * (90 // 26) + 10 * (30 // 26)
+    assert {line % 2 for line in table["line"].to_pylist()} == {1}
+
+
+def test_without_a_mixture_nothing_is_held_out() -> None:
+    with pytest.raises(RecipeError, match="corpus:held_out is what a mixture holds out"):
+        load("tiny", ["benchmarks.continuation={}"], check_paths=False)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +134,7 @@ def test_the_bundled_one_reads_any_text(tmp_path: Path) -> None:
         ({"limit": None}, "continuations needs limit"),
         ({"fields": {"question": "q"}}, "fields maps text alone"),
         ({"continuations": {"options": 1}}, "greater than or equal to 2"),
+        ({"continuations": None}, "corpus:held_out is documents"),
     ],
 )
 def test_what_cannot_be_is_refused(wrong: dict[str, Any], said: str) -> None:
