@@ -79,9 +79,10 @@ class Files(Section):
     `path` is a file, a folder, a glob, `package:NAME/FILE` of an installed package,
     `hub:org/name@REV` (with `files`, a glob of raw files in it, else its converted Parquet of
     `config` and `split`), or `python:documentation`, `python:docstrings`, `python:source`, text
-    that ships with Python itself, or `reasoning_gym:TASK?seed=7&…`, generated rows with `question`
-    and `answer`. `fields` maps our names to their columns. `format` is told by the
-    file's name where it is not given; `document` says what one document of a plain text file is.
+    that ships with Python itself, or `reasoning_gym:TASK?seed=7&skip=4&…`, generated rows with
+    different `question`s and `answer`. `fields` maps our names to their columns. `format` is told
+    by the file's name where it is not given; `document` says what one document of a plain text file
+    is.
     More than the share `max_drop` of rows that do not fit stops the asset.
     """
 

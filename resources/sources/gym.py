@@ -1,4 +1,4 @@
-"""Rows that reasoning-gym generates: a task by name, with its own parameters and seed.
+"""Rows that reasoning-gym generates: a task by name, with its own parameters, seed and first rows.
 
 The same rows for one version of the package. Knows no problems.
 """
@@ -14,6 +14,8 @@ import yaml
 
 from resources.recipe.data import GYM
 from resources.sources.account import SourceError
+
+TRIES = 50  # rows looked at for each that is wanted, before a task counts as exhausted
 
 
 @dataclass(frozen=True)
@@ -39,22 +41,44 @@ def generated(path: str) -> Generated | None:
 
 
 def rows(task: Generated, limit: int | None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The first `limit` rows, numbered from 1: `question`, `answer` and `metadata`.
+    """`limit` rows behind the first `skip`, numbered from 1: `question`, `answer`, `metadata`.
 
-    Raises SourceError where there is no such task, a parameter it does not have, or no limit.
+    A question that comes again is passed over. Raises SourceError where there is no such task, a
+    parameter it does not have, no limit, or where there are fewer questions.
     """
-    import reasoning_gym
-
     name = f"{GYM}{task.task}"
     if limit is None:
         raise SourceError(f"{name} generates rows without end; give `limit`")
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = {"seed": 0, "skip": 0}
     for part in filter(None, task.parameters.split("&")):
         key, _, value = part.partition("=")
         given[key] = yaml.safe_load(value)
+    skip = given.pop("skip")
+    if not isinstance(skip, int) or skip < 0:
+        raise SourceError(f"{name}: skip must be a number of rows, found {skip!r}")
+    number = -skip
+    for number, row in enumerate(_different(name, task.task, skip + limit, given), 1 - skip):
+        if number > 0:
+            yield number, row
+    if number < limit:
+        raise SourceError(
+            f"{name} has {number + skip} different questions, {skip} to skip and {limit} to take "
+            "are more; lower `limit`"
+        )
+
+
+def _different(name: str, task: str, count: int, given: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The first `count` rows that ask different questions, or as many as there are."""
+    import reasoning_gym
+
     try:
-        made = reasoning_gym.create_dataset(task.task, size=limit, **{"seed": 0, **given})
+        made = reasoning_gym.create_dataset(task, size=TRIES * count, **given)
     except (ValueError, TypeError, AssertionError) as error:
         raise SourceError(f"{name}: {error}") from None
-    for number, row in enumerate(made, 1):
-        yield number, dict(row)
+    asked: set[str] = set()
+    for row in made:
+        if row["question"] not in asked:
+            asked.add(row["question"])
+            yield dict(row)
+            if len(asked) == count:
+                return

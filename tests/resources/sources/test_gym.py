@@ -34,11 +34,24 @@ def test_parameters_and_seed_make_the_rows() -> None:
     assert rows(path, 2) == found[:2]
 
 
+def test_skipped_rows_leave_the_others_as_they_are() -> None:
+    path = "reasoning_gym:products?min_terms=2&max_terms=2&min_digits=1&max_digits=1&seed=7"
+    every = rows(path, 100)
+    assert len({row["question"] for row in every}) == 100  # 0 to 9 times 0 to 9
+    assert every[34:] == rows(f"{path}&skip=34", 66)
+
+
 @pytest.mark.parametrize(
     ("path", "limit", "said"),
     [
         ("reasoning_gym:nothing", 4, "reasoning_gym:nothing: .*nothing"),
         ("reasoning_gym:chain_sum?terms=2", 4, "reasoning_gym:chain_sum: .*terms"),
+        ("reasoning_gym:chain_sum?skip=-1", 4, "reasoning_gym:chain_sum: skip must be a number"),
+        (
+            "reasoning_gym:products?min_terms=2&max_terms=2&min_digits=1&max_digits=1&skip=34",
+            67,
+            "has 100 different questions, 34 to skip and 67 to take",
+        ),
         ("reasoning_gym:chain_sum", None, "generates rows without end; give `limit`"),
     ],
 )
