@@ -15,8 +15,8 @@ from typing import Any
 
 from assets.evaluation import published
 from assets.evaluation.compared import Compared, gathered
+from assets.evaluation.paired import change
 from assets.evaluation.puzzle import Exhibit, exhibits
-from resources.benchmarks.intervals import correct_shares, paired_difference
 from resources.pretrained.headers import header
 from warehouse.store import Artifact
 
@@ -163,21 +163,6 @@ def stage(
         layers(checkpoint.path(), parent.path()),
         [] if benchmarks is None else benchmarks.table("benchmarks").to_pylist(),
         None if compared is None else {m: change(*compared, m) for m in ("on", "off")},
-    )
-
-
-def change(before: Artifact, after: Artifact, mode: str) -> tuple[float, float]:
-    """Paired difference of accuracy over the problems that both have answered in `mode`."""
-    old, new = results(before, mode), results(after, mode)
-    common = sorted(old.keys() & new.keys())
-    return paired_difference([old[key] for key in common], [new[key] for key in common])
-
-
-def results(benchmarks: Artifact, mode: str) -> dict[bytes, float]:
-    """By problem, the share of judged responses in `mode` that are correct."""
-    rows = benchmarks.table("answers", ["problem_id", "reasoning", "verdict"]).to_pylist()
-    return correct_shares(
-        (row["problem_id"], row["verdict"]) for row in rows if row["reasoning"] == mode
     )
 
 

@@ -1,7 +1,7 @@
-"""The report's section on declared benchmarks: every checkpoint's scores beside each other.
+"""The report's section on declared benchmarks: every checkpoint's scores, beside its parent's.
 
-Shows what `declared.py` measured; one that a checkpoint answers no better than by guessing is said
-to be at chance, and not compared.
+Shows what `declared.py` measured; a score that guessing would reach is said to be at chance, and
+not compared.
 """
 
 from __future__ import annotations
@@ -10,9 +10,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assets.evaluation.blocks import card, table
+from assets.evaluation.charts import percent
+from assets.evaluation.paired import change
 from warehouse.store import Artifact
 
-Row = dict[str, Any]  # one row of the `benchmarks` table of a declared benchmark
+# One row of the `benchmarks` table of a declared benchmark, and under `change` its paired
+# difference from the parent with the half-width of the interval, where both can be compared.
+Row = dict[str, Any]
+HEAD = (
+    "Benchmark",
+    "Measure",
+    "Thinking",
+    "Checkpoint",
+    "Problems",
+    "Score (95 %)",
+    "Guessing",
+    "Against the parent",
+)
 
 
 def key(checkpoint: str, name: str) -> str:
@@ -23,13 +37,36 @@ def key(checkpoint: str, name: str) -> str:
 def gathered(
     by_key: Mapping[str, Artifact], line: Sequence[Sequence[str]], names: Sequence[str]
 ) -> dict[str, list[Row]]:
-    """The scores by model, checkpoint by checkpoint; `line` lists (model, key, label)."""
+    """The scores by model, benchmark by benchmark along its line, which begins with its parent.
+
+    `line` lists (model, key, label) of all checkpoints.
+    """
     found: dict[str, list[Row]] = {}
-    for model, checkpoint, _ in line:
+    for model in dict.fromkeys(model for model, _, _ in line):
+        own = [(checkpoint, label) for name, checkpoint, label in line if name == model]
         for name in names:
-            rows = by_key[key(checkpoint, name)].table("benchmarks").to_pylist()
-            found.setdefault(model, []).extend(rows)
+            scored = [(by_key[key(checkpoint, name)], label) for checkpoint, label in own]
+            parent = scored[0][0]
+            before = {_asked(row): row for row in parent.table("benchmarks").to_pylist()}
+            for artifact, label in scored:
+                for row in artifact.table("benchmarks").to_pylist():
+                    differs = None
+                    if artifact is not parent and _comparable(row, before.get(_asked(row))):
+                        differs = change(parent, artifact, row["reasoning"])
+                    found.setdefault(model, []).append({**row, "stage": label, "change": differs})
     return found
+
+
+def _asked(row: Row) -> tuple[str, str]:
+    return row["metric"], row["reasoning"] or ""
+
+
+def _comparable(row: Row, parent: Row | None) -> bool:
+    """Whether both are accuracies that guessing does not reach."""
+    both = [each for each in (row, parent) if each is not None]
+    return len(both) == 2 and all(
+        each["accuracy"] is not None and not each["at_chance"] for each in both
+    )
 
 
 def section(scores: Mapping[str, list[Row]]) -> str:
@@ -37,36 +74,43 @@ def section(scores: Mapping[str, list[Row]]) -> str:
     made = [card(model.capitalize(), _table(rows)) for model, rows in scores.items() if rows]
     about = (
         "<p>Benchmarks that the recipe declares, held out whole from everything that is trained "
-        "on. In brackets 95 % intervals; problems without a verdict count in none.</p>"
+        "on. Differences from the parent are paired over the problems that both answered, in "
+        "percentage points with their 95 % interval; what guessing reaches is at chance and not "
+        "compared. Problems without a verdict count in none.</p>"
     )
     return about + "".join(made) if made else ""
 
 
 def _table(rows: Sequence[Row]) -> str:
-    stages = list(dict.fromkeys(row["stage"] for row in rows))
-    lines: dict[tuple[str, str, str], dict[str, Row]] = {}
-    for row in rows:
-        asked = row["benchmark"], row["metric"], row["reasoning"] or ""
-        lines.setdefault(asked, {})[row["stage"]] = row
-    return table(
-        ("Benchmark", "Measure", "Thinking", "Problems", *stages),
-        (
-            (
-                *asked,
-                f"{max(row['problems'] for row in line.values()):,}",
-                *(_cell(line[stage]) if stage in line else "" for stage in stages),
-            )
-            for asked, line in lines.items()
-        ),
+    order = {_line(row): None for row in rows}
+    place = {line: number for number, line in enumerate(order)}
+    return table(HEAD, (_cells(row) for row in sorted(rows, key=lambda row: place[_line(row)])))
+
+
+def _line(row: Row) -> tuple[str, str, str]:
+    return row["benchmark"], *_asked(row)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    chance = row["chance"]
+    return (
+        *_line(row),
+        row["stage"],
+        f"{row['problems']:,}",
+        _score(row),
+        "" if chance is None else f"{percent(chance)} %",
+        "" if row["change"] is None else _change(*row["change"]),
     )
 
 
-def _cell(row: Row) -> str:
-    if row["at_chance"]:
-        return f"at chance ({row['chance']:.0%})"
+def _score(row: Row) -> str:
     share = row["accuracy"] is not None
     low, value, high = (
-        f"{100 * number:.1f}" if share else f"{number:.2f}"
+        percent(number) if share else f"{number:.2f}"
         for number in (row["ci_low"], row["value"], row["ci_high"])
     )
-    return f"{value} ({low} to {high})"
+    return f"{value} ({low} to {high})" + (", at chance" if row["at_chance"] else "")
+
+
+def _change(value: float, half: float) -> str:
+    return f"{100 * value:+.1f} ({100 * (value - half):+.1f} to {100 * (value + half):+.1f})"

@@ -6,21 +6,25 @@ import json
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from assets.evaluation import checks, published
 from assets.evaluation.assets import specs
 from assets.evaluation.benchmark import build_benchmarks
+from assets.evaluation.declared import answer_table, score_table
 from assets.evaluation.facts import Stage, gather, layers, only_padded, parameters
 from assets.evaluation.lineage import ancestry, reduced
 from assets.evaluation.report import build_report
 from assets.evaluation.sections import overview
+from resources.benchmarks.answers import Answer, Measure
+from resources.benchmarks.intervals import wilson
 from resources.models import loading
 from resources.recipe.loading import load as load_recipe
 from tests.assets.evaluation.test_benchmark import RECIPE
 from tests.assets.rl import support
-from warehouse.store import Artifact, Store
+from warehouse.store import Artifact, Output, Store
 
 VOID = {"meta", "rect", "line", "path", "circle", "polygon", "polyline", "i"}
 
@@ -142,18 +146,52 @@ def test_a_recipe_without_questions_is_reported_on(tmp_path: Path) -> None:
     assert not any("benchmarks" in key or "teacher" in key for key in read)
 
 
-def test_declared_benchmarks_stand_beside_each_other_and_chance_is_said() -> None:
-    score = {"benchmark": "mc", "metric": "accuracy", "reasoning": None, "problems": 40}
-    measured = {"value": 0.5, "accuracy": 0.5, "ci_low": 0.4, "ci_high": 0.6, "chance": 0.25}
-    rows = [
-        {**score, **measured, "stage": "parent", "at_chance": False},
-        {**score, **measured, "stage": "sft", "at_chance": True},
-        {**score, "stage": "sft", "metric": "perplexity", "value": 7.0, "accuracy": None}
-        | {"ci_low": 6.5, "ci_high": 7.5, "chance": None, "at_chance": False},
+def scored(store: Store, checkpoint: str, *verdicts: str, chance: float) -> Artifact:
+    """A checkpoint's answers to the benchmark `mc`, as `declared.py` stores them."""
+    problems = [{"row_id": bytes([n]) * 16, "domain": "mc"} for n in range(len(verdicts))]
+    answers = [
+        Answer(problem, "", verdict, "")  # type: ignore[arg-type]
+        for problem, verdict in zip(problems, verdicts, strict=True)
     ]
-    page = published.section({"super": rows})
-    assert "50.0 (40.0 to 60.0)" in page and "at chance (25%)" in page
-    assert "7.00 (6.50 to 7.50)" in page
+    share = verdicts.count("correct") / len(verdicts)
+    measures = [
+        Measure("accuracy", share, *wilson(share, len(verdicts)), len(verdicts), chance=chance),
+        Measure("bits", 7.0, 6.5, 7.5, len(verdicts)),
+    ]
+    key = published.key(f"super/{checkpoint}", "mc")
+    recipe = {"model": "super", "stage": checkpoint, "name": "mc", "asset_key": key}
+
+    def build(*_: Any) -> Output:
+        return Output(
+            tables={
+                "benchmarks": score_table(measures, recipe, "generate"),
+                "answers": answer_table(answers, recipe, "benchmarks/mc"),
+            }
+        )
+
+    return support.build(store, key, build, {}, recipe)
+
+
+def test_declared_benchmarks_are_compared_with_the_parent_where_neither_is_at_chance(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path / "home")
+    right, wrong = "correct", "incorrect"
+    made = [
+        scored(store, "parent", *[right] * 8, wrong, wrong, chance=0.25),
+        scored(store, "sft", *[right] * 7, wrong, wrong, right, chance=0.25),
+        scored(store, "last", *[right] * 3, *[wrong] * 7, chance=0.25),
+    ]
+    line = [("super", f"super/{name}", name) for name in ("parent", "sft", "last")]
+    found = published.gathered({each.key: each for each in made}, line, ["mc"])
+    rows = {row["stage"]: row for row in found["super"] if row["metric"] == "accuracy"}
+    value, half = rows["sft"]["change"]
+    assert (rows["parent"]["change"], rows["last"]["change"]) == (None, None)
+    assert value == pytest.approx(0.0) and half == pytest.approx(1.96 * (2 / 9 / 10) ** 0.5, 1e-3)
+    page = published.section(found)
+    assert "80.0 (49.0 to 94.3)" in page and "25.0 %" in page
+    assert f"+0.0 (-{100 * half:.1f} to +{100 * half:.1f})" in page
+    assert page.count(", at chance") == 1 and "7.00 (6.50 to 7.50)" in page
     assert published.section({}) == ""
 
 
