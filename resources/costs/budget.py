@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from resources.costs.parents import size_of
 from resources.costs.workload import responses, sft_tokens
 from resources.recipe.base import Count, NonNegative, Section, needed
+from resources.recipe.benchmark import Benchmark
 from resources.recipe.data import WRITTEN, CorpusMix
 from resources.recipe.family import HeldOutBenchmarks
 from resources.recipe.model import Distillation, Recovery, Sft, Stage
@@ -22,6 +23,7 @@ from resources.recipe.schema import Recipe
 
 HELD_OUT_MOST = 64  # examples that training is measured with (`resources/training/fit.py`)
 UNSTATED = 1000  # problems of a declared benchmark, where the recipe does not limit them
+TOKENS_PER_WORD = 1.5  # of English text and documentation, roughly
 WAYS = 7  # to choose, that a study of the search measures besides random ones
 
 
@@ -155,7 +157,7 @@ def _declared_benchmarks(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
     typical = recipe.execution.typical
     for benchmark, protocol in recipe.family.declared_benchmarks.items():
         problems = protocol.limit or UNSTATED
-        read = problems * typical.example
+        read = problems * _asked_tokens(protocol, typical.example)
         modes = [
             typical.response_on if mode == "on" else typical.response_off
             for mode in protocol.thinking or ["off"]
@@ -168,6 +170,14 @@ def _declared_benchmarks(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
                 key = recipe.checkpoint_key(name, artifact)
                 seconds = machine.score(read) + machine.sample(written)
                 yield f"{key}_benchmark_{benchmark}", read + written, seconds
+
+
+def _asked_tokens(protocol: Benchmark, typical: int) -> int:
+    """Tokens read of a problem: a passage once and its options, where it is one; else `typical`."""
+    section = protocol.continuations
+    if section is None:
+        return typical
+    return round(TOKENS_PER_WORD * (section.words + section.options * section.after))
 
 
 def _machine(recipe: Recipe, name: str) -> _Machine:

@@ -62,12 +62,12 @@ def test_smoke_is_small() -> None:
 
 
 def test_declared_benchmarks_are_counted() -> None:
-    """100 problems of 160 tokens read and 8 written; of 500 choices nothing is written."""
+    """100 problems of 160 tokens read and 8 written; of choices nothing is written."""
     plans = budget.predict(load("smol", check_paths=False))
     sums = plans["smol76/assembled_benchmark_sums"]
     assert sums.tokens == 100 * (160 + 8)
     assert sums.seconds == pytest.approx(100 * 160 / 725 + 100 * 8 / 147)
-    assert plans["smol/parent_benchmark_continuation"].tokens == 500 * 160
+    assert plans["smol/parent_benchmark_continuation"].tokens == 500 * 66  # 1.5 * (20 + 4 * 6)
     assert "smol76/parent_benchmark_continuation" not in plans
 
 
