@@ -17,7 +17,7 @@ from torch import nn
 
 from assets.puzzle.calibration import Sequences
 from assets.puzzle.halves import Library
-from assets.puzzle.scoring.build import divergence, log_probabilities
+from assets.puzzle.scoring.build import log_probabilities
 from warehouse.files.filesystem import replacing
 
 Piece = tuple[tuple[int, ...], str]  # the layers a row covers, and its variant
@@ -102,6 +102,7 @@ class _Walk:
             self.states: list[tuple[Piece | None, torch.Tensor]] = [(None, hidden)]
             last = self.parent.run(hidden, self.context)
             self.reference = log_probabilities(self.parent, last)
+            self.probabilities = self.reference.exp()
         ids, documents = part.input_ids, part.document_ids
         self.following = torch.from_numpy(ids[:, 1:, None]).to(self.reference.device)
         self.counted = documents[:, 1:] == documents[:, :-1]  # a document's first token has no past
@@ -119,8 +120,10 @@ class _Walk:
                 hidden = self.blocks[piece](self.states[-1][1], self.context)
                 self.states.append((piece, hidden))
             logs = log_probabilities(self.parent, self.states[-1][1])
-            kl = divergence(self.reference, logs).mean(dim=-1).cpu().numpy()
             surprise = -logs[:, :-1].gather(-1, self.following)[..., 0].double().cpu().numpy()
+            # KL as `divergence` has it, in the array that is there: a vocabulary of logits is wide.
+            apart = torch.sub(self.reference, logs, out=logs).mul_(self.probabilities)
+            kl = apart.sum(dim=-1).mean(dim=-1).cpu().numpy()
             loss = (surprise * self.counted).sum(axis=1) / np.maximum(self.counted.sum(axis=1), 1)
             return np.stack([kl, loss], axis=-1)
 

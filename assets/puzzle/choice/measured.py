@@ -57,6 +57,7 @@ def choose(
     *,
     rounds: int,
     improved: int,
+    known: np.ndarray | None = None,
     time_limit: float | None = None,
 ) -> list[Tried]:
     """All candidates, the best by true KL first; equal ones stand under the first name alone.
@@ -66,6 +67,7 @@ def choose(
         rough: mean true KL on the few tokens that score single changes.
         exact: true KL of each sequence `[n, N]` of the tokens that decide.
         rounds: of re-scoring, on each of the `improved` best candidates.
+        known: the parent's replace-1-block scores, as `improve` takes them.
 
     Raises:
         ValueError: nothing is proposed.
@@ -85,6 +87,7 @@ def choose(
             start.rows,
             _under(rough, f"improved_{number}"),
             rounds,
+            known=known,
             time_limit=time_limit,
         )
         if found[-1].rows not in distinct:

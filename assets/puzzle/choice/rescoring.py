@@ -119,6 +119,11 @@ class _Task:
         """The objective of every row."""
         return self.program.candidates.columns[self.problem.objective]
 
+    @property
+    def known(self) -> np.ndarray | None:
+        """The parent's replace-1-block scores, where they are what the steps measure: KL."""
+        return self.scores if self.problem.objective == "kl" else None
+
 
 def _judged(bench: _Bench, task: _Task, start: Rows, recipe: Mapping[str, Any]) -> Rescored:
     from assets.puzzle.choice.measured import choose, measured_table
@@ -139,6 +144,7 @@ def _judged(bench: _Bench, task: _Task, start: Rows, recipe: Mapping[str, Any]) 
         exact,
         rounds=recipe["rounds"],
         improved=measured["improved"],
+        known=task.known,
         time_limit=recipe["time_limit"],
     )
     table = measured_table(task.model, task.program, tried, lambda kl: intervals(kl, seed))
@@ -178,7 +184,7 @@ def _proposals(
         parent_rows(task.program),
         bench.rough,
         recipe["measured"]["steps"],
-        known=task.scores if task.problem.objective == "kl" else None,
+        known=task.known,
         time_limit=recipe["time_limit"],
     )
     found["re-scored steps"] = steps[-1].rows

@@ -69,6 +69,7 @@ def improve(
     measure: Measure,
     rounds: int,
     *,
+    known: np.ndarray | None = None,
     time_limit: float | None = None,
 ) -> list[Round]:
     """At most `rounds` rounds from `start`; the first entry is the start itself.
@@ -82,13 +83,17 @@ def improve(
     Args:
         scores: the objective of every row.
         measure: mean true KL of assemblies, named so that results can be kept.
+        known: δ of every row around another architecture, by which rows are left out (see
+            `_Around.worth`); None: all are measured.
     """
     around = _Around(program, scores, start, measure)
+    near = around.near
     found = [around.entry(start, float(around.kl([start], "round_0")[0]), start)]
     for number in range(1, rounds + 1):
         now = found[-1]
-        deltas = around.deltas(now, f"round_{number}_changes")
-        tried = _nearest(around.near, deltas, bounds, now.rows, time_limit)
+        near = around.worth(near, now, known, bounds)
+        deltas = known = around.deltas(now, near, known, f"round_{number}_changes")
+        tried = _nearest(near, deltas, bounds, now.rows, time_limit)
         kls = around.kl(tried, f"round_{number}_tried")
         pick = int(np.argmin(kls)) if tried else -1
         if pick < 0 or kls[pick] >= now.kl:
@@ -119,9 +124,10 @@ def descend(
         scores: the objective of every row.
         measure: mean true KL of assemblies, named so that results can be kept.
         known: δ around `start` of every row where that was measured before: the parent's
-            replace-1-block scores.
+            replace-1-block scores. Then a step measures only what the one before says is worth it.
     """
     around = _Around(program, scores, start, measure)
+    near = around.near
     whole = {column: float(program.candidates.total(column, start)) for column in bounds}
     found = [around.entry(start, float(around.kl([start], "step_0")[0]), start)]
     for number in range(1, steps + 1):
@@ -130,11 +136,12 @@ def descend(
             column: _part_way(whole[column], ends, number / steps)
             for column, ends in bounds.items()
         }
+        near = around.worth(near, now, known, bounds)
         if number == 1 and known is not None:
             deltas = known
         else:
-            deltas = around.deltas(now, f"step_{number}_changes")
-        tried = _least(around.near, deltas, limits, [], time_limit)
+            deltas = known = around.deltas(now, near, known, f"step_{number}_changes")
+        tried = _least(near, deltas, limits, [], time_limit)
         if not tried:
             break
         kls = around.kl(tried, f"step_{number}_tried")
@@ -160,16 +167,54 @@ class _Around:
             [[(read.covers[row], read.variants[row]) for row in rows] for rows in choices], name
         )
 
-    def deltas(self, now: Round, name: str) -> np.ndarray:
-        """What each row changes in the KL of `now`, `[R]`; 0 for its own and for excluded ones."""
+    def worth(
+        self,
+        near: Program,
+        now: Round,
+        known: np.ndarray | None,
+        bounds: dict[str, tuple[float, float]],
+    ) -> Program:
+        """The program without rows that another of the same layers beat by δ `known`, costing no
+        more of what is bounded; those of `now` stay. All of it where nothing is known.
+
+        Such a row is in no choice of the least Σ δ. Half of the measurements are saved, and no
+        limit is out of reach for it: the cheapest row of a layer is beaten by none.
+        """
+        if known is None:
+            return near
+        columns = self.read.columns
+        # Of a column with a lower bound, less is not better: it has to be the same.
+        costs = [columns[name] for name, (_, high) in bounds.items() if np.isfinite(high)]
+        exact = [columns[name] for name, (low, _) in bounds.items() if np.isfinite(low)]
+        lost = set()
+        for cover in self.places:
+            rows = [
+                row
+                for row, other in enumerate(self.read.covers)
+                if other == cover and row not in near.excluded
+            ]
+            lost |= {
+                row
+                for row in rows
+                for other in rows
+                if known[other] < known[row]
+                and all(cost[other] <= cost[row] for cost in costs)
+                and all(cost[other] == cost[row] for cost in exact)
+            }
+        return replace(near, excluded=near.excluded | (lost - set(now.rows)))
+
+    def deltas(self, now: Round, near: Program, known: np.ndarray | None, name: str) -> np.ndarray:
+        """What each row of `near` changes in the KL of `now`, `[R]`; 0 for its own. The others keep
+        what is `known` of them, or have 0."""
         read = self.read
         changes = [
             row
             for row in range(len(read.variants))
-            if row not in self.near.excluded and row not in now.rows
+            if row not in near.excluded and row not in now.rows
         ]
         swapped = [_with(now.rows, self.places[read.covers[row]], row) for row in changes]
-        found = np.zeros(len(read.variants))
+        found = np.zeros(len(read.variants)) if known is None else known.copy()
+        found[list(now.rows)] = 0.0
         found[changes] = self.kl(swapped, name) - now.kl
         return found
 

@@ -156,6 +156,31 @@ def test_steps_end_within_the_limits_and_know_the_first_changes(seed: int) -> No
     assert "step_1_changes" in again and "step_1_changes" not in asked
 
 
+def test_what_a_cheaper_row_beats_is_not_measured_again() -> None:
+    """In layer 0 the cut is worse than nothing at all, in layer 1 it is not."""
+    scores = np.array([[0, 3, 1], [0, 1, 2], [0, 1, 2]], float)
+    _, program, bounds = problem(scores, 3)
+    measured: dict[str, set[Assembly]] = {}
+
+    def measure(assemblies: list[Assembly], name: str) -> np.ndarray:
+        measured[name] = {tuple(v for _, v in each) for each in assemblies}
+        return np.zeros(len(assemblies))
+
+    start, objective = (0, 3, 6), program.candidates.columns["kl"]
+    descend(program, objective, bounds, start, measure, 2, known=objective)
+    seen = {each[0] for each in measured["step_2_changes"]}
+    assert seen == {"full/full", "noop/noop"}
+    assert {each[1] for each in measured["step_2_changes"]} == {
+        "full/full",
+        "full/cut",
+        "noop/noop",
+    }
+    improve(program, objective, bounds, start, measure, 1, known=objective)
+    assert len(measured["round_1_changes"]) == 5
+    improve(program, objective, bounds, start, measure, 1)
+    assert len(measured["round_1_changes"]) == 6
+
+
 def test_steps_that_no_choice_keeps_end_early() -> None:
     scores = np.zeros((2, 3))
     _, program, bounds = problem(scores, 1)
