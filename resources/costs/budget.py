@@ -200,8 +200,9 @@ def _puzzle(recipe: Recipe, name: str, section: Puzzle) -> Iterator[tuple[str, i
     scoring = machine.score(scores.tokens * layers * candidates / 2)
     changes = (search.rounds or 0) * (search.measured.improved if search.measured else 1)
     steps = search.measured.steps - 1 if search.measured else 0
-    if changes + steps:  # each scores every single change again
-        yield f"{name}/architecture", scores.tokens, scoring * (changes + steps)
+    if changes + steps:  # each scores single changes again: all, or those worth it, about half
+        again = scoring * (changes + steps) / (2 if search.measured else 1)
+        yield f"{name}/architecture", scores.tokens, again
     if (study := section.study) is not None:
         whole = WAYS + study.random + study.assemblies
         # Beside whole models, a run of neighbours from every layer on: half a model each.
