@@ -44,7 +44,8 @@ def recipe(folder: Path, mix: dict[str, float], **given: Any) -> Recipe:
     if not set(mix) & set(DOMAINS):  # reasoning says how domains are answered
         first["reasoning"] = []
     models = {"nano": nano.model_copy(update={"sft": [Sft.model_validate(first)]})}
-    family = made.family.model_copy(update={"sources": sources})
+    changes = {"sources": sources, "off_generator": "teacher"}
+    family = made.family.model_copy(update=changes)
     return replace(made, family=family, models=models, directory=folder)
 
 
