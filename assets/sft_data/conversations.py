@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assets.sft_data import decontaminate
+from resources.benchmarks import apart
+from resources.benchmarks.overlap import Benchmarks, Match
 from warehouse.errors import RowsRejected
 from warehouse.store import Artifact, Output
 
@@ -48,7 +49,8 @@ def load(
         account.judge(recipe["max_drop"])
     except SourceError as error:
         raise RowsRejected(str(error), account.table()) from error
-    benchmarks = [_questions(artifact) for artifact in inputs.values()]
+    asked = apart.held_out(inputs, ["row_id", "question", "source"]) if inputs else None
+    benchmarks = None if asked is None else Benchmarks(asked)
     dropped: list[pa.RecordBatch] = []
     metrics: dict[str, float] = {}
 
@@ -105,10 +107,6 @@ def _tables(path: Path) -> Iterator[pa.Table]:
                 yield pa.Table.from_batches([batch])
 
 
-def _questions(artifact: Artifact) -> pa.Table:
-    return artifact.table("problems", ["row_id", "question", "source"])
-
-
 def _identified(table: pa.Table, recipe: Mapping[str, Any]) -> pa.Table:
     """Conversations with the columns of samples; where a row stands is part of its identity."""
     import pyarrow as pa
@@ -148,13 +146,13 @@ def _identified(table: pa.Table, recipe: Mapping[str, Any]) -> pa.Table:
 
 
 def _sorted_out(
-    table: pa.Table, benchmarks: Sequence[pa.Table], seen: dict[bytes, bytes]
+    table: pa.Table, benchmarks: Benchmarks | None, seen: dict[bytes, bytes]
 ) -> tuple[pa.Table, pa.Table]:
     """The samples to keep, and the others as rows of `dropped`. `seen` grows by the kept ones."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = contaminated(table, benchmarks)
+    found = {} if benchmarks is None else contaminated(table, benchmarks)
     reasons: list[tuple[str, str, bytes] | None] = []
     columns = (table[name].to_pylist() for name in ("row_id", "input", "output"))
     for row_id, messages, output in zip(*columns, strict=True):
@@ -190,15 +188,8 @@ def _key(messages: Sequence[Mapping[str, str]], output: str) -> bytes:
     return digest.digest()
 
 
-def contaminated(table: pa.Table, benchmarks: Sequence[pa.Table]) -> dict[bytes, tuple[str, bytes]]:
-    """Samples in which a turn of the user asks what a benchmark asks: evidence and its row id.
-
-    By the text, and by runs of words where the benchmark's question was written by people:
-    procedural ones share their wording by design.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+def contaminated(table: pa.Table, benchmarks: Benchmarks) -> dict[bytes, Match]:
+    """Samples in which a turn of the user asks what a benchmark asks."""
     ids, questions = [], []
     for row_id, messages in zip(
         table["row_id"].to_pylist(), table["input"].to_pylist(), strict=True
@@ -207,14 +198,7 @@ def contaminated(table: pa.Table, benchmarks: Sequence[pa.Table]) -> dict[bytes,
             if message["role"] == "user":
                 ids.append(row_id)
                 questions.append(message["content"])
-    asked = pa.table({"row_id": pa.array(ids, pa.binary(16)), "question": questions})
-    found: dict[bytes, tuple[str, bytes]] = {}
-    for benchmark in benchmarks:
-        written = benchmark.filter(pc.not_equal(benchmark["source"], "procedural"))
-        for against, methods in ((benchmark, ("exact",)), (written, ("ngram_13", "ngram_8"))):
-            if not against.num_rows:
-                continue
-            for row in decontaminate.matches(asked, against, methods).to_pylist():
-                text = f"{row['method']}, score {row['score']:.2f}: {row['evidence']}"
-                found.setdefault(row["row_id"], (text[:300], row["matched_row_id"]))
+    found: dict[bytes, Match] = {}
+    for place, match in sorted(benchmarks.questions(questions).items()):
+        found.setdefault(ids[place], match)
     return found

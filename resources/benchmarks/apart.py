@@ -22,3 +22,9 @@ def held_out(inputs: Mapping[str, Artifact], columns: Sequence[str]) -> pa.Table
 
     found = [a for name, a in inputs.items() if name == HELD_OUT or name.startswith(PREFIX)]
     return pa.concat_tables([each.table("problems", list(columns)) for each in found])
+
+
+def declared(inputs: Mapping[str, Artifact], columns: Sequence[str]) -> pa.Table | None:
+    """The same of the declared benchmarks alone; None where there are none."""
+    given = {name: each for name, each in inputs.items() if name.startswith(PREFIX)}
+    return held_out(given, columns) if given else None

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 
 from assets.sft_data.decontaminate import matches
+from resources.benchmarks import overlap
+from resources.benchmarks.overlap import Benchmarks, Index
 
 DATA = Path(os.environ.get("HEIRLOOM_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
 LONG = "a farmer has twelve red hens and nine brown ducks in the old barn near the river bank"
@@ -50,6 +52,55 @@ def test_short_benchmark_questions_match_as_a_whole() -> None:
     assert (
         matches(table("tell me why it is so and nothing else at all"), table("why")).num_rows == 0
     )
+
+
+def test_batches_find_what_one_table_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index is made once; a text that holds a question is found wherever it comes."""
+    said = [f"{i} words before, {LONG}, and {i} behind" if i % 3 else "nothing" for i in range(9)]
+    index = Index([LONG, "nothing", LONG])
+    whole = index.find(said)
+    assert [whole[i].method for i in range(9)] == ["exact", "ngram_13", "ngram_13"] * 3
+    assert {hit.item for hit in whole.values()} == {0, 1}
+    monkeypatch.setattr(overlap, "CHARACTERS", 100)
+    assert index.find(said) == whole
+    assert {i: hit for i in range(9) for hit in index.find(said[i : i + 1]).values()} == whole
+
+
+def test_a_run_does_not_go_on_in_the_next_text() -> None:
+    halves = LONG.split(" red hens ")
+    assert not Index([LONG], ("ngram_8",)).find([f"{halves[0]} red hens", halves[1][:30]])
+
+
+def test_documents_are_found_by_thirteen_words_or_a_whole_question_of_eight() -> None:
+    eight = "how many primes lie below fifty and above"
+    numbers = "sort 1 2 3 4 5 6 7 8 9 10 11 12 13 14"
+    rows = [(LONG, "gsm8k"), (eight, "own"), ("say yes", "own"), (numbers, "own")]
+    made = LONG.replace("farmer", "miller")
+    asked = Benchmarks(
+        pa.table(
+            {
+                "row_id": [bytes([i]) * 16 for i in range(5)],
+                "question": [*(text for text, _ in rows), made],
+                "source": [*(source for _, source in rows), "procedural"],
+            }
+        )
+    )
+    found = asked.documents(
+        [
+            f"Once more: {LONG}.",  # 18 words of 18
+            "nine brown ducks in the old barn near a lake",  # 8 of its words, by chance
+            f"He asked {eight} forty",
+            f"He asked {eight[:-6]}",  # 7 of 8
+            "Say  YES",  # as a whole, however short
+            "I say yes",
+            "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15",  # a row of numbers is nobody's question
+            made.upper(),  # procedural, as a whole
+        ]
+    )
+    assert {place: match.row_id[0] for place, match in found.items()} == {0: 0, 2: 1, 4: 2, 7: 4}
+    assert found[0].evidence.startswith("ngram_13, score 1.00: a farmer has twelve")
+    questions = asked.questions(["with nine brown ducks in the old barn near a lake"])
+    assert questions[0].evidence.startswith("ngram_8, score")
 
 
 def test_nothing_to_compare() -> None:

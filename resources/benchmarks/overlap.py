@@ -1,0 +1,316 @@
+"""Find texts that hold what a benchmark asks: the same text, or long runs of the same words.
+
+The questions are indexed once; texts then come in batches of any number, and memory is the index
+and some megabytes of text. Runs of 8 and 13 words are what the field uses (s1 and open-r1; GPT-3).
+They do not find paraphrases: of 1,319 rephrased GSM8K questions, runs of 8 words find about one in
+twenty.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from resources.tasks.held_out import first_places, text_key
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+METHODS = ("exact", "ngram_13", "ngram_8")  # the strongest first; a question is reported once
+SHORTEST = 5  # words: a benchmark question between this and n words matches as a whole
+# Of documents runs of 13 alone: people write the same 8 words by chance, "at the end of the day it
+# is", some in every large document. A shorter question counts where it stands there whole, from 8
+# words on; and a run says something only where it is no row of numbers and signs.
+DOCUMENTS = ("exact", "ngram_13")
+SHORTEST_IN_DOCUMENTS = 8
+SPELLED_IN_DOCUMENTS = 5  # words of a run that begin with a letter
+CHARACTERS = 1 << 20  # of texts whose words are in memory at once
+PROCEDURAL = "procedural"
+_WORD = re.compile(r"\w+|[-+*/^=<>%|&~]")
+_PRIME = np.uint64(0x9E3779B97F4A7C15)
+_SHIFT = np.uint64(29)
+
+
+class Hit(NamedTuple):
+    """The benchmark question that a text holds: its place, how it was found, the shared text."""
+
+    item: int
+    method: str
+    score: float
+    evidence: str
+
+
+class Match(NamedTuple):
+    """The same for a row of `dropped`: the evidence in words, and the question's row id."""
+
+    evidence: str
+    row_id: bytes
+
+
+def words(text: str) -> list[str]:
+    """Words and operators of a text, without punctuation.
+
+    >>> words("Ann's sum: (3 + 4) * x.")
+    ['ann', 's', 'sum', '3', '+', '4', '*', 'x']
+    """
+    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def matches(
+    questions: pa.Table, benchmarks: pa.Table, methods: Sequence[str] = METHODS
+) -> pa.Table:
+    """The contaminated questions, one row each, in the order of `questions`.
+
+    Both tables have `row_id` and `question`. The result has `row_id`, `matched_row_id` (of the
+    benchmark), `method`, `score` and `evidence` (the shared text). `exact` compares the text
+    without case, spacing and width; its score is 1. `ngram_<n>` finds any n words in a row in both
+    (operators are words, punctuation is not); its score is the share of the benchmark question's
+    n-grams that the question has, and the highest one is reported.
+    """
+    import pyarrow as pa
+
+    index = Index(benchmarks["question"].to_pylist(), methods)
+    found = index.find(questions["question"].to_pylist())
+    order = sorted(found)
+    ids = questions["row_id"].to_pylist(), benchmarks["row_id"].to_pylist()
+    kinds = questions.schema.field("row_id").type, benchmarks.schema.field("row_id").type
+    return pa.table(
+        {
+            "row_id": pa.array([ids[0][q] for q in order], kinds[0]),
+            "matched_row_id": pa.array([ids[1][found[q].item] for q in order], kinds[1]),
+            "method": pa.array([found[q].method for q in order], pa.string()),
+            "score": pa.array([found[q].score for q in order], pa.float64()),
+            "evidence": pa.array([found[q].evidence for q in order], pa.string()),
+        }
+    )
+
+
+class Benchmarks:
+    """All that is held out, as training text is compared with it: problems with `row_id`,
+    `question` and `source`.
+
+    By the text, and by runs of words where a question was written by people: procedural ones share
+    their wording by design.
+    """
+
+    def __init__(self, problems: pa.Table) -> None:
+        self._ids: list[bytes] = problems["row_id"].to_pylist()
+        self._texts: list[str] = problems["question"].to_pylist()
+        self._written = [each != PROCEDURAL for each in problems["source"].to_pylist()]
+
+    def questions(self, texts: Sequence[str]) -> dict[int, Match]:
+        """Which questions to train on are contaminated, by their place."""
+        return self._matches(self._as_questions.find(texts))
+
+    def documents(self, texts: Sequence[str]) -> dict[int, Match]:
+        """Which documents to train on are, by their place: by 13 words, see `DOCUMENTS`."""
+        return self._matches(self._as_documents.find(texts))
+
+    @cached_property
+    def _as_questions(self) -> Index:
+        return Index(self._texts, METHODS, self._written)
+
+    @cached_property
+    def _as_documents(self) -> Index:
+        limits = SHORTEST_IN_DOCUMENTS, SPELLED_IN_DOCUMENTS
+        return Index(self._texts, DOCUMENTS, self._written, *limits)
+
+    def _matches(self, hits: Mapping[int, Hit]) -> dict[int, Match]:
+        return {
+            place: Match(
+                f"{hit.method}, score {hit.score:.2f}: {hit.evidence}"[:300], self._ids[hit.item]
+            )
+            for place, hit in hits.items()
+        }
+
+
+class Index:
+    """Questions, and the sorted hashes of their runs of words.
+
+    `methods` as `matches` says; `written`: of which questions runs are looked for (None: of all).
+    A question of `shortest` words or more, fewer than n, is found as a whole. Runs with fewer than
+    `spelled` words that begin with a letter are not looked for.
+    """
+
+    def __init__(
+        self,
+        questions: Sequence[str],
+        methods: Sequence[str] = METHODS,
+        written: Sequence[bool] | None = None,
+        shortest: int = SHORTEST,
+        spelled: int = 0,
+    ) -> None:
+        self.methods, self.spelled = tuple(methods), spelled
+        self._known = first_places(questions) if "exact" in methods else {}
+        self._words = [words(text) for text in questions]
+        self._longest = max(map(len, self._words), default=0)  # what `exact` compares has no more
+        if written is not None:
+            pairs = zip(self._words, written, strict=True)
+            self._words = [each if by_people else [] for each, by_people in pairs]
+        vocabulary: dict[str, int] = {}
+        for word in itertools.chain.from_iterable(self._words):
+            vocabulary.setdefault(word, len(vocabulary) + 1)
+        self._vocabulary = vocabulary
+        self._runs = {m: self._indexed(_size(m), shortest) for m in methods if m != "exact"}
+
+    def find(self, texts: Sequence[str]) -> dict[int, Hit]:
+        """Of each text that holds a question, by the text's place, the best by the first method."""
+        found: dict[int, Hit] = {}
+        for start, stop in _cuts(texts):
+            spoken = [words(text) for text in texts[start:stop]] if self._runs else []
+            for place in range(start, stop):
+                short = not spoken or len(spoken[place - start]) <= self._longest
+                hit = self._exact(texts[place]) if short else None
+                if hit is not None:
+                    found[place] = hit
+            for place, hit in self._shared(spoken).items() if spoken else ():
+                found.setdefault(start + place, hit)
+        return found
+
+    def _exact(self, text: str) -> Hit | None:
+        if not self._known:
+            return None
+        shared = text_key(text)
+        item = self._known.get(shared)
+        return None if item is None else Hit(item, "exact", 1.0, shared[:200])
+
+    def _shared(self, spoken: Sequence[list[str]]) -> dict[int, Hit]:
+        """Of each text, given as words, the hit by the first method that has one."""
+        ids, ends = _flat(spoken, self._vocabulary)
+        lengths = {length for runs in self._runs.values() for length in runs}
+        hashes = dict(_hashes(ids, lengths))
+        found: dict[int, Hit] = {}
+        for method, runs in self._runs.items():
+            candidates: defaultdict[int, set[int]] = defaultdict(set)
+            for length, own in runs.items():
+                places, values = hashes[length]
+                for place, items in own.at(values):
+                    candidates[int(np.searchsorted(ends, places[place]))].update(items)
+            for text in sorted(candidates.keys() - found.keys()):
+                hit = self._best(spoken[text], candidates[text], method)
+                if hit is not None:
+                    found[text] = hit
+        return found
+
+    def _best(self, spoken: Sequence[str], items: Iterable[int], method: str) -> Hit | None:
+        """The item that the text has the largest share of, the first of equals; None by chance."""
+        there: dict[int, set[tuple[str, ...]]] = {}
+        best: Hit | None = None
+        for item in sorted(items):
+            size = min(_size(method), len(self._words[item]))
+            if size not in there:
+                there[size] = set(_grams(spoken, size))
+            grams = [g for g in _grams(self._words[item], size) if self._says(g)]
+            shared = [gram for gram in grams if gram in there[size]]
+            score = len(shared) / len(grams) if grams else 0.0
+            if shared and (best is None or score > best.score):
+                best = Hit(item, method, score, " ".join(shared[0]))
+        return best
+
+    def _says(self, gram: Sequence[str]) -> bool:
+        return not self.spelled or sum(word[0].isalpha() for word in gram) >= self.spelled
+
+    def _indexed(self, size: int, shortest: int) -> dict[int, _Runs]:
+        """By number of words, the runs of that many that are looked for."""
+        ids, ends = _flat(self._words, self._vocabulary)
+        lengths = np.array([len(each) for each in self._words], np.int64)
+        wanted = {size, *lengths[(lengths >= shortest) & (lengths < size)].tolist()}
+        letters = (word[:1].isalpha() for each in self._words for word in (*each, ""))
+        spelled = np.concatenate([[0], np.cumsum(np.fromiter(letters, bool, len(ids)))])
+        made = {}
+        for length, (places, values) in _hashes(ids, wanted):
+            items = np.searchsorted(ends, places)
+            fits = spelled[places + length] - spelled[places] >= self.spelled
+            if length < size:
+                fits &= lengths[items] == length
+            made[length] = _Runs.of(values[fits], items[fits])
+        return {length: runs for length, runs in made.items() if len(runs.hashes)}
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Hashes in order, and the item that each is of."""
+
+    hashes: np.ndarray
+    items: np.ndarray
+    among: np.ndarray  # by a hash's last bits, whether one has them: nearly all others end here
+
+    BITS = np.uint64((1 << 22) - 1)
+
+    @classmethod
+    def of(cls, hashes: np.ndarray, items: np.ndarray) -> _Runs:
+        order = np.argsort(hashes, kind="stable")
+        among = np.zeros(int(cls.BITS) + 1, bool)
+        among[hashes & cls.BITS] = True
+        return cls(hashes[order], items[order], among)
+
+    def at(self, values: np.ndarray) -> Iterator[tuple[int, list[int]]]:
+        """Where a value is one of the hashes, and the items that have it."""
+        likely = np.flatnonzero(self.among[values & self.BITS])
+        low = np.searchsorted(self.hashes, values[likely], "left")
+        high = np.searchsorted(self.hashes, values[likely], "right")
+        for index in np.flatnonzero(high > low):
+            yield int(likely[index]), self.items[low[index] : high[index]].tolist()
+
+
+def _size(method: str) -> int:
+    return int(method.removeprefix("ngram_"))
+
+
+def _grams(spoken: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
+    return (tuple(spoken[i : i + size]) for i in range(len(spoken) - size + 1))
+
+
+def _cuts(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Batches of about `CHARACTERS`, a text never cut."""
+    start = held = 0
+    for place, text in enumerate(texts):
+        if held and held + len(text) > CHARACTERS:
+            yield start, place
+            start, held = place, 0
+        held += len(text)
+    if start < len(texts):
+        yield start, len(texts)
+
+
+def _flat(spoken: Sequence[list[str]], known: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of all texts' words, a 0 behind each text and for words not `known`; where texts end."""
+    counts = np.array([len(each) + 1 for each in spoken], np.int64)
+    every = itertools.chain.from_iterable(itertools.chain(each, ("",)) for each in spoken)
+    ids = map(known.get, every, itertools.repeat(0))
+    ends = np.cumsum(counts) - 1
+    return np.fromiter(ids, np.uint64, int(counts.sum())), ends
+
+
+def _hashes(
+    ids: np.ndarray, lengths: Iterable[int]
+) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
+    """For each length, where runs of so many known words begin, and their hashes.
+
+    The hash of a run goes on from that of the run one word shorter.
+    """
+    wanted = sorted(lengths)
+    if not wanted:
+        return
+    stops = np.flatnonzero(ids == 0)
+    follow = np.repeat(stops, np.diff(stops, prepend=-1)) - np.arange(len(ids))
+    places = np.flatnonzero(follow >= wanted[0])
+    follow = follow[places]
+    hashes = np.zeros(len(places), np.uint64)
+    done = 0
+    for length in wanted:
+        long_enough = follow >= length
+        places, follow, hashes = places[long_enough], follow[long_enough], hashes[long_enough]
+        for offset in range(done, length):
+            hashes = (hashes ^ ids[places + offset]) * _PRIME
+            hashes ^= hashes >> _SHIFT
+        done = length
+        yield length, (places, hashes)
