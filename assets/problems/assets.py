@@ -115,12 +115,15 @@ def _benchmark(recipe: Recipe, name: str) -> Spec:
 def _problems(recipe: Recipe, domain: Domain, section: dict[str, Any]) -> Spec:
     watched = recipe.family.watched_folder
     folder = Path(watched) if watched else find().path / "incoming"
+    benchmarks = recipe.benchmark_inputs
+    # Said in the slice, so that what was compared by text alone is not taken for this.
+    compared = {"by_words": True} if benchmarks else {}
     return Spec(
         key=f"problems/{domain}",
         stage="problems",
         fn="assets.problems.make:make_problems",
-        inputs={"held_out": HELD_OUT, **recipe.benchmark_inputs},
-        recipe={"domain": domain, **section},
+        inputs={"held_out": HELD_OUT, **benchmarks},
+        recipe={"domain": domain, **section, **compared},
         seed=recipe.family.seed,
         checks=(
             "assets.problems.checks:not_empty",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.benchmarks import apart
+from resources.benchmarks.overlap import PROCEDURAL, Benchmarks, Match
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -24,8 +25,11 @@ def make_problems(
     """The training problems of one domain; a question that comes twice is kept once, the first.
 
     Loaded and dropped problems come after the generated ones, so that a new file moves none. A
-    question that a held-out problem or a benchmark asks too becomes a row of `dropped`.
+    question that a held-out problem or a benchmark asks too becomes a row of `dropped`, so that
+    neither SFT nor RL meets it; `by_words`: one that shares a run of words with a benchmark's, too.
     """
+    import pyarrow as pa
+
     from resources.tasks import generate, incoming, loaders
 
     domain = str(recipe["domain"])
@@ -48,9 +52,16 @@ def make_problems(
     table = _identified(tables, recipe["asset_key"])
     held_out = apart.held_out(inputs, ["row_id", "question"])
     table, lost = without_held_out(table, held_out)
+    metrics = {"dropped_held_out": float(lost.num_rows)}
+    declared = apart.declared(inputs, ["row_id", "question", "source"])
+    if declared is not None and recipe.get("by_words"):
+        generated = {s["path"] for s in recipe["extra_sources"] if s["format"] == "reasoning_gym"}
+        table, shared = without_contaminated(table, Benchmarks(declared), {PROCEDURAL, *generated})
+        metrics["dropped_contaminated"] = float(shared.num_rows)
+        lost = pa.concat_tables([lost, shared])
     return Output(
         tables={"problems": table, "dropped": lost},
-        metrics={"problems": float(table.num_rows), "dropped_held_out": float(lost.num_rows)},
+        metrics={"problems": float(table.num_rows), **metrics},
     )
 
 
@@ -60,7 +71,6 @@ def without_held_out(table: pa.Table, held_out: pa.Table) -> tuple[pa.Table, pa.
     Questions are compared as `text_key` writes them.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     from resources.tasks.held_out import first_places, text_key
 
@@ -68,11 +78,43 @@ def without_held_out(table: pa.Table, held_out: pa.Table) -> tuple[pa.Table, pa.
     texts = [text_key(question) for question in table["question"].to_pylist()]
     at = pa.array([places.get(text) for text in texts], pa.int64())
     matched = held_out["row_id"].take(at).cast(pa.binary(16)).combine_chunks()
+    evidence = pa.array([f"the same question: {text[:200]}" for text in texts], pa.string())
+    return _split_off(table, "held_out", evidence, matched)
+
+
+def without_contaminated(
+    table: pa.Table, benchmarks: Benchmarks, procedural: Collection[str]
+) -> tuple[pa.Table, pa.Table]:
+    """The problems that share no run of words with a benchmark's, and the others as `dropped`.
+
+    Compared where both are written by people: problems of `procedural` sources share their wording
+    by design.
+    """
+    import pyarrow as pa
+
+    sources = table["source"].to_pylist()
+    written = [row for row, source in enumerate(sources) if source not in procedural]
+    found = benchmarks.questions(table["question"].take(pa.array(written, pa.int64())).to_pylist())
+    matches: list[Match | None] = [None] * table.num_rows
+    for place, match in found.items():
+        matches[written[place]] = match
+    evidence = pa.array([match and match.evidence for match in matches], pa.string())
+    matched = pa.array([match and match.row_id for match in matches], pa.binary(16))
+    return _split_off(table, "contaminated", evidence, matched)
+
+
+def _split_off(
+    table: pa.Table, reason: str, evidence: pa.Array, matched: pa.Array
+) -> tuple[pa.Table, pa.Table]:
+    """The problems that nothing is `matched` with, and the others as rows of `dropped`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     rows = pa.table(
         {
             "row_id": table["row_id"],
-            "reason": pa.repeat("held_out", table.num_rows),
-            "evidence": pa.array([f"the same question: {text[:200]}" for text in texts]),
+            "reason": pa.repeat(reason, table.num_rows),
+            "evidence": evidence,
             "matched_row_id": matched,
             "source": table["source"],
             "question": table["question"],

@@ -13,6 +13,7 @@ from assets.catalog import all_specs
 from jobs.checks import data
 from jobs.checks.asked import Asked
 from resources.execution import Execution
+from resources.recipe.family import ProblemSource
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 from resources.store.building import Code, materialise
@@ -98,6 +99,35 @@ def test_it_is_held_out_scored_and_nothing_trained_on_asks_it(
     found = catalog.query(connection, "SELECT verdict, problem_id FROM answers").fetchall()
     assert {each[1] for each in found} == {each.hex() for each in ids}
     assert {each[0] for each in found} <= {"correct", "incorrect"}
+
+
+def test_a_written_problem_that_shares_a_run_of_words_is_practised_by_nobody(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    """SFT and RL take their questions from here; procedural ones are compared by text alone."""
+    store = Store(tmp_path / "home")
+    lost = f"Listen: {LONG.replace('tree', 'bush')}?"
+    source = {"path": "mine.jsonl", "format": "jsonl", "license": "mit"}
+    fields = {"question": "q", "expected_answer": "a"}
+    written(tmp_path / "mine.jsonl", [{"q": q, "a": "7"} for q in (lost, "How many plums?", LONG)])
+    section = recipe.family.problems["math"]
+    extra = ProblemSource.model_validate({**source, "fields": fields})
+    changed = {"math": section.model_copy(update={"extra_sources": [extra]})}
+    family = recipe.family.model_copy(update={"problems": changed})
+    keys = ("problems/held_out", "benchmarks/own", "problems/math")
+    before = built(store, recipe, *keys).table("problems").num_rows
+    problems = built(store, replace(recipe, family=family), *keys)
+    asked = built(store, recipe, "benchmarks/own").table("problems").to_pylist()
+    (long,) = (row["row_id"] for row in asked if row["question"] == LONG)
+    dropped = {row["question"]: row for row in problems.table("dropped").to_pylist()}
+    assert {q: row["reason"] for q, row in dropped.items()} == {
+        lost: "contaminated",
+        LONG: "held_out",
+    }
+    assert {row["matched_row_id"] for row in dropped.values()} == {long}
+    assert dropped[lost]["evidence"].startswith("ngram_13, score 0.75: how many plums")
+    assert problems.metrics["dropped_contaminated"] == 1
+    assert problems.table("problems").num_rows == before + 1
 
 
 def test_what_only_asks_otherwise_remakes_no_problem(recipe: Recipe) -> None:
