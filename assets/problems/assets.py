@@ -195,7 +195,10 @@ def mixed(recipe: Recipe, corpus: CorpusMix) -> list[Spec]:
             key="problems/corpus",
             stage="problems",
             fn="assets.problems.mixture:make_mixture",
-            inputs={name: f"problems/text_{name}" for name in family.mixed_sources},
+            inputs={
+                **{name: f"problems/text_{name}" for name in family.mixed_sources},
+                **recipe.published_inputs,
+            },
             recipe={
                 "weights": corpus.weights,
                 "max_drop": {name: each.max_drop for name, each in family.mixed_sources.items()},
@@ -203,7 +206,11 @@ def mixed(recipe: Recipe, corpus: CorpusMix) -> list[Spec]:
                 "holdout": corpus.share_apart(family.sources),
             },
             seed=family.seed,
-            checks=("assets.problems.checks:not_empty", "assets.problems.checks:both_splits"),
+            checks=(
+                "assets.problems.checks:not_empty",
+                "assets.problems.checks:both_splits",
+                "assets.problems.checks:documents_accounted",
+            ),
             kinds=("parquet",),
             description="Text of the declared sources in their shares, for training and apart.",
         )

@@ -71,3 +71,15 @@ def both_splits(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResu
         "in both; more text or a larger corpus.holdout gives more held out",
         metadata=counts,
     )
+
+
+def documents_accounted(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """Every document that was compared with benchmarks is in the corpus or a dropped row."""
+    tables = artifact.manifest["tables"]
+    rows = {name: tables[name]["rows"] if name in tables else 0 for name in ("texts", "dropped")}
+    read = artifact.metrics.get("documents", rows["texts"])
+    return CheckResult(
+        name="documents_accounted",
+        passed=read == sum(rows.values()),
+        description=f"{read:.0f} documents = {rows['texts']} texts + {rows['dropped']} dropped",
+    )

@@ -1,17 +1,21 @@
 """The corpus as a mixture of declared sources: which documents, in what shares, for what use.
 
 Documents come in the order of hashes, the same few first however many there are: a new shard
-replaces some and moves none. Memory is counts, not text.
+replaces some and moves none. Those that hold what a declared benchmark asks are left out, each a
+row of `dropped`. Memory is counts and those rows, not text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from resources.benchmarks import apart
+from resources.benchmarks.overlap import Benchmarks, Match
 from resources.sources.apart import held_out
 from warehouse.artifact import parts
 from warehouse.store import Artifact, Output
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
 BYTES_PER_TOKEN = 6
 BINS = 1 << 16  # of the hash order, in which bytes are counted
 BATCH = 1024
+ASKED = ("row_id", "question", "source")
+COMPARED = ["row_id", "text", "messages", "bytes", "text_hash"]
 
 
 def make_mixture(
@@ -35,28 +41,46 @@ def make_mixture(
 ) -> Output:
     """The table `texts`: of each source as much text, by weight, as `tokens` tokens may need.
 
-    `inputs`: the shards of each source. `recipe`: `weights` and `max_drop` by source, `tokens`,
-    `holdout`. A document whose text falls into the held-out share has the split `held_out`, all
-    copies of it too. Raises SourceError where a source has no rows, or too many rejected ones.
+    `inputs`: the shards of each source, and benchmarks. `recipe`: `weights` and `max_drop` by
+    source, `tokens`, `holdout`. A document whose text falls into the held-out share has the split
+    `held_out`, all copies of it too. One that holds what a benchmark asks makes room for the next
+    and is a row of `dropped`, a table that is left out where nothing is: text without a match is
+    the same corpus, whatever was compared with it. Raises SourceError where a source has no rows,
+    or too many rejected ones.
     """
     weights: Mapping[str, float] = recipe["weights"]
     shards = {name: parts(inputs, name) for name in weights}
     for name, found in shards.items():
         judge(name, found, recipe["max_drop"][name])
+    benchmarks = _benchmarks(inputs, weights)
     total = sum(weights.values())
-    limits: dict[str, int] = {}
+    taken: dict[str, _Taken] = {}
     metrics: dict[str, float] = {}
     for name, weight in weights.items():
         wanted = recipe["tokens"] * BYTES_PER_TOKEN * weight / total
-        limits[name], held = _limit(shards[name], wanted, recipe["holdout"])
-        metrics[f"{name}_bytes"] = held
+        taken[name] = _reached(shards[name], wanted, recipe["holdout"], benchmarks)
+        metrics[f"{name}_bytes"] = taken[name].trained
+    dropped = _dropped(taken)
+    if benchmarks is not None:
+        metrics["documents"] = float(sum(each.documents for each in taken.values()))
+        metrics["dropped_contaminated"] = float(dropped.num_rows)
 
     def texts() -> Iterator[pa.RecordBatch]:
         for name, found in shards.items():
             for artifact in found:
-                yield from _taken(artifact, limits[name], recipe)
+                yield from _rows(artifact, taken[name], recipe)
 
-    return Output(tables={"texts": texts()}, metrics=metrics)
+    tables: dict[str, Any] = {"texts": texts()}
+    return Output(
+        tables=tables | ({"dropped": dropped} if dropped.num_rows else {}), metrics=metrics
+    )
+
+
+def _benchmarks(inputs: Mapping[str, Artifact], sources: Collection[str]) -> Benchmarks | None:
+    """What the inputs that are no source ask; None where the recipe declares nothing."""
+    given = {n: each for n, each in inputs.items() if n.partition("@")[0] not in sources}
+    declared = apart.declared(given, ASKED)
+    return None if declared is None else Benchmarks(declared)
 
 
 def judge(name: str, shards: Sequence[Artifact], max_drop: float) -> None:
@@ -76,20 +100,107 @@ def judge(name: str, shards: Sequence[Artifact], max_drop: float) -> None:
     account.judge(max_drop)
 
 
-def _limit(shards: Sequence[Artifact], wanted: float, share: float) -> tuple[int, float]:
-    """How far in hash order a source is read for `wanted` bytes to train on, and those bytes."""
-    sizes = np.zeros(BINS)
+@dataclass(frozen=True)
+class _Taken:
+    """How far in hash order a source is read, the bytes to train on and all documents up to there,
+    and those of them that are contaminated, by row id."""
+
+    limit: int
+    trained: float
+    documents: int
+    contaminated: Mapping[bytes, Match]
+
+
+def _reached(
+    shards: Sequence[Artifact], wanted: float, share: float, benchmarks: Benchmarks | None
+) -> _Taken:
+    """What of a source makes `wanted` bytes to train on, or all of it where there are fewer."""
+    sizes, counts = _counted(shards, share)
+    found: dict[bytes, Match] = {}
+    compared, limit = -1, _limit(sizes, wanted)
+    while benchmarks is not None and compared < limit:
+        for row_id, place, size, match in _contaminated(
+            shards, range(compared + 1, limit + 1), share, benchmarks
+        ):
+            found[row_id] = match
+            sizes[place] -= size
+        compared, limit = limit, _limit(sizes, wanted)
+    return _Taken(limit, float(sizes[: limit + 1].sum()), int(counts[: limit + 1].sum()), found)
+
+
+def _limit(sizes: np.ndarray, wanted: float) -> int:
+    """The bin in which `wanted` bytes are reached, the last one where they are not."""
+    return min(int(np.searchsorted(np.cumsum(sizes), wanted)), BINS - 1)
+
+
+def _counted(shards: Sequence[Artifact], share: float) -> tuple[np.ndarray, np.ndarray]:
+    """By bin of the hash order, bytes to train on and documents."""
+    sizes, counts = np.zeros(BINS), np.zeros(BINS, np.int64)
     for shard in shards:
         for batch in shard.batches("texts", ["row_id", "bytes", "text_hash"], 1 << 16):
             train = ~held_out(batch.column("text_hash").to_numpy(), share)
-            sizes += np.bincount(
-                _bins(batch.column("row_id")),
-                batch.column("bytes").to_numpy() * train,
-                minlength=BINS,
-            )
-    reached = np.cumsum(sizes)
-    limit = int(np.searchsorted(reached, wanted))
-    return limit, float(reached[min(limit, BINS - 1)])
+            bins = _bins(batch.column("row_id"))
+            weights = batch.column("bytes").to_numpy() * train
+            sizes += np.bincount(bins, weights, minlength=BINS)
+            counts += np.bincount(bins, minlength=BINS)
+    return sizes, counts
+
+
+def _contaminated(
+    shards: Sequence[Artifact], bins: range, share: float, benchmarks: Benchmarks
+) -> Iterator[tuple[bytes, int, float, Match]]:
+    """Contaminated documents of these bins: row id, bin, bytes to train on, and the match."""
+    import pyarrow as pa
+
+    for shard in shards:
+        for batch in shard.batches("texts", COMPARED, BATCH):
+            places = _bins(batch.column("row_id"))
+            rows = np.flatnonzero((places >= bins.start) & (places < bins.stop))
+            if not len(rows):
+                continue
+            chosen = batch.take(pa.array(rows))
+            train = ~held_out(chosen.column("text_hash").to_numpy(), share)
+            for row, match in sorted(_matches(chosen, benchmarks).items()):
+                size = chosen.column("bytes")[row].as_py() * float(train[row])
+                yield chosen.column("row_id")[row].as_py(), int(places[rows[row]]), size, match
+
+
+def _matches(batch: pa.RecordBatch, benchmarks: Benchmarks) -> dict[int, Match]:
+    """By row, what a benchmark asks: a user's turn as SFT compares it, all other text as text."""
+    asked: list[tuple[int, str]] = []
+    said: list[tuple[int, str]] = []
+    columns = (batch.column("text").to_pylist(), batch.column("messages").to_pylist())
+    for row, (text, turns) in enumerate(zip(*columns, strict=True)):
+        if turns is None:
+            said.append((row, text))
+            continue
+        for turn in turns:
+            (asked if turn["role"] == "user" else said).append((row, turn["content"]))
+    found: dict[int, Match] = {}
+    for pairs, compare in ((asked, benchmarks.questions), (said, benchmarks.documents)):
+        for place, match in compare([text for _, text in pairs]).items():
+            found.setdefault(pairs[place][0], match)
+    return found
+
+
+def _dropped(taken: Mapping[str, _Taken]) -> pa.Table:
+    """The contaminated documents, under the ids that they have in their source."""
+    import pyarrow as pa
+
+    rows = [
+        (row_id, match, name)
+        for name, each in taken.items()
+        for row_id, match in each.contaminated.items()
+    ]
+    return pa.table(
+        {
+            "row_id": pa.array([row_id for row_id, _, _ in rows], pa.binary(16)),
+            "reason": pa.repeat("contaminated", len(rows)),
+            "evidence": pa.array([match.evidence for _, match, _ in rows], pa.string()),
+            "matched_row_id": pa.array([match.row_id for _, match, _ in rows], pa.binary(16)),
+            "source": pa.array([name for _, _, name in rows], pa.string()),
+        }
+    )
 
 
 def _bins(ids: pa.Array) -> np.ndarray:
@@ -99,14 +210,19 @@ def _bins(ids: pa.Array) -> np.ndarray:
     return first[:, 0].astype(np.int64) << 8 | first[:, 1]
 
 
-def _taken(artifact: Artifact, limit: int, recipe: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
-    """The rows of a shard up to the limit, as rows of the corpus."""
+def _rows(artifact: Artifact, taken: _Taken, recipe: Mapping[str, Any]) -> Iterator[pa.RecordBatch]:
+    """The rows of a shard up to the limit that are not contaminated, as rows of the corpus."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from warehouse.rows import with_derived_ids
 
+    contaminated = pa.array(list(taken.contaminated), pa.binary(16))
     for batch in artifact.batches("texts", None, BATCH):
-        rows = np.flatnonzero(_bins(batch.column("row_id")) <= limit)
+        fits = _bins(batch.column("row_id")) <= taken.limit
+        if len(contaminated):
+            fits &= ~pc.is_in(batch.column("row_id"), contaminated).to_numpy(zero_copy_only=False)
+        rows = np.flatnonzero(fits)
         if not len(rows):
             continue
         table = pa.Table.from_batches([batch.take(pa.array(rows))])

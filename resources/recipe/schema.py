@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from resources.pretrained.source import ParentSource
-from resources.recipe.data import WRITTEN
+from resources.recipe.data import HELD_TEXT, WRITTEN
 from resources.recipe.errors import nearest
 from resources.recipe.execution import ExecutionSettings
 from resources.recipe.family import Corpus, Family
@@ -45,6 +45,16 @@ class Recipe:
         """Return the declared benchmarks as inputs of what must not contain them."""
         return {
             f"benchmark_{name}": f"benchmarks/{name}" for name in self.family.declared_benchmarks
+        }
+
+    @property
+    def published_inputs(self) -> dict[str, str]:
+        """Return those of them that are not made of the corpus, as inputs of the corpus."""
+        declared = self.family.declared_benchmarks
+        return {
+            name: key
+            for name, key in self.benchmark_inputs.items()
+            if declared[key.removeprefix("benchmarks/")].path != HELD_TEXT
         }
 
     def checkpoint_key(self, model: str, artifact: str = PARENT) -> str:

@@ -11,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from assets.problems.assets import specs
-from resources.recipe.data import CorpusMix, Source
+from assets.problems.assets import CORPUS, specs
+from resources.recipe.base import needed
+from resources.recipe.benchmark import Benchmark
+from resources.recipe.data import HELD_TEXT, CorpusMix, Source
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 from resources.sources.account import SourceError
@@ -43,7 +45,7 @@ def build(home: Path, made_from: Recipe) -> tuple[Artifact, list[str]]:
     """`problems/corpus`, and the labels of what was built anew for it."""
     store, built = Store(home), []
     for spec in specs(made_from):
-        if not spec.key.startswith("problems/text_") and spec.key != "problems/corpus":
+        if spec.key != CORPUS and not spec.key.startswith(("problems/text_", "benchmarks/")):
             continue
         for partition in spec.slices():
             before = {manifest["memo_key"] for manifest in store.manifests()}
@@ -113,6 +115,86 @@ def test_shares_follow_weights_and_held_out_text_is_apart(tmp_path: Path) -> Non
     assert texts["held_out"] and not texts["train"] & texts["held_out"]
     assert len(texts["held_out"]) / table.num_rows == pytest.approx(0.1, abs=0.05)
     assert corpus.metrics["a_bytes"] == share["a"]
+
+
+def with_benchmark(made: Recipe, **given: Any) -> Recipe:
+    own = {"license": "mit", "fields": {"question": "q", "answer": "a"}, "verifier": "exact"}
+    declared = {"own": Benchmark.model_validate({**own, **given})}
+    section = needed(made.family.benchmarks, "benchmarks").model_copy(update={"declared": declared})
+    return replace(made, family=made.family.model_copy(update={"benchmarks": section}))
+
+
+def test_what_a_benchmark_asks_makes_room_for_other_text(tmp_path: Path) -> None:
+    asked = "how many plums are left when four of the eleven ripe plums fall off the tree"
+    eight = " ".join(asked.split()[:8])
+    texts = documents("web", 400)
+    texts[::2] = [f"{text}. {asked}?" for text in texts[::2]]
+    write(tmp_path / "web.jsonl", texts)
+    turns = [
+        [("user", f"Say: {eight}?"), ("assistant", "Seven")],
+        [("user", "Say?"), ("assistant", f"So {asked}.")],
+        [("user", "Say?"), ("assistant", f"So {eight}.")],  # in prose 8 words are chance
+    ]
+    given = [[{"role": role, "content": text} for role, text in each] for each in turns]
+    talk = {"kind": "conversations", "path": "c.jsonl", "holdout": 0.0}
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps({"messages": t}) + "\n" for t in given))
+    (tmp_path / "b.jsonl").write_text(json.dumps({"q": f"{asked.capitalize()}?", "a": "7"}) + "\n")
+    mix = {"web": 1.0, "talk": 1.0}
+    plain = recipe(tmp_path, mix, tokens=1000, web={"path": "web.jsonl"}, talk=talk)
+    made = with_benchmark(plain, path="b.jsonl")
+    corpus, built = build(tmp_path / "home", made)
+    assert built[-1] == "problems/corpus"
+    rows = corpus.table("texts").to_pylist()
+    web = [row for row in rows if row["source"] == "web"]
+    assert web and not any(asked in row["text"] for row in web)
+    trained = sum(row["bytes"] for row in web if row["split"] == "train")
+    assert corpus.metrics["web_bytes"] == trained >= 3000  # 1,000 tokens at 6 bytes, half of them
+    (kept,) = (row["messages"] for row in rows if row["source"] == "talk")
+    assert kept[1]["content"] == f"So {eight}."
+    dropped = corpus.table("dropped").to_pylist()
+    assert len(dropped) == corpus.metrics["dropped_contaminated"]
+    assert len(rows) + len(dropped) == corpus.metrics["documents"]
+    assert {row["reason"] for row in dropped} == {"contaminated"}
+    store = Store(tmp_path / "home")
+    benchmark = store.current("benchmarks/own")
+    assert benchmark is not None
+    (problem,) = benchmark.table("problems")["row_id"].to_pylist()
+    assert {row["matched_row_id"] for row in dropped} == {problem}
+    evidence = sorted(row["evidence"] for row in dropped if row["source"] == "talk")
+    assert [text.split(":")[0] for text in evidence] == [
+        "ngram_13, score 1.00",
+        "ngram_8, score 0.11",
+    ]
+    connection = catalog.connect(store)
+    found = catalog.query(
+        connection,
+        "SELECT count(*) FROM dropped JOIN texts USING (row_id) WHERE file = 'web.jsonl'",
+    ).fetchone()
+    assert found == (sum(row["source"] == "web" for row in dropped),)
+
+
+def test_text_without_a_match_is_the_same_corpus(tmp_path: Path) -> None:
+    write(tmp_path / "web.jsonl", documents("web", 300))
+    (tmp_path / "b.jsonl").write_text(json.dumps({"q": "What is asked?", "a": "7"}) + "\n")
+    made = recipe(tmp_path, {"web": 1.0}, tokens=500, web={"path": "web.jsonl"})
+    compared = with_benchmark(made, path="b.jsonl")
+    versions = [build(tmp_path / n, r)[0].data_version for n, r in (("a", made), ("b", compared))]
+    assert versions[0] == versions[1]
+
+
+def test_a_benchmark_of_the_corpus_itself_is_no_input_of_it(tmp_path: Path) -> None:
+    write(tmp_path / "web.jsonl", documents("web", 30))
+    made = with_benchmark(
+        recipe(tmp_path, {"web": 1.0}, web={"path": "web.jsonl"}),
+        path=HELD_TEXT,
+        fields={"text": "text"},
+        continuations={},
+        limit=5,
+        prompt="{{ context }}",
+    )
+    (corpus,) = (spec for spec in specs(made) if spec.key == "problems/corpus")
+    assert dict(corpus.inputs) == {"web": "problems/text_web"}
+    assert made.benchmark_inputs and not made.published_inputs
 
 
 def test_too_many_rejected_rows_stop_the_corpus_and_can_be_asked_for(tmp_path: Path) -> None:
