@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 PRIOR_SECONDS = 60.0
+FOUND = 0.2  # of its prediction: what took less had most of its work done before
 DONE = ("built", "restored", "spared")
 STYLES = {"running": "bold cyan", "built": "green", "restored": "green", "failed": "bold red"}
 
@@ -54,7 +55,8 @@ class Board:
     over what was built in this run, so that a slow machine shows honestly. The prediction counts
     like a minute that was observed, so that the first, short builds do not swing it. What runs
     longer than expected counts as observed too, and is taken to need half as long again: nothing
-    better is known of it.
+    better is known of it. What was built in a small part of its time had its answers or steps
+    already, and says nothing of the machine.
     """
 
     def __init__(self, lines: Sequence[Line]) -> None:
@@ -89,7 +91,9 @@ class Board:
     def remaining(self) -> float:
         """Seconds that the rest is expected to take."""
         seen = [
-            (line.seconds, line.predicted) for line in self.lines.values() if line.state == "built"
+            (line.seconds, line.predicted)
+            for line in self.lines.values()
+            if line.state == "built" and line.seconds >= FOUND * line.predicted
         ]
         seen += [
             (elapsed, line.predicted)

@@ -31,6 +31,22 @@ def test_remaining_time_follows_the_observed_pace(monkeypatch: pytest.MonkeyPatc
     assert board.remaining() == 0.0 and board.done == 3
 
 
+def test_answers_that_were_there_do_not_make_the_machine_fast(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    board = Board([Line("a", 300.0), Line("b", 40.0), Line("c", 100.0)])
+    board.start("a")
+    now[0] += 10.0  # its requests were hits
+    board.finish("a", "built", 3, "")
+    assert board.remaining() == 140.0
+    board.start("b")
+    now[0] += 20.0
+    board.finish("b", "built", 3, "")
+    assert board.remaining() == pytest.approx(100 * (60 + 20) / (60 + 40))
+
+
 def test_a_build_beyond_its_prediction_is_not_about_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
