@@ -28,7 +28,8 @@ def specs(recipe: Recipe) -> list[Spec]:
     made += [_benchmark(recipe, name) for name in family.declared_benchmarks]
     made += [_problems(recipe, domain, section) for domain, section in sections.items()]
     asked = any(each.path == HELD_TEXT for each in family.declared_benchmarks.values())
-    if not asked and not any(_reads_text(model) for model in recipe.models.values()):
+    read = any(_reads_text(model) for model in recipe.models.values())
+    if not asked and not read:
         return made
     if isinstance(family.corpus, CorpusMix):
         made += mixed(recipe, family.corpus)
@@ -48,7 +49,7 @@ def specs(recipe: Recipe) -> list[Spec]:
                 predicted={"seconds": 1.0},
             )
         )
-    return [*made, _tokens(recipe, limits)]
+    return [*made, _tokens(recipe, limits)] if read else made
 
 
 def _reads_text(model: ModelRecipe) -> bool:

@@ -188,12 +188,15 @@ def _material(asked: Asked) -> Iterator[Finding]:
         specs = all_specs(asked.recipe)
     except Exception:
         return  # said by the check that it breaks
-    material = [spec for spec in specs if spec.stage in _MATERIAL]
-    read = {key for spec in specs if spec.stage not in _MATERIAL for key in spec.reads()}
-    for spec in reversed(material):  # what is read by what is used is used
-        if spec.key in read:
-            read |= set(spec.reads())
-    for spec in material:
+    material = {spec.key: spec for spec in specs if spec.stage in _MATERIAL}
+    waiting = [key for spec in specs if spec.stage not in _MATERIAL for key in spec.reads()]
+    read: set[str] = set()
+    while waiting:  # what is read by what is used is used
+        key = waiting.pop()
+        if key in material and key not in read:
+            waiting += material[key].reads()
+        read.add(key)
+    for spec in material.values():
         if spec.key not in read:
             keys = _SAYS.get(spec.key, (spec.key.partition("/")[0],))
             what = f"{spec.key} would be made, and no model, score or report is made of it"

@@ -31,6 +31,15 @@ QUESTIONS = (
     "problems={math: {train: 8, kinds: {}, depths: {1: 1}, extra_sources: []}}",
     "held_out={per_domain_per_depth: 2, depths: [1]}",
 )
+ASKED = (  # text that nothing trains on and a benchmark asks about
+    "models.m.sft=null",
+    "models.m.stages=[]",
+    "side_by_side=null",
+    "sources.chats=null",
+    "corpus.mix.chats=null",
+    "corpus.holdout=10%",
+    "benchmarks={continuation: {}}",
+)
 RATES = (
     "{model: m, artifact: main, domains: [math], prompts: 1, samples: 2, temperature: 1.0,"
     " top_p: 1.0, max_new_tokens: 8, discard_at: 0.75}"
@@ -73,6 +82,7 @@ def found(folder: Path, *overrides: str) -> list[Fault]:
         (("models.m.distillation=null", "execution.teacher_device=cuda:1"), ["by a live teacher"]),
         (("teacher=bundled/teacher",), ["parents/teacher would be made, and no model"]),
         (("benchmarks={gsm8k: {path: ./q.jsonl, few_shot: {examples: 0}}}",), []),
+        (ASKED, []),
     ],
 )
 def test_what_nothing_reads_is_named(
