@@ -23,6 +23,10 @@ _SPLITS: dict[str, tuple[str, ...]] = {
     "deepseek-r1-qwen": ("nfc",),
     "gpt-2": (),
 }
+_WORDS: tuple[dict[str, Any], ...] = (
+    {"type": "Prepend", "prepend": "▁"},
+    {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+)
 _SPECIAL = {
     "bos_token": "bos_token_id",
     "eos_token": "eos_token_id",
@@ -51,7 +55,7 @@ def write_tokenizer(file: Path, values: Mapping[str, Any], folder: Path) -> None
     family, described, special = get_gguf_tokenizer(str(file))
     made, _ = convert_gguf_tokenizer(family, described)
     size = len(described["tokens"])
-    tokenizer = _as_trained(json.loads(made.to_str()), str(split) if kind == "gpt2" else "", size)
+    tokenizer = _as_trained(json.loads(made.to_str()), kind, str(split), size)
     if values.get("tokenizer.ggml.add_bos_token", kind == "llama") and special.get("bos_token"):
         _begin_with(tokenizer, special["bos_token"], int(values["tokenizer.ggml.bos_token_id"]))
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False))
@@ -68,14 +72,19 @@ def write_tokenizer(file: Path, values: Mapping[str, Any], folder: Path) -> None
         (folder / "chat_template.jinja").write_text(str(template))
 
 
-def _as_trained(tokenizer: dict[str, Any], split: str, size: int) -> dict[str, Any]:
+def _as_trained(tokenizer: dict[str, Any], kind: str, split: str, size: int) -> dict[str, Any]:
     """The tokenizer with what its kind of vocabulary was trained with and GGUF does not carry.
 
     Tokens beyond the `size` of the vocabulary go: transformers adds GPT-2's where they are missing.
     """
     added = tokenizer["added_tokens"]
     tokenizer["added_tokens"] = [token for token in added if token["id"] < size]
-    for need in _SPLITS.get(split, ()):
+    if kind == "llama":
+        # As in Llama's own files: what stands first, and behind a special token, begins a word.
+        # Transformers leaves that out where a text begins with a space or with a special token.
+        tokenizer["normalizer"] = {"type": "Sequence", "normalizers": list(_WORDS)}
+        tokenizer["pre_tokenizer"] = None
+    for need in _SPLITS.get(split, ()) if kind == "gpt2" else ():
         if need == "digits":
             splits = tokenizer["pre_tokenizer"]
             tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [_DIGITS, splits]}

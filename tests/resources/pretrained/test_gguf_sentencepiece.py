@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from resources.pretrained.gguf import convert
+from tests.resources.chat.tokenizers import converted
 from tests.resources.pretrained.folders import TEMPLATE
 from tests.resources.pretrained.gguf_files import write
 
@@ -51,6 +55,7 @@ TEXTS = (
     "größer: 12 345\t!",
     "東京 🙂\n\n",
     "def f(x):\n    return x",
+    " a",
 )
 
 
@@ -60,6 +65,22 @@ def test_ids_are_sentencepieces_own(text: str, pieces: Any, tokenizer: Any) -> N
     # Llama's own files ask for the begin token before plain text.
     assert tokenizer(text).input_ids == [pieces.bos_id(), *pieces.encode(text)]
     assert tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids) == text
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1))
+def test_ids_of_any_text_are_sentencepieces_own(text: str, pieces: Any, tokenizer: Any) -> None:
+    assert tokenizer(text, add_special_tokens=False).input_ids == pieces.encode(text)
+
+
+@pytest.mark.parametrize("text", ["<s>[INST] Why? [/INST]", " a</s> b", "</s>x", "<s>\n"])
+def test_text_around_special_tokens_is_read_as_by_llamas_own_conversion(
+    text: str, pieces: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "tokenizer.model").write_bytes(pieces.serialized_model_proto())
+    own = converted(tmp_path / "tokenizer.model")
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    assert ids == own.encode(text, add_special_tokens=False).ids
 
 
 def test_special_tokens_and_template_come_along(pieces: Any, tokenizer: Any) -> None:
