@@ -194,6 +194,7 @@ def _proposals(
     found["contiguous depth"] = _best(in_one_piece(task.program, task.bounds), bench, task)
     given = (candidates, task.problem.bounds[task.batch], task.problem.objective)
     found["marginal greedy"] = baselines.marginal_greedy(*given, **task.problem.rules)
+    found["paper greedy"] = baselines.paper_greedy(*given, **task.problem.rules)
     found["best uniform"] = baselines.best_uniform(*given, **task.problem.rules)
     return {
         method: rows
