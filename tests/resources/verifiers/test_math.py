@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from fractions import Fraction
 
 import pytest
@@ -79,6 +81,10 @@ def test_a_comparison_that_takes_too_long_is_unknown(monkeypatch: pytest.MonkeyP
     worker = symbolic._Worker()
     monkeypatch.setattr(symbolic, "_worker", worker)
     assert verify("x+1", "1+x").correct
+    assert worker._process is not None
+    os.kill(
+        worker._process.pid, signal.SIGSTOP
+    )  # it cannot answer in time, however idle the machine
     monkeypatch.setattr(symbolic, "_SECONDS", 0.0)
     assert verify("x+2", "3+x").verdict == "unknown"
     monkeypatch.undo()
