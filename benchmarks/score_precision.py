@@ -1,10 +1,12 @@
 """What bfloat16 changes in the scores of a block library: their order, size, and what is chosen.
 
     python -m benchmarks.score_precision HOME [--recipe smol] [--model smol] [--tokens 512]
+        [--work FOLDER]
 
 Scores the replacements of a library that lies in HOME in float32 and in bfloat16, on the same
 tokens of its corpus, by the build function of `block_scores` itself, and searches the recipe's
-limits with both. Prints a Markdown table. HOME is only read.
+limits with both. Prints a Markdown table. HOME is only read; scores stay in
+FOLDER, so that a killed run goes on.
 """
 
 from __future__ import annotations
@@ -47,12 +49,11 @@ def inputs_of(home: Path, model: str) -> dict[str, Artifact]:
     return found
 
 
-def scored(inputs: dict[str, Artifact], recipe: dict[str, Any], dtype: str) -> Scored:
+def scored(inputs: dict[str, Artifact], recipe: dict[str, Any], dtype: str, folder: Path) -> Scored:
     """The table `block_scores` computed in a dtype, and the CPU seconds that took."""
     began = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        execution = Execution(progress=lambda text, share: print(f"{dtype}: {share:.0%}", end="\r"))
-        output = score_blocks(Path(folder), inputs, {**recipe, "dtype": dtype}, execution)
+    execution = Execution(progress=lambda text, share: print(f"{dtype}: {share:.0%}", end="\r"))
+    output = score_blocks(folder, inputs, {**recipe, "dtype": dtype}, execution)
     table = output.tables["block_scores"]
     assert isinstance(table, pa.Table)
     return table, time.process_time() - began
@@ -82,7 +83,7 @@ def compared(one: pa.Table, other: pa.Table) -> list[tuple[str, str]]:
     """Lines (what, value) on the scores of what is not the parent itself."""
     rows = one.to_pylist()
     kept = [i for i, row in enumerate(rows) if (row["attention"], row["ffn"]) != PARENT]
-    first, second = (np.asarray(table["score"])[kept] for table in (one, other))
+    first, second = (np.asarray(table["value"])[kept] for table in (one, other))
     apart = np.abs(second - first) / first
     within = []
     for layer in sorted({rows[i]["layer"] for i in kept}):
@@ -110,6 +111,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="smol")
     parser.add_argument("--model", default="smol")
     parser.add_argument("--tokens", type=int, default=512)
+    parser.add_argument("--work", type=Path)
     given = parser.parse_args()
     recipe = load(given.recipe, check_paths=False)
     puzzle = recipe.models[given.model].puzzle
@@ -124,12 +126,16 @@ def main() -> None:
         "seed": recipe.family.seed,
         "model": given.model,
     }
-    (full, slow), (half, fast) = (scored(inputs, section, each) for each in ("float32", "bfloat16"))
+    with tempfile.TemporaryDirectory() as aside:
+        folder = given.work or Path(aside)
+        (full, slow), (half, fast) = (
+            scored(inputs, section, each, folder) for each in ("float32", "bfloat16")
+        )
     one, other = (chosen(inputs, puzzle, section, table) for table in (full, half))
     lines = compared(full, half)
     differ = sum(a != b for a, b in zip(one.choice, other.choice, strict=True))
     # What the float32 scores say of the choice that bfloat16 leads to.
-    names = {(r["layer"], f"{r['attention']}/{r['ffn']}"): r["score"] for r in full.to_pylist()}
+    names = {(r["layer"], f"{r['attention']}/{r['ffn']}"): r["value"] for r in full.to_pylist()}
     places = zip(other.layers, other.choice, strict=True)
     regret = sum(names[layers[0], variant] for layers, variant in places)
     lines += [
