@@ -6,10 +6,11 @@ Knows no benchmark and no tokenizer but for how a text is cut into context and c
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from resources.engines.causal import Causal
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
-BATCH_TOKENS = 4096  # of one batch, padding included
+BATCH_TOKENS = 4096  # of one batch, contexts padded
+PADDING = 1.25  # times their tokens that options may come to, padded to one length
 
 
 @dataclass(frozen=True)
@@ -151,12 +153,12 @@ def texts(
 
 
 def _batches(groups: Sequence[Group], tokens: int) -> Iterator[list[Group]]:
-    """The groups, long contexts first, as many at once as fit `tokens` padded."""
+    """The groups, long contexts first, as many at once as fit `tokens` with padded contexts."""
     batch: list[Group] = []
     for group in sorted(groups, key=lambda each: (-len(each.context), each.context)):
         several = [*batch, group]
-        read = [len(each) for one in several for each in one.continuations]
-        if batch and len(several[0].context) * len(several) + max(read) * len(read) > tokens:
+        read = sum(len(each) for one in several for each in one.continuations)
+        if batch and len(several[0].context) * len(several) + read > tokens:
             yield batch
             several = [group]
         batch = several
@@ -170,31 +172,59 @@ def _likelihoods(model: Causal, batch: Sequence[Group]) -> Iterator[Likelihood]:
 
     owners = [row for row, group in enumerate(batch) for _ in group.continuations]
     options = [each for group in batch for each in group.continuations]
+    found: list[Likelihood | None] = [None] * len(options)
     with torch.inference_mode():
-        first, others = _logits(model, [group.context for group in batch], owners, options)
-        for row, (owner, ids) in enumerate(zip(owners, options, strict=True)):
-            logits = first[owner : owner + 1]
-            if len(ids) > 1 and others is not None:
-                logits = torch.cat([logits, others[row, : len(ids) - 1]])
-            logs = torch.log_softmax(logits.float(), dim=-1)
-            wanted = torch.tensor(ids, device=logs.device)
-            values = logs.gather(-1, wanted[:, None])[:, 0]
-            greedy = bool((logs.argmax(dim=-1) == wanted).all())
-            yield Likelihood(float(values.sum()), len(ids), greedy)
+        read = _read(model, [group.context for group in batch])
+        for part in _slices(options):
+            others = _after(model, read, [owners[n] for n in part], [options[n] for n in part])
+            for row, number in enumerate(part):
+                ids, first = options[number], read.logits[owners[number]][None]
+                logits = (
+                    first if others is None else torch.cat([first, others[row, : len(ids) - 1]])
+                )
+                found[number] = _scored(logits, ids)
+    yield from (each for each in found if each is not None)
 
 
-def _logits(
-    model: Causal,
-    contexts: Sequence[tuple[int, ...]],
-    owners: Sequence[int],
-    options: Sequence[Sequence[int]],
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Logits `[contexts, V]` after each context, and `[options, T, V]` after each option's tokens
-    but the last (None where all options are of one token).
+def _slices(options: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """The numbers of the options, long ones first, those together that waste little padding."""
+    part: list[int] = []
+    tokens = 0
+    for number in sorted(range(len(options)), key=lambda n: -len(options[n])):
+        read = len(options[number]) - 1
+        padded = (len(options[part[0]]) - 1) * (len(part) + 1) if part else 0
+        if part and padded > PADDING * (tokens + read):
+            yield part
+            part, tokens = [], 0
+        part.append(number)
+        tokens += read
+    if part:
+        yield part
 
-    Contexts are padded before their beginning, options after their end; `owners` says which
-    context an option follows.
-    """
+
+def _scored(logits: torch.Tensor, ids: Sequence[int]) -> Likelihood:
+    import torch
+
+    logs = torch.log_softmax(logits.float(), dim=-1)
+    wanted = torch.tensor(ids, device=logs.device)
+    values = logs.gather(-1, wanted[:, None])[:, 0]
+    greedy = bool((logs.argmax(dim=-1) == wanted).all())
+    return Likelihood(float(values.sum()), len(ids), greedy)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Contexts that went up: their keys and values, where they are padded `[B, S]`, the next
+    position `[B, 1]`, and the logits `[B, V]` after them."""
+
+    cache: Any
+    mask: torch.Tensor
+    next: torch.Tensor
+    logits: torch.Tensor
+
+
+def _read(model: Causal, contexts: Sequence[tuple[int, ...]]) -> _Read:
+    """Contexts, padded before their beginning."""
     import torch
 
     from resources.engines.decoding import StaticCache
@@ -208,28 +238,39 @@ def _logits(
     ids, mask = ids.to(model.device), mask.to(model.device)
     positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)
     cache = getattr(model, "new_cache", StaticCache)()
-    first = model(
+    logits = model(
         ids,
         attention_mask=mask,
         position_ids=positions,
         past_key_values=cache,
         logits_to_keep=1,
     ).logits[:, -1]
-    read = max(map(len, options)) - 1
-    if not read:
-        return first, None
     cache.advance(width)
+    return _Read(cache, mask, positions[:, -1:] + 1, logits)
+
+
+def _after(
+    model: Causal, read: _Read, owners: Sequence[int], options: Sequence[Sequence[int]]
+) -> torch.Tensor | None:
+    """Logits `[options, T, V]` after each option's tokens but the last, padded after their end.
+
+    `owners` says which context an option follows. None where all options are of one token.
+    """
+    import torch
+
+    length = max(map(len, options)) - 1
+    if not length:
+        return None
     rows = torch.tensor(owners, device=model.device)
+    cache = copy.deepcopy(read.cache)  # others follow the same contexts
     cache.select(rows)
-    after = torch.zeros((len(options), read), dtype=torch.long)
+    after = torch.zeros((len(options), length), dtype=torch.long)
     for place, option in enumerate(options):
         after[place, : len(option) - 1] = torch.tensor(option[:-1], dtype=torch.long)
-    whole = torch.cat([mask[rows], mask.new_ones(after.shape)], dim=1)
-    steps = torch.arange(1, read + 1, device=model.device)
-    others = model(
+    logits: torch.Tensor = model(
         after.to(model.device),
-        attention_mask=whole,
-        position_ids=positions[rows, -1:] + steps,
+        attention_mask=torch.cat([read.mask[rows], read.mask.new_ones(after.shape)], dim=1),
+        position_ids=read.next[rows] + torch.arange(length, device=model.device),
         past_key_values=cache,
     ).logits
-    return first, others
+    return logits

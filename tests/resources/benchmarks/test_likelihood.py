@@ -88,6 +88,16 @@ def test_a_context_goes_up_once(model: Causal, passes: list[tuple[int, ...]]) ->
         assert each.logprob == pytest.approx(alone(model, *pair).logprob, abs=1e-4)
 
 
+def test_a_long_option_does_not_lengthen_short_ones(
+    model: Causal, passes: list[tuple[int, ...]]
+) -> None:
+    pairs = [([1, 2, 3], list(range(20)))] + [([4, 5], [option, 8, 9]) for option in range(6)]
+    found = continuations(model, pairs)
+    assert passes == [(2, 3), (1, 19), (6, 2)]
+    for each, pair in zip(found, pairs, strict=True):
+        assert each.logprob == pytest.approx(alone(model, *pair).logprob, abs=1e-4)
+
+
 def test_long_contexts_lose_their_beginning(model: Causal) -> None:
     context = list(range(30))
     [found] = continuations(model, [(context, [3, 4])], longest=8)
