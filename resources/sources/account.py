@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +81,11 @@ def rejected_batch(file: str, rejects: list[Reject]) -> pa.RecordBatch:
     )
 
 
+def _place(row: Mapping[str, str]) -> str:
+    """The field that a reject names, before its reason; a whole row has none."""
+    return f"{row['field']}: " if row["field"] else ""
+
+
 @dataclass
 class Account:
     """The running account of one source or shard, read from `path`.
@@ -136,7 +142,7 @@ class Account:
         if self.kept and self.dropped <= max_drop * self.rows:
             return
         examples = [
-            f"{row['file']}:{row['line']}: {row['field']}: {row['reason']}, found {row['value']}"
+            f"{row['file']}:{row['line']}: {_place(row)}{row['reason']}, found {row['value']}"
             for batch in self.rejected[:EXAMPLES]
             for row in batch.slice(0, EXAMPLES).to_pylist()
         ]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from resources.sources.account import Reject, SourceError, shown
+from resources.sources.account import SHOWN, Reject, SourceError, shown
 from resources.sources.opening import LONGEST, blocks, decoded, lines, unmarked
 
 Row = tuple[int, dict[str, Any]]
@@ -21,10 +21,10 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 class _NoNumber:
-    """What NaN or Infinity stands for until its field is known."""
+    """What NaN, Infinity or an endless integer stands for until its field is known."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, text: str, reason: str) -> None:
+        self.text, self.reason = text, reason
 
 
 class _Parser:
@@ -32,26 +32,56 @@ class _Parser:
 
     def __init__(self) -> None:
         self.odd = False
-        self.decoder = json.JSONDecoder(parse_constant=self._constant)
+        self._decoder = json.JSONDecoder(parse_constant=self._constant)
+        # Asks of every integer; used where the one above met one that Python does not read.
+        self._careful = json.JSONDecoder(parse_constant=self._constant, parse_int=self._integer)
+
+    def read(self, text: str, at: int = 0) -> tuple[Any, int]:
+        """The value that begins at a place, and where it ends. JSONDecodeError, RecursionError."""
+        try:
+            return self._decoder.raw_decode(text, at)
+        except json.JSONDecodeError:
+            raise
+        except ValueError:
+            return self._careful.raw_decode(text, at)
+
+    def whole(self, text: str) -> Any:
+        """The value that a text is. JSONDecodeError, RecursionError."""
+        value, end = self.read(text, _past_space(text, 0))
+        if (end := _past_space(text, end)) != len(text):
+            raise json.JSONDecodeError("Extra data", text, end)
+        return value
 
     def _constant(self, text: str) -> _NoNumber:
         self.odd = True
-        return _NoNumber(text)
+        return _NoNumber(text, "not a number (NaN and Infinity are no JSON)")
+
+    def _integer(self, text: str) -> int | _NoNumber:
+        try:
+            return int(text)
+        except ValueError:
+            self.odd = True
+            return _NoNumber(text[:SHOWN], f"a number of {len(text)} digits")
 
     def checked(self, value: Any, line: int) -> Row | Reject:
         """The value as a row, or what stands against it."""
         if self.odd:
             self.odd = False
-            field, text = next(_odd(value, ""))
-            return Reject(line, field, text, "not a number (NaN and Infinity are no JSON)")
+            field, found = next(_odd(value, ""))
+            return Reject(line, field, found.text, found.reason)
         if not isinstance(value, dict):
             return Reject(line, "", shown(value), "each row must be a JSON object")
         return line, value
 
 
-def _odd(value: Any, path: str) -> Iterator[tuple[str, str]]:
+def _past_space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
+
+
+def _odd(value: Any, path: str) -> Iterator[tuple[str, _NoNumber]]:
     if isinstance(value, _NoNumber):
-        yield path, value.text
+        yield path, value
     elif isinstance(value, dict):
         for key, inside in value.items():
             yield from _odd(inside, f"{path}.{key}" if path else str(key))
@@ -80,13 +110,16 @@ def json_lines(
             yield Reject(line.number, "", shown(line.text), str(error))
             continue
         try:
-            value = parser.decoder.decode(text)
+            value = parser.whole(text)
         except (json.JSONDecodeError, RecursionError) as error:
             parser.odd = False
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-            yield Reject(line.number, "", shown(text), f"not JSON: {reason}")
+            yield Reject(line.number, "", shown(text), f"not JSON: {_why(error)}")
             continue
         yield parser.checked(value, line.number)
+
+
+def _why(error: json.JSONDecodeError | RecursionError) -> str:
+    return error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
 
 
 def json_array(path: Path, encoding: str) -> Iterator[Row | Reject]:
@@ -101,6 +134,7 @@ def json_array(path: Path, encoding: str) -> Iterator[Row | Reject]:
         raise SourceError(f"{path}:{text.line}: not a JSON array; one object a line is .jsonl")
     text.skip()
     if text.take("]"):
+        text.end()
         return
     while True:
         text.skip()
@@ -112,9 +146,7 @@ def json_array(path: Path, encoding: str) -> Iterator[Row | Reject]:
         yield parser.checked(value[0], line)
         text.skip()
         if text.take("]"):
-            text.skip()
-            if text.head(1):
-                raise SourceError(f"{path}:{text.line}: text after the array; remove it")
+            text.end()
             return
         if not text.take(","):
             if text.ended:
@@ -152,8 +184,7 @@ class _Text:
     def skip(self) -> None:
         """Past white space."""
         while True:
-            found = _SPACE.match(self.text, self.at)
-            self._forward(found.end() if found else self.at)
+            self._forward(_past_space(self.text, self.at))
             if self.at < len(self.text) or not self.more():
                 return
 
@@ -164,6 +195,12 @@ class _Text:
             return True
         return False
 
+    def end(self) -> None:
+        """SourceError where anything but white space follows."""
+        self.skip()
+        if self.at < len(self.text):
+            raise SourceError(f"{self.path}:{self.line}: text after the array; remove it")
+
     def head(self, shown_length: int) -> str:
         """The next characters that are held."""
         return self.text[self.at : self.at + shown_length]
@@ -172,7 +209,7 @@ class _Text:
         """The value that begins here, past it; None where the file ends inside it."""
         while True:
             try:
-                value, end = parser.decoder.raw_decode(self.text, self.at)
+                value, end = parser.read(self.text, self.at)
             except (json.JSONDecodeError, RecursionError) as error:
                 parser.odd = False
                 held = len(self.text) - self.at
@@ -189,14 +226,14 @@ class _Text:
             self._forward(end)
             return (value,)
 
-    def _cut_short(self, error: Exception) -> bool:
+    def _cut_short(self, error: json.JSONDecodeError | RecursionError) -> bool:
         """Whether the error lies where the held text ends, so that more of it may mend it."""
         if not isinstance(error, json.JSONDecodeError):
             return False
         return "Unterminated string" in error.msg or error.pos >= len(self.text.rstrip()) - 8
 
-    def _broken(self, error: Exception) -> SourceError:
-        line, why = self.line, str(error)
+    def _broken(self, error: json.JSONDecodeError | RecursionError) -> SourceError:
+        line = self.line
         if isinstance(error, json.JSONDecodeError):
-            line, why = self.line + self.text.count("\n", self.at, error.pos), error.msg
-        return SourceError(f"{self.path}:{line}: not JSON: {why}; the rest cannot be read")
+            line += self.text.count("\n", self.at, error.pos)
+        return SourceError(f"{self.path}:{line}: not JSON: {_why(error)}; the rest cannot be read")

@@ -16,6 +16,7 @@ from resources.sources.account import SourceError
 
 BLOCK = 1 << 22
 LONGEST = 64 << 20  # bytes of one line; a longer one is no row of text
+_MAGIC = {b"\x1f\x8b\x08": ".gz", b"\x28\xb5\x2f\xfd": ".zst"}  # no text begins so
 _COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 
 
@@ -40,7 +41,7 @@ def blocks(path: Path, start: int = 0, stop: int | None = None) -> Iterator[byte
     """The file's bytes, decompressed, in blocks.
 
     `start` and `stop` are byte offsets of an uncompressed file. SourceError where the file is
-    missing, cut short, damaged, or UTF-16.
+    missing, cut short, damaged, UTF-16, or compressed without its name saying so.
     """
     begins = start == 0
     try:
@@ -53,8 +54,8 @@ def blocks(path: Path, start: int = 0, stop: int | None = None) -> Iterator[byte
                 if not block:
                     return
                 left = None if left is None else left - len(block)
-                if begins and block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                    raise SourceError(f"{path}: UTF-16; convert it to UTF-8")
+                if begins:
+                    _refuse(path, block)
                 begins = False
                 yield block
     except FileNotFoundError:
@@ -62,6 +63,17 @@ def blocks(path: Path, start: int = 0, stop: int | None = None) -> Iterator[byte
     except OSError as error:
         reason = str(error).splitlines()[0]
         raise SourceError(f"{path}: cannot be read to its end: {reason}; fetch it again") from None
+
+
+def _refuse(path: Path, beginning: bytes) -> None:
+    """SourceError where a file's first bytes, decompressed, are no text of one byte a letter."""
+    if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise SourceError(f"{path}: UTF-16; convert it to UTF-8")
+    for magic, suffix in _MAGIC.items():
+        if beginning.startswith(magic):
+            twice = "compressed twice; unpack it once"
+            once = f"compressed; its name must end in {suffix} to say so"
+            raise SourceError(f"{path}: {twice if compression(path) else once}")
 
 
 def unmarked(text: bytes) -> bytes:

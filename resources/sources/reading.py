@@ -179,12 +179,7 @@ def _parquet(source: Files, piece: Piece) -> Iterator[Batch]:
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            absent = [name for name in wanted if name not in names]
-            if absent:
-                raise SourceError(
-                    f"{path}: no column {absent[0]!r}; it has {', '.join(names)}: "
-                    "say which in `fields`"
-                )
+            _check_columns(wanted, names, path)
             stop = file.num_row_groups if piece.stop is None else piece.stop
             groups = list(range(piece.start, min(stop, file.num_row_groups)))
             number = 1 + sum(
@@ -197,9 +192,8 @@ def _parquet(source: Files, piece: Piece) -> Iterator[Batch]:
                 if source.kind == "text":
                     yield _text_column(batch.column(0), number, wanted[0], piece.name)
                 else:
-                    rows = ((number + i, row) for i, row in enumerate(_rows(batch)))
-                    kept = KEPT[source.kind]
-                    yield from _batches(iter(rows), _taker(source), kept, piece.name)
+                    rows, kept = _rows(batch, number), KEPT[source.kind]
+                    yield from _batches(rows, _taker(source), kept, piece.name)
                 number += batch.num_rows
     except FileNotFoundError:
         raise SourceError(f"{path}: no such file") from None
@@ -215,14 +209,42 @@ def _parquet_columns(source: Files) -> list[str]:
     return [theirs for ours, theirs in source.columns.items() if ours not in inner]
 
 
-def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = batch.to_pylist()
-    return rows
+def _check_columns(wanted: list[str], names: list[str], path: Path) -> None:
+    for name in wanted:
+        if name not in names:
+            has = ", ".join(names)
+            raise SourceError(f"{path}: no column {name!r}; it has {has}: say which in `fields`")
+        if names.count(name) > 1:
+            raise SourceError(f"{path}: {names.count(name)} columns {name!r}; rename one")
+
+
+def _rows(batch: pa.RecordBatch, first: int) -> Iterator[Row | Reject]:
+    """The rows of a batch by column, numbered from `first`; a value that Python cannot hold, such
+    as text that is not UTF-8, costs its row alone."""
+    try:
+        rows = batch.to_pylist()
+    except (ValueError, OverflowError):
+        yield from (_row(batch.slice(i, 1), first + i) for i in range(batch.num_rows))
+    else:
+        yield from enumerate(rows, first)
+
+
+def _row(row: pa.RecordBatch, number: int) -> Row | Reject:
+    found = {}
+    for name, column in zip(row.schema.names, row.columns, strict=True):
+        try:
+            (found[name],) = column.to_pylist()
+        except UnicodeDecodeError:
+            return Reject(number, name, "", "not UTF-8")
+        except (ValueError, OverflowError) as error:
+            return Reject(number, name, "", f"not readable: {error}")
+    return number, found
 
 
 def _check_text(field: pa.Field, path: Path) -> None:
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    if not any(is_text(kind) for is_text in texts):
         raise SourceError(f"{path}: column {field.name!r} is {field.type}, must be text")
 
 

@@ -17,11 +17,27 @@ def record(row: Mapping[str, Any], columns: Mapping[str, str]) -> str:
     """
     found = {name: _at(row, column) for name, column in columns.items()}
     try:
-        text = json.dumps(found, ensure_ascii=False)
-        text.encode()
-    except (TypeError, ValueError) as error:
-        raise Unfit(next(iter(columns.values())), None, f"no JSON value: {error}") from None
+        return _json(found)
+    except (TypeError, ValueError):
+        for name, column in columns.items():
+            _refuse(column, found[name])
+        raise
+
+
+def _json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text.encode()
     return text
+
+
+def _refuse(column: str, value: Any) -> None:
+    """Unfit where the value has no JSON; Parquet's NaN is as little a number as a date is."""
+    try:
+        _json(value)
+    except UnicodeEncodeError:
+        raise Unfit(column, value, "no text: a lone surrogate or a foreign byte") from None
+    except (TypeError, ValueError) as error:
+        raise Unfit(column, value, f"no JSON value: {error}") from None
 
 
 def _at(row: Mapping[str, Any], column: str) -> Any:

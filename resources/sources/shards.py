@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -185,13 +186,25 @@ def _by_lines(source: Files, form: str, path: Path) -> bool:
 
 
 def begins_array(path: Path) -> bool:
-    """Whether a file of JSON is an array; people give both the name .json."""
+    """Whether a file of JSON is one array; people give both the name .json.
+
+    A first line that is a whole array with more behind it is a row, and no row that fits.
+    """
     text = b""
     for block in blocks(path):
         text = unmarked(block).lstrip()
         if text:
             break
-    return text.startswith(b"[")
+    first, _, more = text.partition(b"\n")
+    return text.startswith(b"[") and not (more.strip() and _whole(first))
+
+
+def _whole(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _row_groups(path: Path) -> list[int]:

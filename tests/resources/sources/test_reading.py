@@ -116,6 +116,8 @@ BAD = [
     ('{"text": "x"} {"text": "y"}', "", "", "not JSON"),
     ("null", "", "null", "must be a JSON object"),
     ("[1]", "", "[1]", "must be a JSON object"),
+    ('{"text": "x", "n": [1, ' + "9" * 5000 + "]}", "n[1]", "999", "a number of 5000 digits"),
+    ('{"text": "x", "n": ' + "[" * 9999 + "]" * 9999 + "}", "", "", "nested too deeply"),
     ('{"text": "a\tb"}', "", "", "not JSON"),
 ]
 
@@ -151,6 +153,9 @@ def test_a_truncated_last_line_is_one_dropped_row(tmp_path: Path) -> None:
         ("a.jsonl", "text".encode("utf-16"), "UTF-16"),
         ("a.csv", b"text\nx\n", "no known format"),
         ("a.parquet", b"PAR1 no", "not readable Parquet"),
+        ("a.json", b'[] {"text": "x"}', "text after the array"),
+        ("a.jsonl", gzip.compress(LINES), "its name must end in .gz"),
+        ("a.jsonl.gz", gzip.compress(gzip.compress(LINES)), "compressed twice"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(
@@ -176,6 +181,31 @@ def test_missing_files_columns_and_types_are_named(tmp_path: Path) -> None:
         rows(tmp_path, source("a.parquet"))
     with pytest.raises(SourceError, match="column 'n' is list"):
         rows(tmp_path, source("a.parquet", fields={"text": "n"}))
+
+
+@pytest.mark.parametrize("first", ["[]", "[1, 2]", '[{"text": "x"}]'])
+def test_a_first_row_that_is_an_array_makes_no_array_of_the_file(
+    tmp_path: Path, first: str
+) -> None:
+    (tmp_path / "a.jsonl").write_text(f'{first}\n{{"text": "after"}}\n')
+    kept, lost = rows(tmp_path, source("a.jsonl"))
+    assert kept == [("after", 2)] and lost[0]["reason"] == "each row must be a JSON object"
+
+
+def test_one_row_of_parquet_that_python_cannot_hold_costs_no_other(tmp_path: Path) -> None:
+    foreign = pa.array([b"a?", b"\xff\xfe", b"c?"], pa.binary()).view(pa.string())
+    answers = pa.array(["a", "b", "c"], pa.string_view())
+    pq.write_table(pa.table({"p": foreign, "r": answers}), tmp_path / "c.parquet")
+    fields = {"prompt": "p", "response": "r"}
+    kept, lost = rows(tmp_path, source("c.parquet", "conversations", fields=fields))
+    assert [line for _, line in kept] == [1, 3]
+    assert [(row["line"], row["field"], row["reason"]) for row in lost] == [(2, "p", "not UTF-8")]
+    pq.write_table(pa.table({"text": answers}), tmp_path / "t.parquet")
+    assert [text for text, _ in rows(tmp_path, source("t.parquet"))[0]] == ["a", "b", "c"]
+    twice = pa.Table.from_arrays([answers, answers], names=["text", "text"])
+    pq.write_table(twice, tmp_path / "t.parquet")
+    with pytest.raises(SourceError, match="2 columns 'text'"):
+        rows(tmp_path, source("t.parquet"))
 
 
 def test_parquet_rows_that_do_not_fit_are_dropped(tmp_path: Path) -> None:
