@@ -27,6 +27,8 @@ def text(source: str, row: Mapping[str, Any]) -> str:
     """
     try:
         return _text(source).render(**row)
+    except jinja2.UndefinedError as error:
+        raise TemplateError(f"{source!r}: {error}; the fields are {', '.join(row)}") from None
     except Exception as error:  # whatever a row does to a template it was not made for
         raise TemplateError(f"{source!r}: {error}") from None
 

@@ -34,7 +34,7 @@ def hold_out(
     benchmark = Benchmark.model_validate(recipe["benchmark"])
     local = iter(execution.observe)
     asked = list(_shards(recipe["shards"], local))
-    shown = examples(recipe["name"], benchmark, list(_shards(recipe["example_shards"], local)))
+    shots = list(_shards(recipe["example_shards"], local))
     corpus = inputs.get("corpus")
     documents = held_text(corpus.batches("texts", HELD_COLUMNS)) if corpus is not None else None
     table, account = collected(recipe["name"], benchmark, asked, documents)
@@ -42,6 +42,7 @@ def hold_out(
         account.judge(benchmark.max_drop)
     except SourceError as error:
         raise RowsRejected(str(error), account.table()) from error
+    shown = examples(recipe["name"], benchmark, shots, table["prompt"].to_pylist())
     return Output(
         tables={
             "problems": table,

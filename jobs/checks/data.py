@@ -89,7 +89,7 @@ def benchmarks(asked: Asked) -> Iterator[Finding]:
         try:
             found, shown = where(some, asked.recipe.directory, asked.scratch)
             table, _ = problems(name, some, found)
-            examples(name, some, shown)
+            examples(name, some, shown, table["prompt"].to_pylist())
         except SourceError as error:
             yield asked.fault(keys, str(error))
         else:

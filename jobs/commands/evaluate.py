@@ -44,7 +44,7 @@ def main(arguments: argparse.Namespace) -> int:
             asked, shots = where(benchmark, recipe.directory, Path(scratch))
             documents = _held_text(home, recipe) if benchmark.path == HELD_TEXT else None
             table, account = problems(name, benchmark, asked, documents)
-            shown_first = examples(name, benchmark, shots)
+            shown_first = examples(name, benchmark, shots, table["prompt"].to_pylist())
     except SourceError as error:
         raise CommandError(f"benchmark {name}: {error}") from None
     put = Asked(table.to_pylist(), shown_first.to_pylist(), benchmark)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from resources.benchmarks import continuation
+from resources.benchmarks import continuation, judgeable
 from resources.benchmarks.continuation import Document
 from resources.recipe.base import needed
 from resources.recipe.data import HELD_TEXT
 from resources.sources.account import Account, Reject, SourceError, rejected_batch, shown
 from resources.sources.reading import read
 from resources.sources.shards import Shard, shards
+from resources.tasks.held_out import first_places, text_key
 from resources.templating import TemplateError, text, value
 from warehouse.rows import with_ids
 
@@ -94,23 +95,33 @@ def key(name: str) -> str:
     return f"benchmarks/{name}"
 
 
-def examples(name: str, benchmark: Benchmark, found: Sequence[Shard]) -> pa.Table:
+def examples(
+    name: str, benchmark: Benchmark, found: Sequence[Shard], asked: Sequence[str] = ()
+) -> pa.Table:
     """The worked examples that stand before each question: `prompt` and `target`.
 
-    Raises SourceError where there are fewer than asked for.
+    Raises SourceError where there are fewer than wanted, or one is among the prompts `asked`: it
+    would give the answer away.
     """
     source = benchmark.examples
     if source is None:
         return EXAMPLES.empty_table()
     account = Account(f"{name}.few_shot")
+    known = first_places(asked)
     rows = []
     for file, line, fields in _records(source, found, account):
         try:
             answer = _answer(benchmark, fields)[0]
             shown_answer = text(benchmark.few_shot.target, {"answer": answer, **fields})
-            rows.append({"prompt": text(benchmark.prompt, fields), "target": shown_answer})
+            prompt = text(benchmark.prompt, fields)
         except (TemplateError, ValueError) as error:
             raise SourceError(f"{account.source}: {file}:{line}: {error}") from None
+        if text_key(prompt) in known:
+            raise SourceError(
+                f"{account.source}: {file}:{line} is among what is asked, {prompt[:80]!r}; give "
+                "few_shot.path a file of the training split, without it"
+            )
+        rows.append({"prompt": prompt, "target": shown_answer})
     if len(rows) < benchmark.few_shot.examples:
         raise SourceError(
             f"{account.source}: {len(rows)} examples, {benchmark.few_shot.examples} are wanted"
@@ -126,10 +137,17 @@ def where(benchmark: Benchmark, directory: Path, memory: Path) -> tuple[list[Sha
     if benchmark.path == HELD_TEXT:
         return [], []
     shot = benchmark.examples
-    return (
-        shards(benchmark.problems, directory, memory),
-        [] if shot is None else shards(shot, directory, memory),
-    )
+    asked = shards(benchmark.problems, directory, memory)
+    shown = [] if shot is None else shards(shot, directory, memory)
+    both = _local(asked) & _local(shown)
+    if both:
+        raise SourceError(f"few_shot: {min(both)} is asked too; give a file of the training split")
+    return asked, shown
+
+
+def _local(found: Iterable[Shard]) -> set[Path]:
+    paths = (piece.path for shard in found for piece in shard.pieces)
+    return {path.resolve() for path in paths if isinstance(path, Path)}
 
 
 def _asked(
@@ -189,7 +207,7 @@ def _problem(name: str, benchmark: Benchmark, fields: Mapping[str, Any]) -> dict
     metadata = {key: value(source, fields) for key, source in benchmark.metadata.items()}
     if benchmark.verifier == "code":
         metadata["program"] = text(benchmark.program, {**fields, "response": _RESPONSE})
-    return {
+    made = {
         "domain": benchmark.verifier or benchmark.method,
         "kind": benchmark.method,
         "source": name,
@@ -203,6 +221,8 @@ def _problem(name: str, benchmark: Benchmark, fields: Mapping[str, Any]) -> dict
         "choices": choices,
         "gold": gold,
     }
+    judgeable.refuse(benchmark.verifier, made)
+    return made
 
 
 _RESPONSE = "\0response\0"  # stands in a stored program for what a model will write
@@ -225,11 +245,23 @@ def _answer(
             expected = json.dumps(expected, ensure_ascii=False)
         if isinstance(expected, bool) or not isinstance(expected, str | int | float):
             raise ValueError(f"answer must be text or a number, found {shown(expected)}")
-        return str(expected).strip(), None, None
+        answer = str(expected).strip()
+        if not answer:
+            raise ValueError("the answer is empty")
+        return answer, None, None
     choices = value(benchmark.choices, fields)
-    fits = isinstance(choices, list | tuple) and all(isinstance(each, str) for each in choices)
+    fits = isinstance(choices, list | tuple) and all(
+        isinstance(each, str) and each.strip() for each in choices
+    )
     if not fits or len(choices) < 2 or len(choices) > len(LETTERS):
-        raise ValueError(f"choices must be a list of 2 to 26 texts, found {shown(choices)}")
+        hint = (
+            f"; say choices: {benchmark.choices}.values() | list"
+            if isinstance(choices, dict)
+            else ""
+        )
+        raise ValueError(
+            f"choices must be a list of 2 to 26 texts, none empty, found {shown(choices)}{hint}"
+        )
     gold = index(expected, choices)
     return LETTERS[gold], list(choices), gold
 

@@ -42,6 +42,7 @@ PROTOCOL = {
     "max_new_tokens",
     "dtype",
 }
+INSTRUCTED = ("instruction_id_list", "kwargs")  # metadata of a problem of instructions
 METHODS: tuple[str, ...] = get_args(Method)
 VERIFIERS: tuple[str, ...] = get_args(Verifier)
 
@@ -132,6 +133,10 @@ class Benchmark(Files, Computed):
             raise impossible("method loglikelihood compares choices; give choices, an expression")
         if self.verifier == "choice" and self.choices is None:
             raise impossible("verifier choice needs choices, an expression that lists them")
+        if self.verifier == "code" and self.tests is None:
+            raise impossible("verifier code runs tests; give tests, a Jinja text of asserts")
+        if self.verifier == "instructions" and set(INSTRUCTED) - set(self.metadata):
+            raise impossible(f"verifier instructions reads metadata {' and '.join(INSTRUCTED)}")
         if self.samples > 1 and not self.temperature:
             raise impossible("samples above 1 need a temperature above 0; greedy ones are equal")
         if self.stop and self.style == "chat":

@@ -15,7 +15,13 @@ from resources.recipe.benchmark import Benchmark
 from resources.verifiers import dispatch
 
 PROTOCOL = Benchmark.model_validate(
-    {"path": "x", "license": "mit", "fields": {"prompt": "p"}, "verifier": "instructions"}
+    {
+        "path": "x",
+        "license": "mit",
+        "fields": {"prompt": "p"},
+        "verifier": "instructions",
+        "metadata": {"instruction_id_list": "i", "kwargs": "k"},
+    }
 )
 COMMAS = ("punctuation:no_comma", {})
 QUOTED = ("startend:quotation", {})

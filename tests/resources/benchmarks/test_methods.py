@@ -53,7 +53,7 @@ def problem(number: int = 0, **given: Any) -> dict[str, Any]:
         ({"verifier": "math"}, {"expected_answer": "1/2"}, "0.5", "incorrect"),
         ({"verifier": "choice", "choices": "c"}, {"expected_answer": "B"}, r"\boxed{b}", "correct"),
         (
-            {"verifier": "instructions"},
+            {"verifier": "instructions", "metadata": {"instruction_id_list": "i", "kwargs": "k"}},
             {
                 "domain": "instructions",
                 "metadata": '{"instruction_id_list": ["a:b"], "kwargs": [{}]}',

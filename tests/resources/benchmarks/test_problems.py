@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from resources.benchmarks.problems import examples, index, problems, where
@@ -94,6 +96,58 @@ def test_rows_that_are_no_problems_are_counted(tmp_path: Path) -> None:
     ]
 
 
+TOOLS = "[{'name': 'f', 'parameters': {'type': 'object'}}]"
+
+
+@pytest.mark.parametrize(
+    ("answer", "given", "reason"),
+    [
+        (" ", {"verifier": "exact"}, "the answer is empty"),
+        (["a", " "], {"method": "loglikelihood", "choices": "answer", "answer": "0"}, "none empty"),
+        ({"A": "a"}, {"verifier": "choice", "choices": "answer"}, r"say choices: answer.values\("),
+        ("", {"verifier": "code", "tests": "{{ answer }}"}, "tests are empty"),
+        (
+            [{"name": "g", "arguments": {}}],
+            {"verifier": "tools", "metadata": {"tools": TOOLS}},
+            "'g'",
+        ),
+        ([{"name": "f"}], {"verifier": "tools"}, "call 0 is not"),
+        ([{"x": 1}], {"verifier": "instructions"}, "unexpected keyword|takes"),
+        ([], {"verifier": "instructions"}, "1 instruction ids but 0 kwargs"),
+        ("x", {"verifier": "instructions"}, "kwargs must be a list"),
+    ],
+)
+def test_what_no_answer_could_be_judged_by_is_no_problem(
+    tmp_path: Path, answer: Any, given: dict[str, Any], reason: str
+) -> None:
+    if given["verifier" if "verifier" in given else "method"] == "instructions":
+        names = "['punctuation:no_comma']"
+        given = given | {"metadata": {"instruction_id_list": names, "kwargs": "answer"}}
+    file = write(tmp_path / "x.jsonl", [{"q": "?", "a": answer}])
+    with pytest.raises(SourceError, match=reason):
+        made(declare(file, **given), tmp_path)
+
+
+def test_a_number_that_is_none_is_no_answer(tmp_path: Path) -> None:
+    table = pa.table({"q": ["a?", "b?"], "a": [float("nan"), 1.0]})
+    pq.write_table(table, tmp_path / "x.parquet")
+    (row,) = made(declare(tmp_path / "x.parquet", verifier="exact", max_drop=0.9), tmp_path)
+    assert row["expected_answer"] == "1.0"
+
+
+def test_a_worked_example_is_never_asked(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.jsonl", [{"q": "one?", "a": 1}, {"q": "TWO ?", "a": 2}])
+    test = write(tmp_path / "test.jsonl", [{"q": "two ?", "a": 2}])
+    benchmark = declare(test, verifier="exact", few_shot={"examples": 2, "path": str(train)})
+    asked, shown = where(benchmark, tmp_path, tmp_path)
+    table, _ = problems("mine", benchmark, asked)
+    with pytest.raises(SourceError, match=r"train\.jsonl:2 is among what is asked"):
+        examples("mine", benchmark, shown, table["prompt"].to_pylist())
+    shot = {"examples": 1, "path": str(tmp_path / "." / "t*.jsonl")}
+    with pytest.raises(SourceError, match=r"test\.jsonl is asked too"):
+        where(declare(test, verifier="exact", few_shot=shot), tmp_path, tmp_path)
+
+
 def test_worked_examples_come_from_elsewhere(tmp_path: Path) -> None:
     train = write(tmp_path / "train.jsonl", [{"q": f"q{n}", "a": n} for n in range(3)])
     test = write(tmp_path / "test.jsonl", [{"q": "?", "a": 1}])
@@ -119,6 +173,8 @@ def test_worked_examples_come_from_elsewhere(tmp_path: Path) -> None:
         ({"verifier": "exact", "prompt": "{{ question"}, "is no Jinja"),
         ({"verifier": "exact", "extract": "("}, "unterminated subpattern"),
         ({"verifier": "exactly"}, "math"),
+        ({"verifier": "code"}, "give tests"),
+        ({"verifier": "instructions"}, "metadata instruction_id_list and kwargs"),
     ],
 )
 def test_what_cannot_be_is_refused(given: dict[str, Any], message: str) -> None:

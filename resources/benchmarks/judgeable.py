@@ -1,0 +1,53 @@
+"""Whether a problem can be judged, told before any model is asked: one odd row fails alone.
+
+Knows what each verifier wants of a problem besides its expected answer, not how it judges.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from resources.verifiers import instructions, tools
+
+
+def refuse(verifier: str | None, problem: Mapping[str, Any]) -> None:
+    """ValueError where no answer to the problem could be judged; see `problems.COLUMNS`.
+
+    An instruction that nobody here knows is none: answers to it are `unknown`.
+    """
+    if verifier == "code" and not (problem["tests"] or "").strip():
+        raise ValueError("tests are empty; verifier code runs them")
+    metadata = json.loads(problem["metadata"] or "{}")
+    if verifier == "instructions":
+        _instructions(problem["question"], metadata)
+    if verifier == "tools":
+        _tools(problem["expected_answer"], metadata)
+
+
+def _instructions(question: str, metadata: Mapping[str, Any]) -> None:
+    names, given = metadata["instruction_id_list"], metadata["kwargs"]
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+        raise ValueError(f"instruction_id_list must be a list of ids, found {json.dumps(names)}")
+    if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
+        raise ValueError(f"kwargs must be a list of objects, found {json.dumps(given)}")
+    if not set(names) <= set(instructions.INSTRUCTIONS):
+        return
+    try:
+        instructions.verify("An answer.", names, given, prompt=question)
+    except AttributeError as error:  # an argument of another type than the instruction's
+        raise ValueError(f"instructions {', '.join(names)} with {given}: {error}") from None
+
+
+def _tools(expected: str, metadata: Mapping[str, Any]) -> None:
+    """The expected calls must be what they are compared with."""
+    try:
+        found = tools.verify(f"<TOOLCALL>{expected}</TOOLCALL>", expected, metadata.get("tools"))
+    except (TypeError, KeyError, AttributeError) as error:
+        shown = json.dumps(metadata["tools"])[:200]
+        raise ValueError(
+            f"tools must be a list of objects with a name and parameters, found {shown}"
+        ) from error
+    if found.verdict != "correct":
+        raise ValueError(f"the expected calls do not fit the tools: {found.evidence}")
