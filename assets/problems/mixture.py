@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resources.benchmarks import apart
+from resources.benchmarks.contamination import contaminated
 from resources.benchmarks.overlap import Benchmarks, Match
 from resources.sources.apart import held_out
 from warehouse.artifact import parts
@@ -166,21 +167,10 @@ def _contaminated(
 
 
 def _matches(batch: pa.RecordBatch, benchmarks: Benchmarks) -> dict[int, Match]:
-    """By row, what a benchmark asks: a user's turn as SFT compares it, all other text as text."""
-    asked: list[tuple[int, str]] = []
-    said: list[tuple[int, str]] = []
+    """By row, what a benchmark asks."""
     columns = (batch.column("text").to_pylist(), batch.column("messages").to_pylist())
-    for row, (text, turns) in enumerate(zip(*columns, strict=True)):
-        if turns is None:
-            said.append((row, text))
-            continue
-        for turn in turns:
-            (asked if turn["role"] == "user" else said).append((row, turn["content"]))
-    found: dict[int, Match] = {}
-    for pairs, compare in ((asked, benchmarks.questions), (said, benchmarks.documents)):
-        for place, match in compare([text for _, text in pairs]).items():
-            found.setdefault(pairs[place][0], match)
-    return found
+    rows = [text if turns is None else turns for text, turns in zip(*columns, strict=True)]
+    return contaminated(rows, benchmarks)
 
 
 def _dropped(taken: Mapping[str, _Taken]) -> pa.Table:

@@ -6,7 +6,7 @@ of a sample is its id and a hash of its question.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -60,23 +60,24 @@ def read(
     """The blend's rows as examples with loss on what the assistant says alone.
 
     Questions, not samples, are held out, so that no other answer to a held-out question is trained
-    on; of a source, those that it keeps apart itself. Samples of more than `sequence_length` tokens
-    are left out and counted: cut short, they would teach the model not to finish. So are
-    conversations that the template refuses. Tokens are kept in files of the work folder where they
-    exceed the `examples_bytes` of the execution settings.
+    on; of a source, those that it keeps apart itself, where there are any. Samples of more than
+    `sequence_length` tokens are left out and counted: cut short, they would teach the model not to
+    finish. So are conversations that the template refuses. Tokens are kept in files of the work
+    folder where they exceed the `examples_bytes` of the execution settings.
 
     Raises ValueError when a sample is in none of the datasets, or nothing is left to train on.
     """
     wanted = references(blend)
     distinct = np.unique(wanted)
-    ids, questions, apart_already = index(datasets, distinct)
+    length, counted = int(recipe["sequence_length"]), workdir / "examples_of_rows.npy"
+    apart = _apart(model, datasets, length)
+    ids, questions, apart_already = index(datasets, distinct, apart)
     found, missing = _places(ids, wanted)
     if missing:
         raise ValueError(
             f"{blend.key}: {missing} of {len(wanted)} samples are in none of "
             f"{', '.join(data.key for data in datasets.values())}; rebuild the blend"
         )
-    length, counted = int(recipe["sequence_length"]), workdir / "examples_of_rows.npy"
     examples = mapped.gather(
         encoded(model.path(), datasets, distinct, length, counted),
         workdir / "examples",
@@ -86,12 +87,6 @@ def read(
     every, rows = _of_rows(found, counts)
     fits = examples.lengths[every] <= length
     kept, rows = every[fits], rows[fits]
-    chat = Chat.load(model.path()) if any(map(ready.is_ready, datasets.values())) else None
-    apart = {
-        name: ready.held_out(chat, dataset, length, HELD_OUT_MOST)
-        for name, dataset in datasets.items()
-        if chat is not None and ready.is_ready(dataset)
-    }
     out = _drawn(questions[rows], apart_already[rows], int(recipe["seed"]))
     measured = [examples[int(each)] for each in kept[out]]
     measured += [each[i] for each in apart.values() for i in range(len(each))]
@@ -106,8 +101,20 @@ def read(
         held_out=Examples.from_lists(measured),
         too_long=len(every) - len(kept),
         refused=int((counts[found] == 0).sum()),
-        apart={name: each for name, each in apart.items() if len(each)},
+        apart=apart,
     )
+
+
+def _apart(model: Artifact, datasets: Mapping[str, Artifact], length: int) -> dict[str, Examples]:
+    """What the sources hold out themselves, by source; of few questions that may be none."""
+    sources = {name: each for name, each in datasets.items() if ready.is_ready(each)}
+    chat = Chat.load(model.path()) if sources else None
+    found = {
+        name: ready.held_out(chat, each, length, HELD_OUT_MOST)
+        for name, each in sources.items()
+        if chat is not None
+    }
+    return {name: each for name, each in found.items() if len(each)}
 
 
 def _places(ids: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, int]:
@@ -143,11 +150,12 @@ def references(blend: Artifact) -> np.ndarray:
 
 
 def index(
-    datasets: Mapping[str, Artifact], wanted: np.ndarray
+    datasets: Mapping[str, Artifact], wanted: np.ndarray, apart_already: Collection[str]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row ids of the wanted samples, hashes of their questions, and whether their dataset holds
-    questions out itself; in the order of the datasets.
+    """Row ids of the wanted samples, hashes of their questions, and whether their dataset is one of
+    those that hold questions out already; in the order of the datasets.
     """
+    names = {dataset.key: name for name, dataset in datasets.items()}
     ids: list[np.ndarray] = [np.empty(0, ID)]
     hashes: list[bytes] = []
     apart: list[bool] = []
@@ -157,12 +165,8 @@ def index(
             blake2b(question_of(messages).encode(), digest_size=16).digest()
             for messages in batch.column("input").to_pylist()
         ]
-        apart += [_holds_out(dataset)] * batch.num_rows
+        apart += [names[dataset.key] in apart_already] * batch.num_rows
     return np.concatenate(ids), np.array(hashes, dtype=ID), np.array(apart, bool)
-
-
-def _holds_out(dataset: Artifact) -> bool:
-    return ready.is_ready(dataset) and dataset.manifest["recipe"]["holdout"] > 0
 
 
 def encoded(

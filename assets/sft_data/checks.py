@@ -123,7 +123,10 @@ def nothing_lost(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckRes
 
 
 def some_to_train_on(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
-    """There are samples to train on, and some held out where the recipe asks for a share."""
+    """There are samples to train on, and some held out where the recipe asks for a share.
+
+    Of few questions none may fall into the share; SFT then measures on some that it draws itself.
+    """
     counts = Counter(artifact.table("sft_samples", ["split"])["split"].to_pylist())
     wanted = ["train"] + ["held_out"] * (artifact.manifest["recipe"]["holdout"] > 0)
     missing = [split for split in wanted if not counts[split]]
@@ -131,8 +134,9 @@ def some_to_train_on(artifact: Artifact, inputs: Mapping[str, Artifact]) -> Chec
         name="some_to_train_on",
         passed=not missing,
         description=f"samples: {dict(counts)}; none: {', '.join(missing) or 'no split'} "
-        "(holdout says which share of the questions is kept from training)",
+        "(holdout says which share of the questions, by their hashes, is kept from training)",
         metadata=dict(counts),
+        blocking=not counts["train"],
     )
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resources.benchmarks import apart
-from resources.benchmarks.overlap import Benchmarks, Match
+from resources.benchmarks.contamination import contaminated
+from resources.benchmarks.overlap import Benchmarks
 from warehouse.errors import RowsRejected
 from warehouse.store import Artifact, Output
 
@@ -92,8 +93,7 @@ def _stage(
     local = iter(observed)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, KEPT[source.kind]) as writer:
         for entry in recipe["shards"]:
-            own = [next(local) for piece in entry["pieces"] if "remote" not in piece]
-            for batch in read(source, described(entry["shard"], entry["pieces"], own)):
+            for batch in read(source, described(entry["shard"], entry["pieces"], local)):
                 account.add(batch)
                 writer.write_batch(batch.kept)
 
@@ -152,12 +152,16 @@ def _sorted_out(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = {} if benchmarks is None else contaminated(table, benchmarks)
+    columns = [table[name].to_pylist() for name in ("row_id", "input", "output")]
+    whole = [
+        [*turns, {"role": "assistant", "content": said}]
+        for _, turns, said in zip(*columns, strict=True)
+    ]
+    found = {} if benchmarks is None else contaminated(whole, benchmarks)
     reasons: list[tuple[str, str, bytes] | None] = []
-    columns = (table[name].to_pylist() for name in ("row_id", "input", "output"))
-    for row_id, messages, output in zip(*columns, strict=True):
-        if row_id in found:
-            reasons.append(("contaminated", *found[row_id]))
+    for place, (row_id, messages, output) in enumerate(zip(*columns, strict=True)):
+        if place in found:
+            reasons.append(("contaminated", *found[place]))
             continue
         first = seen.setdefault(_key(messages, output), row_id)
         repeats = f"the same conversation as {first.hex()}"
@@ -186,19 +190,3 @@ def _key(messages: Sequence[Mapping[str, str]], output: str) -> bytes:
         text = text_key(content).encode()
         digest.update(f"{role} {len(text)} ".encode() + text)
     return digest.digest()
-
-
-def contaminated(table: pa.Table, benchmarks: Benchmarks) -> dict[bytes, Match]:
-    """Samples in which a turn of the user asks what a benchmark asks."""
-    ids, questions = [], []
-    for row_id, messages in zip(
-        table["row_id"].to_pylist(), table["input"].to_pylist(), strict=True
-    ):
-        for message in messages:
-            if message["role"] == "user":
-                ids.append(row_id)
-                questions.append(message["content"])
-    found: dict[bytes, Match] = {}
-    for place, match in sorted(benchmarks.questions(questions).items()):
-        found.setdefault(ids[place], match)
-    return found

@@ -82,27 +82,37 @@ def test_an_over_long_conversation_is_dropped_or_ends_where_it_fits(
     ]
 
 
-def test_sft_measures_what_the_source_holds_out(tmp_path: Path) -> None:
+def split_of(
+    store: Store, made: Artifact, count: int, folder: Path
+) -> tuple[samples.Split, dict[str, Artifact]]:
+    """The examples of a blend of `count` samples of a source, and what they were made of."""
+    model = tiny.publish(store, "nano/parent", Output(files={"": folder / "model"}))
+    mixed = {"name": "sft", "domains": {"support": 1.0}, "reasoning": {"support": ["any"]}}
+    recipe = mixed | {"samples": count}
+    blend = tiny.build(store, "nano/sft_blend", make_blend, {"support": made}, recipe)
+    given = {"sequence_length": 300, "seed": 3}
+    split = samples.read(model, blend, {"support": made}, given, folder, Execution())
+    return split, {"model": model, "support": made, "blend": blend}
+
+
+def test_where_a_source_holds_nothing_out_questions_of_it_are_drawn(
+    tmp_path: Path, chat: Chat
+) -> None:
+    store = Store(tmp_path / "home")
+    rows = [turns(f"{i}?", f"it is {i}.") for i in range(9)]
+    made = dataset(store, tmp_path, rows, holdout=0.001)
+    assert set(made.table("sft_samples")["split"].to_pylist()) == {"train"}
+    split, _ = split_of(store, made, 9, tmp_path)
+    told, unseen = (
+        {learned(chat, each) for each in every} for every in (split.training, split.held_out)
+    )
+    assert not split.apart and unseen and len(told | unseen) == 9 and not told & unseen
+
+
+def test_sft_measures_what_the_source_holds_out(tmp_path: Path, chat: Chat) -> None:
     store = Store(tmp_path / "home")
     made = dataset(store, tmp_path, [turns(f"number {i}?", f"it is {i}.") for i in range(40)])
-    folder = tiny.checkpoint_in(tmp_path / "model", seed=1)
-    inputs = {
-        "model": tiny.publish(store, "nano/parent", Output(files={"": folder})),
-        "support": made,
-    }
-    recipe = {"name": "sft", "domains": {"support": 1.0}, "reasoning": {"support": ["any"]}}
-    blend = tiny.build(
-        store, "nano/sft_blend", make_blend, {"support": made}, {**recipe, "samples": 30}
-    )
-    split = samples.read(
-        inputs["model"],
-        blend,
-        {"support": made},
-        {"sequence_length": 300, "seed": 3},
-        tmp_path,
-        Execution(),
-    )
-    chat = Chat.load(folder)
+    split, inputs = split_of(store, made, 30, tmp_path)
     told = {learned(chat, each) for each in split.training}
     unseen = {learned(chat, each) for each in split.apart["support"]}
     assert len(split.training) == 30 and unseen and not told & unseen
@@ -111,7 +121,7 @@ def test_sft_measures_what_the_source_holds_out(tmp_path: Path) -> None:
         store,
         "nano/sft",
         sft,
-        {**inputs, "blend": blend},
+        inputs,
         {**SFT, "sequence_length": 200, "batch_tokens": 400},
     )
     loss = trained.metrics["held_out_support_cross_entropy"]

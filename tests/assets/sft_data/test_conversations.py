@@ -14,6 +14,7 @@ from assets.sft.assets import specs as sft_specs
 from assets.sft_data.assets import specs
 from resources.recipe.base import DOMAINS
 from resources.recipe.data import Source
+from resources.recipe.family import Benchmarks
 from resources.recipe.loading import load
 from resources.recipe.model import Sft
 from resources.recipe.schema import Recipe, disagreements
@@ -98,6 +99,47 @@ def test_every_row_is_a_sample_a_drop_or_a_reject(tmp_path: Path) -> None:
     assert found == [(54, "the last turn must be the assistant's")]
     split = [row["split"] for row in samples.values()]
     assert 2 <= split.count("held_out") <= 20
+
+
+def test_a_question_that_a_turn_hides_is_found_whoever_says_it(tmp_path: Path) -> None:
+    question = "A tram with forty seats leaves the depot at noon and gains three riders a stop"
+    hidden = [
+        chat(question, "Twelve."),
+        chat("Write a word problem.", f"Here is one. {question}, how many sit at two o'clock?"),
+        {"messages": [{"role": "system", "content": question}, *chat("Hi", "Hello")["messages"]]},
+        chat("Write a word problem.", "A tram with forty seats leaves."),
+    ]
+    (tmp_path / "exam.jsonl").write_text(json.dumps({"q": question, "a": "12"}))
+    made = recipe(tmp_path, {"support": 1.0})
+    exam = {"path": "exam.jsonl", "license": "mit", "fields": {"question": "q", "answer": "a"}}
+    benchmarks = Benchmarks.model_validate({"exam": exam | {"verifier": "math"}})
+    made = replace(made, family=made.family.model_copy(update={"benchmarks": benchmarks}))
+    write(tmp_path, hidden)
+    store = Store(tmp_path / "home")
+    wanted = ("problems/held_out", "benchmarks/exam", "sft_data/support")
+    for spec in (*problem_specs(made), *specs(made)):
+        if spec.key in wanted:
+            built = materialise(store, spec, Code("1"))
+    assert [row["line"] for row in built.table("sft_samples").to_pylist()] == [4]
+    dropped = built.table("dropped").to_pylist()
+    assert [row["reason"] for row in dropped] == ["contaminated"] * 3
+    assert all("a tram with forty seats" in row["evidence"] for row in dropped)
+
+
+def test_of_few_questions_none_may_be_held_out(tmp_path: Path) -> None:
+    write(tmp_path, [chat(f"Question number {i}?", "A.") for i in range(3)])
+    built = build(tmp_path / "home", recipe(tmp_path, {"support": 1.0}))
+    (failed,) = (each for each in built.manifest["checks"] if not each["passed"])
+    assert failed["name"] == "some_to_train_on" and not failed["blocking"]
+
+
+def test_generated_rows_are_conversations_too(tmp_path: Path) -> None:
+    fields = {"prompt": "question", "response": "answer"}
+    path = "reasoning_gym:chain_sum?seed=3"
+    made = recipe(tmp_path, {"support": 1.0}, path=path, fields=fields, limit=5)
+    built = build(tmp_path / "home", made)
+    counts = {name: table["rows"] for name, table in built.manifest["tables"].items()}
+    assert counts["sft_samples"] + counts["dropped"] == 5
 
 
 def test_too_many_rejects_stop_before_anything_and_stay_readable(tmp_path: Path) -> None:
