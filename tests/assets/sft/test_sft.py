@@ -21,6 +21,7 @@ from tests.resources.training import tiny_family as tiny
 from warehouse.rows import with_ids
 from warehouse.store import Artifact, Output, Store
 
+LONG = {"sequence_length": 500, "seed": 3}
 BLEND: dict[str, Any] = {
     "name": "sft",
     "domains": {"math": 2.0, "code": 1.0},
@@ -173,9 +174,9 @@ def test_loss_is_on_outputs_only_and_held_out_questions_are_unseen(
     with pytest.raises(ValueError, match="0 of 30 samples fit in 5 tokens"):
         read(5)
     with pytest.raises(ValueError, match=r"sft_blend: \d+ of 30 samples are in none of sft_da"):
-        samples.read(model, blend, {"code": only["code"]}, {}, tmp_path, Execution())
+        samples.read(model, blend, {"code": only["code"]}, LONG, tmp_path, Execution())
     with pytest.raises(ValueError, match="30 of 30 samples are in none of"):
-        samples.read(model, blend, {}, {}, tmp_path, Execution())
+        samples.read(model, blend, {}, LONG, tmp_path, Execution())
 
 
 def test_examples_follow_the_blend_from_memory_and_from_files(
@@ -197,12 +198,11 @@ def test_examples_follow_the_blend_from_memory_and_from_files(
     order = blend.table("blends").sort_by("position").column("sample_id").to_pylist()
     assert len(set(order)) < len(order)
     wanted = [samples.of_answers(Chat.load(folder), [rows[each]])[0][0] for each in order]
-    recipe = {"sequence_length": 500, "seed": 3}
     monkeypatch.setattr(samples, "BATCH", 5)
-    held = samples.read(model, blend, only, recipe, tmp_path / "a", Execution())
-    filed = samples.read(model, blend, only, recipe, tmp_path / "b", Execution(examples_bytes=100))
+    held = samples.read(model, blend, only, LONG, tmp_path / "a", Execution())
+    filed = samples.read(model, blend, only, LONG, tmp_path / "b", Execution(examples_bytes=100))
     assert not (tmp_path / "a/examples").exists() and (tmp_path / "b/examples").is_dir()
-    again = samples.read(model, blend, only, recipe, tmp_path / "b", Execution())
+    again = samples.read(model, blend, only, LONG, tmp_path / "b", Execution())
     for split in (held, filed, again):
         training, unseen = (
             [(ids.tolist(), mask.tolist()) for ids, mask in part]
