@@ -6,7 +6,8 @@
     ids, mask = chat.encode(samples)[0]                                # mask: true carries loss
 
 One rule joins what wants to stand in the system turn: the toggle's text, a blank line, and the
-conversation's own system text or, where it has none, the template's default one.
+conversation's own system text or, where it has none, the template's default one (which a text of
+flags alone, SmolLM3's `/no_think`, leaves to the template).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from resources.chat import folder as files
 from resources.chat import llama3
-from resources.chat.conversation import Conversation, Message
+from resources.chat.conversation import Conversation, Message, unflagged
 from resources.chat.encoder import Encoded, Encoder, Sample
 from resources.chat.errors import ChatError
 from resources.chat.probing import probe
@@ -203,7 +204,9 @@ class Chat:
                 "template arguments in `thinking`, or give a template with a system turn"
             )
         own = messages[0] if messages and messages[0].get("role") == "system" else None
-        told = self.habits.default_system if own is None else own.get("content")
+        # Behind a flag alone the template writes the default that goes with it.
+        default = self.habits.default_system if unflagged(text) else None
+        told = default if own is None else own.get("content")
         joined = f"{text}\n\n{told}" if isinstance(told, str) and told.strip() else text
         rest = messages if own is None else messages[1:]
         return [{**(own or {}), "role": "system", "content": joined}, *rest]

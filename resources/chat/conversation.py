@@ -18,6 +18,8 @@ from resources.chat.probing import Habits
 from resources.chat.sandbox import Rendered, Template
 
 Message = Mapping[str, Any]
+# Words of a system turn that templates obey and take out (SmolLM3's).
+FLAGS = ("/system_override", "/no_think", "/think")
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Conversation:
             raise ChatError("the conversation has no assistant turn to learn from")
         last = answers[-1]
         if all(last.text.startswith(one.text[: one.span[1]]) for one in answers):
-            spans = [s for a in answers if a.learned for s in self._marked(a, a.span, last.marks)]
+            spans = [s for a in answers if a.learned for s in self._marked(a, a.span, a.marks)]
             return [Sample(last.text, tuple(spans), self.escaped)]
         return [
             Sample(one.text, tuple(self._marked(one, one.span, one.marks)), self.escaped)
@@ -96,40 +98,78 @@ class Conversation:
         generation prompt, or of that but for the thinking it opens. Raises ChatError where a turn
         does not follow its generation prompt at all.
         """
-        plain = self.rendered(generation_prompt=False)
-        self._complete(plain.text, len(self.messages))
-        text, marks, spans = plain.text, plain.marks, []
+        last = len(self.messages) - 1
+        final = self._answer(last) if self.messages[last]["role"] == "assistant" else None
+        if final is not None:
+            text, marks = final.text, final.marks
+        else:
+            plain = self.rendered(generation_prompt=False)
+            text, marks = plain.text, plain.marks
+        self._complete(text, len(self.messages))
+        spans = []
         for index, message in enumerate(self.messages):
             if message["role"] != "assistant":
                 continue
-            answer = self._answer(index)
-            if index == len(self.messages) - 1:
-                text, marks, span = answer.text, answer.marks, answer.span
-            else:
-                span = self._within(plain.text, answer)
+            answer = final if final is not None and index == last else self._answer(index)
+            span = answer.span if answer is final else self._within(text, answer)
             if answer.learned:
                 spans += self._marked(answer, span, marks)
         return Sample(text, tuple(spans), self.escaped)
 
     def _answer(self, index: int) -> Answer:
-        prompt = self.rendered(index, generation_prompt=True).text if index else ""
         if not index:
             raise ChatError("message 0: a conversation cannot begin with the assistant's turn")
+        prompt = self.rendered(index, generation_prompt=True).text
+        self._complete(prompt, index)
         here = self.rendered(index + 1, generation_prompt=False)
-        self._complete(here.text, index)
-        if here.text.startswith(prompt) and self._survives(index, prompt, here.text):
-            behind = here.text[len(prompt) :]
-            ends = self.encoder.written(behind)
-            if not ends or behind[ends[-1].end() :].strip():
-                raise ChatError(f"message {index}: the template ends it with no turn-end token")
-            span = (len(prompt), len(prompt) + ends[-1].end())
-            return Answer(
-                index, prompt, here.text, span, ends[-1].group(), here.marks, self.learned[index]
-            )
-        text = prompt + self._response(index, prompt) + self.habits.end
-        span = (len(prompt), len(text))
-        whole = ((0, len(text)),)
-        return Answer(index, prompt, text, span, self.habits.end, whole, self.learned[index])
+        behind = self._behind(index, prompt, here.text)
+        if behind is None:
+            text = prompt + self._response(index, prompt) + self.habits.end
+            span, whole = (len(prompt), len(text)), ((0, len(text)),)
+            return Answer(index, prompt, text, span, self.habits.end, whole, self.learned[index])
+        marks = here.marks
+        if not here.text.startswith(prompt):
+            moved, first = len(prompt) + len(behind) - len(here.text), len(here.text) - len(behind)
+            own = ((start + moved, end + moved) for start, end in marks if start >= first)
+            marks = ((0, len(prompt)), *own)
+        if not self.encoder.written(behind):
+            behind += self.habits.closing
+        end = self._end(index, behind)
+        span = (len(prompt), len(prompt) + end.end())
+        text = prompt + behind
+        return Answer(index, prompt, text, span, end.group(), marks, self.learned[index])
+
+    def _behind(self, index: int, prompt: str, text: str) -> str | None:
+        """What the template writes behind the generation prompt once the answer is there.
+
+        Mistral's templates write the system turn into the last question alone, so that an answered
+        one reads otherwise: the answer is what follows that question and what opens the answer.
+        None where the answer does not stand there whole.
+        """
+        if text.startswith(prompt):
+            behind = text[len(prompt) :]
+            return behind if self._survives(index, prompt, behind) else None
+        asked = self.messages[index - 1].get("content")
+        place = prompt.rfind(asked.strip()) if isinstance(asked, str) and asked.strip() else -1
+        start = text.find(prompt[place:]) if place >= 0 else -1
+        while start >= 0:
+            behind = text[start + len(prompt) - place :]
+            answer = _squashed(str(self.messages[index].get("content")))
+            if _squashed(behind).startswith(answer):
+                return behind
+            start = text.find(prompt[place:], start + 1)
+        return None
+
+    def _end(self, index: int, behind: str) -> re.Match[str]:
+        """The turn-end token of an answer: nothing but further special tokens may follow it."""
+        found = self.encoder.written(behind)
+        ends = [one for one in found if one.group() == self.habits.end] or found
+        rest = behind[ends[-1].end() :] if ends else behind
+        for one in found:
+            rest = rest.replace(one.group(), "")
+        if not ends or rest.strip():
+            raise ChatError(f"message {index}: the template ends it with no turn-end token")
+        return ends[-1]
 
     def _response(self, index: int, prompt: str) -> str:
         """What the model writes behind the prompt, where the template shows it otherwise."""
@@ -158,13 +198,13 @@ class Conversation:
             )
         return content
 
-    def _survives(self, index: int, prompt: str, text: str) -> bool:
+    def _survives(self, index: int, prompt: str, behind: str) -> bool:
         """Whether the template writes the whole content behind the prompt."""
         content = self.messages[index].get("content")
         if not isinstance(content, str):
             return True
         opening = prompt[max(len(prompt) - len(self.tags[0]) - 8, 0) :]
-        return _squashed(content) in _squashed(opening + text[len(prompt) :])
+        return _squashed(content) in _squashed(opening + behind)
 
     def _within(self, text: str, answer: Answer) -> Span:
         """Where an earlier turn stands in the text of all of them."""
@@ -203,11 +243,20 @@ class Conversation:
                 continue
             if content.strip() in text or _squashed(content) in _squashed(text):
                 continue
+            if message["role"] == "system" and _squashed(unflagged(content)) in _squashed(text):
+                continue
             if json.dumps(content, ensure_ascii=False)[1:-1] not in text:
                 raise ChatError(
                     f"message {index}: the chat template drops this {message['role']} turn: "
                     "give a template that writes it, or leave the turn out"
                 )
+
+
+def unflagged(text: str) -> str:
+    """A system turn without the words that a template may take out of it."""
+    for flag in FLAGS:
+        text = text.replace(flag, "")
+    return text.strip()
 
 
 def _squashed(text: str) -> str:

@@ -23,10 +23,12 @@ class Habits:
 
     `end` is the special token that ends an assistant's turn, `begin` the one that begins every text
     and nothing else (None where there is none). `system` says whether system turns are written, and
-    `default_system` what stands in the system turn where a conversation has none.
+    `default_system` what stands in the system turn where a conversation has none. `closing` is what
+    ends an answer that stands last, where the template leaves that out.
     """
 
     end: str
+    closing: str
     begin: str | None
     system: bool
     default_system: str
@@ -43,7 +45,7 @@ def probe(template: Template, encoder: Encoder, arguments: Mapping[str, Any]) ->
     second = {"role": "user", "content": _SECOND}
 
     def shown(*turns: Mapping[str, str]) -> str:
-        return template.render(turns, arguments, generation_prompt=False).text
+        return template.render(list(turns), arguments, generation_prompt=False).text
 
     whole, asked, answered = shown(first, answer, second), shown(first), shown(first, answer)
     places = [whole.find(words) for words in (_FIRST, _ANSWER, _SECOND)]
@@ -53,23 +55,28 @@ def probe(template: Template, encoder: Encoder, arguments: Mapping[str, Any]) ->
             "the chat template is refused: of a question, an answer and another question it "
             f"{'drops turn ' + repr(lost[0]) if lost else 'changes the order'}; it must write all"
         )
+    end, closing = _end(encoder, answered, whole)
     return Habits(
-        end=_end(encoder, answered, whole),
+        end=end,
+        closing=closing,
         begin=_begin(encoder, whole),
         **_system_turn(template, arguments, first, asked),
     )
 
 
-def _end(encoder: Encoder, answered: str, whole: str) -> str:
-    """The first special token behind the answer, as the last turn or else as an earlier one."""
-    between = whole[: whole.index(_SECOND)]
-    for text in (answered, between):
-        behind = text[text.index(_ANSWER) + len(_ANSWER) :]
-        if found := encoder.written(behind):
-            return found[0].group()
+def _end(encoder: Encoder, answered: str, whole: str) -> tuple[str, str]:
+    """The first special token behind the answer, as the last turn or else as an earlier one; and
+    what the last turn lacks of that."""
+    last = answered[answered.index(_ANSWER) + len(_ANSWER) :]
+    if found := encoder.written(last):
+        return found[0].group(), ""
+    earlier = whole[whole.index(_ANSWER) + len(_ANSWER) : whole.index(_SECOND)]
+    if found := encoder.written(earlier):
+        ended = earlier[: found[0].end()]
+        return found[0].group(), ended[len(last) :] if ended.startswith(last) else ""
     raise ChatError(
         "the chat template is refused: it ends an assistant's turn with no special token, so a "
-        "model could not learn to stop"
+        "model could not learn to stop: give one that does, as in {path: …, template: ./chat.jinja}"
     )
 
 
@@ -87,7 +94,7 @@ def _system_turn(
 ) -> dict[str, Any]:
     system = {"role": "system", "content": _SYSTEM}
     try:
-        text = template.render((system, first), arguments, generation_prompt=False).text
+        text = template.render([system, first], arguments, generation_prompt=False).text
     except ChatError:
         text = ""
     if _SYSTEM not in text:
