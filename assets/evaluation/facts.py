@@ -139,7 +139,7 @@ def only_padded(folder: Path) -> bool:
 
     config = read_config(folder)
     try:
-        form, _ = suited(config, str(config.dtype).removeprefix("torch."))
+        form, _ = suited(config.to_dict(), str(config.dtype).removeprefix("torch."))
     except ExportError:
         return False
     return form.name == PADDED

@@ -21,16 +21,16 @@ def weights_complete(artifact: Artifact, inputs: Mapping[str, Artifact]) -> Chec
     folder = artifact.path()
     try:
         weights = Weights(folder)
-        config = family_config(folder, "teacher" if artifact.key == TEACHER else "parent")
-        if config is None:
+        values = family_config(folder, "teacher" if artifact.key == TEACHER else "parent")
+        if values is None:
             found = f"{len(weights.entries)} tensors of another family, not looked into"
             return CheckResult(name="weights_complete", passed=True, description=found)
-        check_weights(weights, config)
+        check_weights(weights, values)
     except CheckpointError as error:
         return CheckResult(name="weights_complete", passed=False, description=str(error))
     return CheckResult(
         name="weights_complete",
         passed=True,
-        description=f"{len(weights.entries)} tensors for {config.num_hidden_layers} layers",
-        metadata={"tensors": len(weights.entries), "layers": config.num_hidden_layers},
+        description=f"{len(weights.entries)} tensors for {values['num_hidden_layers']} layers",
+        metadata={"tensors": len(weights.entries), "layers": values["num_hidden_layers"]},
     )

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from resources.models.blocks import HeterogeneousDecoderBlock
-from resources.models.config import OWN, HeterogeneousDecoderConfig
+from resources.models.config import HeterogeneousDecoderConfig
+from resources.models.description import OWN
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 from resources.models.variants import block_config
 

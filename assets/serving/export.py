@@ -35,7 +35,7 @@ def build_exported(
     if recipe.get("form"):
         form = target(recipe["form"])
     else:
-        form, against = suited(model.config, str(model.dtype).removeprefix("torch."))
+        form, against = suited(model.config.to_dict(), str(model.dtype).removeprefix("torch."))
     remarks = [f"not as {name}: {'; '.join(why)}" for name, why in against.items()]
     if form.name != NEMOTRON_NAS:
         remarks.append(f"written as {form.name}, for {form.for_whom}")

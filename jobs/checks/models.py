@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 
 def parents(asked: Asked) -> Iterator[Finding]:
     """A configuration of no supported family, weights that do not fit it, an unusable tokenizer."""
-    from resources.pretrained.checking import faults, source_faults
+    from resources.models.errors import CheckpointError
+    from resources.pretrained.checking import described_faults, faults
 
     for keys, source, role in named(asked):
         if asked.offline and source.kind == "hub":
             yield f"{keys[-2] if len(keys) > 1 else role}: not looked at, {source} (--offline)"
             continue
-        workdir = asked.scratch / "-".join(map(str, keys))
-        workdir.mkdir()
-        found = source_faults(source, workdir, role)
+        try:
+            found = described_faults(source, asked.description(source), role)
+        except CheckpointError as error:
+            found = [str(error)]
         folder = Path(source.location)
         if found and source.kind == "folder" and folder.is_dir() and any(folder.iterdir()):
             # What the small files say too: a folder whose weights are missing is not looked into.
@@ -71,17 +73,14 @@ def templates(asked: Asked) -> Iterator[Finding]:
     from resources.chat.chat import Chat
     from resources.chat.errors import ChatError
     from resources.models.errors import CheckpointError
-    from resources.pretrained.assembling import assemble
     from resources.pretrained.checking import faults
 
     shown: set[str] = set()
     for keys, source, role in named(asked):
         if role != "parent" or (asked.offline and source.kind == "hub"):
             continue
-        workdir = asked.scratch / ("chat-" + "-".join(map(str, keys)))
-        workdir.mkdir()
         try:
-            found = assemble(source, workdir, "description")
+            found = asked.description(source)
         except CheckpointError:
             continue  # said with the parents
         try:
@@ -105,21 +104,18 @@ def exports(asked: Asked) -> Iterator[Finding]:
     from resources.models.errors import CheckpointError, ExportError
     from resources.models.export.limits import refusals
     from resources.models.export.targets import suited
-    from resources.models.loading import read_config
-    from resources.pretrained.assembling import assemble
+    from resources.models.loading import description
 
     for keys, source, role in named(asked):
         if role != "parent" or (asked.offline and source.kind == "hub"):
             continue
-        workdir = asked.scratch / ("export-" + "-".join(map(str, keys)))
-        workdir.mkdir()
         try:
-            config = read_config(assemble(source, workdir, "description").folder)
+            values = description(asked.description(source).folder)
         except CheckpointError:
             continue  # said with the parents
         model = str(keys[1])
         try:
-            form, against = suited(config, "bfloat16")
+            form, against = suited(values, "bfloat16")
         except ExportError as error:
             yield asked.fault(keys, str(error), stops=False)
         else:
@@ -128,7 +124,7 @@ def exports(asked: Asked) -> Iterator[Finding]:
         puzzle = asked.recipe.models[model].puzzle
         target = puzzle.search.target if puzzle else None
         if target is not None and target.engine != "transformers":
-            for reason in refusals(target.engine, config.to_dict()):
+            for reason in refusals(target.engine, values):
                 place = ("models", model, "puzzle", "search", "target")
                 yield asked.fault(place, reason, "name engine vllm_plugin, or another parent")
 
@@ -136,19 +132,16 @@ def exports(asked: Asked) -> Iterator[Finding]:
 def lengths(asked: Asked) -> Iterator[Finding]:
     """Sections whose sequences are longer than the context of their model's parent."""
     from resources.models.errors import CheckpointError
-    from resources.models.loading import read_config
-    from resources.pretrained.assembling import assemble
+    from resources.models.loading import description
 
     for keys, source, role in named(asked):
         if role != "parent" or (asked.offline and source.kind == "hub"):
             continue
-        workdir = asked.scratch / ("length-" + "-".join(map(str, keys)))
-        workdir.mkdir()
         try:
-            config = read_config(assemble(source, workdir, "description").folder)
+            values = description(asked.description(source).folder)
         except CheckpointError:
             continue  # said with the parents
-        context = config.max_position_embeddings
+        context = values["max_position_embeddings"]
         model = asked.recipe.models[str(keys[1])]
         for path, length in _lengths(model.model_dump(mode="json"), keys[:2]):
             if length > context:

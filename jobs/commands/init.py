@@ -153,8 +153,7 @@ def _described(source: ParentSource) -> tuple[dict[str, Any], str]:
             raise CommandError(str(error)) from error
     if wrong or ours is None:
         raise CommandError("; ".join(wrong))
-    blocks = ours.to_dict()
-    runs = (engine for engine in ENGINES if not refusals(engine, blocks))
+    runs = (engine for engine in ENGINES if not refusals(engine, ours))
     return config, next(runs, "transformers")
 
 

@@ -48,7 +48,7 @@ class LayerReader:
         self.device = torch.device(device)
         self.dtype: torch.dtype = getattr(torch, dtype)
         self._weights = Weights(folder)
-        check_weights(self._weights, self.config)
+        check_weights(self._weights, self.config.to_dict())
         self._rotary = rotary_embedding(self.config, self.device)
         self._like = torch.empty(0, device=self.device, dtype=self.dtype)
         self._keep_head = keep_head

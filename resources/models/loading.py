@@ -6,11 +6,15 @@ It never runs code from a checkpoint and never unpickles. It does not know asset
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resources.models.description import described, tensors
 from resources.models.errors import CheckpointError
+from resources.models.families.registry import convert
 from resources.models.folders import stored_dtype, write_chat, write_json, write_weights
+from resources.models.names import EMBEDDING, HEAD
 from resources.models.precision import name_of, torch_dtype
 from warehouse.files.filesystem import replacing_folder
 
@@ -27,23 +31,44 @@ def read_config(path: str | Path) -> HeterogeneousDecoderConfig:
 
     Raises CheckpointError, with the reason, for what is not supported.
     """
-    from huggingface_hub.errors import StrictDataclassError
+    return _configuration(Path(path) / "config.json", _values(path))
 
-    from resources.models.config import HeterogeneousDecoderConfig
-    from resources.models.families.registry import convert
 
+def description(path: str | Path) -> dict[str, Any]:
+    """The values of `read_config`, without loading what computes where the file alone tells them.
+
+    Raises CheckpointError as it does.
+    """
+    values, file = _values(path), Path(path) / "config.json"
+    try:
+        found = described(convert(values))
+    except (ValueError, TypeError):
+        found = None  # said by the class
+    return _configuration(file, values).to_dict() if found is None else found
+
+
+def _values(path: str | Path) -> dict[str, Any]:
+    """What a folder's config.json holds. Raises CheckpointError where it is missing or none."""
     file = Path(path) / "config.json"
     try:
-        values: dict[str, Any] = json.loads(file.read_text())
+        values = json.loads(file.read_text())
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no config.json, so this is no checkpoint folder") from None
     except ValueError as error:
         raise CheckpointError(f"{file}: not valid JSON ({error})") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{file}: holds {type(values).__name__}, should be an object of keys")
+    return values
+
+
+def _configuration(file: Path, values: dict[str, Any]) -> HeterogeneousDecoderConfig:
+    from huggingface_hub.errors import StrictDataclassError
+
+    from resources.models.config import HeterogeneousDecoderConfig
+
     try:
         return HeterogeneousDecoderConfig(**convert(values))
-    except (ValueError, TypeError, StrictDataclassError) as error:  # a value, or its type
+    except (ValueError, TypeError, AttributeError, StrictDataclassError) as error:
         raise CheckpointError(f"{file}: {' '.join(str(error).split())}") from error
 
 
@@ -60,13 +85,16 @@ def load(
     import torch
     from transformers import GenerationConfig
 
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
     from resources.models.weights import Weights
 
     folder = Path(folder)
     config = read_config(folder)
     weights = Weights(folder)
-    model = check_weights(weights, config)
-    names = [name for name in model.state_dict() if name not in aliases(config)]
+    check_weights(weights, config.to_dict())
+    with torch.device("meta"):
+        model = HeterogeneousDecoderForCausalLM(config)
+    names = [name for name in model.state_dict() if name not in aliases(config.to_dict())]
     kind = torch_dtype(dtype or weights.dtype)
     tensors = weights.read(names, device=torch.device(device), dtype=kind)
     model.load_state_dict(tensors, strict=False, assign=True)
@@ -78,28 +106,18 @@ def load(
     return model.eval()
 
 
-def check_weights(
-    weights: Weights, config: HeterogeneousDecoderConfig
-) -> HeterogeneousDecoderForCausalLM:
-    """The model of a configuration without its weights (on the meta device), which they fit.
+def check_weights(weights: Weights, values: Mapping[str, Any]) -> None:
+    """Raise CheckpointError, naming the file, unless the weights are those of a configuration.
 
-    Raises CheckpointError, naming the file, when they do not.
+    `values` are its own, as `description` gives them. Reads headers alone, but for a tied output
+    head that is stored.
     """
-    import torch
-
-    from resources.models.modeling import HeterogeneousDecoderForCausalLM
-
-    with torch.device("meta"):
-        model = HeterogeneousDecoderForCausalLM(config)
-    weights.check(model.state_dict(), aliases(config))
-    return model
+    weights.check(tensors(values), aliases(values))
 
 
-def aliases(config: HeterogeneousDecoderConfig) -> dict[str, str]:
+def aliases(values: Mapping[str, Any]) -> dict[str, str]:
     """Names of tensors that stand for another: the output head where it is tied."""
-    from resources.models.names import EMBEDDING, HEAD
-
-    return {HEAD: EMBEDDING} if config.tie_word_embeddings else {}
+    return {HEAD: EMBEDDING} if values["tie_word_embeddings"] else {}
 
 
 def publish(

@@ -12,13 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import torch
 from safetensors import SafetensorError, safe_open
 
 from resources.models.errors import CheckpointError
 from resources.models.names import HEAD
+
+if TYPE_CHECKING:
+    import torch
 
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -65,7 +67,7 @@ class Weights:
         most = max(held, key=lambda name: held[name])
         return FLOATS.get(most, most)
 
-    def check(self, expected: Mapping[str, torch.Tensor], aliases: Mapping[str, str]) -> None:
+    def check(self, expected: Mapping[str, tuple[int, ...]], aliases: Mapping[str, str]) -> None:
         """Raise CheckpointError unless the tensors are those of `expected`, in name and shape.
 
         `aliases` are names that stand for another tensor (a tied output head); they need not be
@@ -89,7 +91,7 @@ class Weights:
                     f"{entry.file}: unexpected tensor {name}, for which config.json has no place: "
                     f"{_CORRECT}"
                 )
-            shape = tuple(expected[name].shape)
+            shape = expected[name]
             if entry.shape != shape:
                 raise CheckpointError(
                     f"{entry.file}: {name} is {list(entry.shape)}, which does not fit "
@@ -145,6 +147,8 @@ class Weights:
 
         It depends on what is stored, not on which file it is in.
         """
+        import torch
+
         total = hashlib.sha256()
         for label, name in names.items():
             entry = self.entries[name]
@@ -157,7 +161,7 @@ class Weights:
 
 
 def _header(file: Path) -> dict[str, Entry]:
-    with _opened(file) as handle:
+    with _opened(file, "np") as handle:
         entries = {}
         for name in handle.keys():  # noqa: SIM118 (no mapping: it has no __iter__)
             # Old Llama 2 checkpoints carry a buffer that is computed today.
@@ -188,10 +192,13 @@ def _shards(index: Path) -> dict[str, Entry]:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Any]:
-    """The file open for reading; what goes wrong is a CheckpointError with its name."""
+def _opened(file: Path, framework: Literal["pt", "np"] = "pt") -> Iterator[Any]:
+    """The file open for reading; what goes wrong is a CheckpointError with its name.
+
+    For "np" torch is not loaded: enough for headers, since NumPy has no bfloat16.
+    """
     try:
-        with safe_open(file, framework="pt") as handle:
+        with safe_open(file, framework=framework) as handle:
             yield handle
     except FileNotFoundError as error:
         raise CheckpointError(f"{file}: missing, though the index names it: {_AGAIN}") from error

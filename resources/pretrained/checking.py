@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from resources.models.errors import CheckpointError
+from resources.models.loading import check_weights, description
 from resources.pretrained import files, headers, hub
-from resources.pretrained.assembling import assemble
+from resources.pretrained.assembling import Assembled, assemble
 
 if TYPE_CHECKING:
-    from resources.models.config import HeterogeneousDecoderConfig
     from resources.pretrained.source import ParentSource
 
 Role = Literal["parent", "teacher"]
@@ -34,8 +34,15 @@ def source_faults(source: ParentSource, workdir: Path, role: Role = "parent") ->
     weights are not converted: what is wrong with numbers alone is found when they are adopted.
     """
     try:
-        found = assemble(source, workdir, "description")
-        seen = source.kind == "folder"
+        return described_faults(source, assemble(source, workdir, "description"), role)
+    except CheckpointError as error:
+        return [str(error)]
+
+
+def described_faults(source: ParentSource, found: Assembled, role: Role = "parent") -> list[str]:
+    """`source_faults` of a source whose description is gathered."""
+    seen = source.kind == "folder"
+    try:
         with found.naming():
             seen = seen or (source.kind == "hub" and hub.outline(source, found.folder))
         return [found.said(line) for line in faults(found.folder, role, weights=seen)]
@@ -101,15 +108,14 @@ def read_weights(folder: Path, digests: Mapping[str, str] | None = None) -> None
         )
 
 
-def family_config(folder: Path, role: Role = "parent") -> HeterogeneousDecoderConfig | None:
-    """The configuration as one of ours; None for a teacher whose layers only transformers knows.
+def family_config(folder: Path, role: Role = "parent") -> dict[str, Any] | None:
+    """The values of the configuration as one of ours; None for a teacher whose layers only
+    transformers knows.
 
     Raises CheckpointError for what neither does.
     """
-    from resources.models.loading import read_config
-
     try:
-        return read_config(folder)
+        return description(folder)
     except CheckpointError:
         if role == "parent":
             raise
@@ -226,11 +232,10 @@ def _weight_files(folder: Path) -> list[str]:
     return listed
 
 
-def _fits(folder: Path, config: HeterogeneousDecoderConfig) -> None:
-    from resources.models.loading import check_weights
+def _fits(folder: Path, values: Mapping[str, Any]) -> None:
     from resources.models.weights import Weights
 
-    check_weights(Weights(folder), config)
+    check_weights(Weights(folder), values)
 
 
 def _rows(weights: Mapping[str, headers.Tensor], config: Mapping[str, Any]) -> int | None:

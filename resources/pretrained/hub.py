@@ -170,6 +170,7 @@ def outline(source: ParentSource, folder: Path) -> bool:
     if name == INDEX:
         index = _get(source, [INDEX]) / INDEX
         names = shards(index)
+        (folder / INDEX).unlink(missing_ok=True)
         os.symlink(index, folder / INDEX)
     for each in names:
         if each not in listed.sizes:

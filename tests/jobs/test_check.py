@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -164,3 +166,22 @@ def test_one_fault_of_a_parent_is_one_line_that_names_its_folder(
     faults = [each for each in lines if "models.super.parent: " in each]
     assert len(faults) == 1 and said in faults[0], lines
     assert str(tmp_path / "parent") in faults[0]
+
+
+def test_a_recipe_of_a_folder_is_checked_without_torch(tmp_path: Path) -> None:
+    """Its configuration and the headers of its weights alone say what is wrong with a parent."""
+    (tmp_path / "mine.yaml").write_text(
+        "extends: [heirloom/single-gpu, heirloom/laptop]\n"
+        "models: {mine: {parent: bundled/super}}\n"
+        'sources: {docs: {kind: text, path: "python:docstrings", license: psf-2.0}}\n'
+        "corpus: {mix: {docs: 1}, tokens: 100K}\n"
+    )
+    code = (
+        "import sys; from jobs.cli import main; code = main(sys.argv[1:]); "
+        "sys.exit(code or 'torch' in sys.modules)"
+    )
+    words = ["check", str(tmp_path / "mine.yaml"), "--home", str(tmp_path / "home")]
+    made = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stdout + made.stderr

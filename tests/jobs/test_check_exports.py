@@ -8,9 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobs.checks import models
+from jobs.checks import asked, models
 from jobs.checks.asked import Asked
-from resources.pretrained import assembling
 from resources.recipe.loading import load
 from resources.recipe.reading.faults import Fault
 
@@ -46,7 +45,7 @@ def test_the_form_of_the_export_and_what_it_costs_are_said(
     monkeypatch.setattr(
         models, "named", lambda asked: [(("models", "super", "parent"), source, "parent")]
     )
-    monkeypatch.setattr(assembling, "assemble", lambda *given: SimpleNamespace(folder=tmp_path))
+    monkeypatch.setattr(asked, "assemble", lambda *given: SimpleNamespace(folder=tmp_path))
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     found = list(models.exports(Asked(recipe, True, scratch)))

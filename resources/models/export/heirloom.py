@@ -17,15 +17,14 @@ from resources.models.loading import aliases, configuration
 from resources.models.precision import name_of
 
 if TYPE_CHECKING:
-    from resources.models.config import HeterogeneousDecoderConfig
     from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 PLUGIN = "vLLM serves this folder where heirloom is installed beside it, as its plugin"
 
 
-def accepts(config: HeterogeneousDecoderConfig, dtype: str) -> list[str]:
+def accepts(config: Mapping[str, Any], dtype: str) -> list[str]:
     """Why vLLM could not run this model with our plugin; empty when it can."""
-    return refusals("vllm_plugin", config.to_dict()) + dtype_reasons(dtype)
+    return refusals("vllm_plugin", config) + dtype_reasons(dtype)
 
 
 def export(
@@ -40,9 +39,9 @@ def export(
     Returns remarks: what serves it, and what differs from the model (see `with_known_heads`).
     Raises ExportError with all reasons before anything is written.
     """
-    refuse("for vLLM with our plugin", accepts(model.config, name_of(model.dtype)))
+    refuse("for vLLM with our plugin", accepts(model.config.to_dict(), name_of(model.dtype)))
     model, remarks = with_known_heads(model)
-    left_out = aliases(model.config)
+    left_out = aliases(model.config.to_dict())
     weights = {name: each for name, each in model.state_dict().items() if name not in left_out}
     expected = {name: tuple(each.shape) for name, each in weights.items()}
     values: dict[str, Any] = configuration(model)

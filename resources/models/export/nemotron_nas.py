@@ -35,9 +35,9 @@ _COPIED = (
 )
 
 
-def accepts(config: HeterogeneousDecoderConfig, dtype: str) -> list[str]:
+def accepts(config: Mapping[str, Any], dtype: str) -> list[str]:
     """Why vLLM's class could not run this model, or not as we do; empty when it can."""
-    return refusals("vllm", config.to_dict()) + dtype_reasons(dtype)
+    return refusals("vllm", config) + dtype_reasons(dtype)
 
 
 def configuration(config: HeterogeneousDecoderConfig, dtype: str) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def export(
     Raises ExportError with all reasons before anything is written, CheckpointError when what was
     written is not what the configuration demands.
     """
-    refuse("for vLLM", accepts(model.config, name_of(model.dtype)))
+    refuse("for vLLM", accepts(model.config.to_dict(), name_of(model.dtype)))
     model, remarks = with_known_heads(model)
     values = configuration(model.config, name_of(model.dtype))
     weights = model.state_dict()

@@ -11,10 +11,7 @@ from math import lcm
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.nn.functional as F
-
-from resources.models.config import OWN
+from resources.models.description import OWN
 from resources.models.export.limits import head_reasons, plain_reasons
 from resources.models.export.writing import dtype_reasons, refuse, with_known_heads, write
 from resources.models.families.registry import family_of
@@ -22,7 +19,8 @@ from resources.models.folders import check_stored
 from resources.models.precision import name_of
 
 if TYPE_CHECKING:
-    from resources.models.config import HeterogeneousDecoderConfig
+    import torch
+
     from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 SAVES_NOTHING = (
@@ -35,25 +33,25 @@ _OURS = (
 )
 
 
-def sizes(config: HeterogeneousDecoderConfig) -> tuple[int, int]:
+def sizes(config: Mapping[str, Any]) -> tuple[int, int]:
     """Key-value heads and FFN width that hold every layer.
 
     The heads are the least multiple of every layer's own and of the parent's; they divide the
     query heads as those do. The width is the widest layer's (fused ones count).
     """
-    blocks = config.block_configs or []
+    blocks = config["block_configs"]
     heads = [block["attention"]["num_key_value_heads"] or 1 for block in blocks]
     widths = [block["ffn"]["intermediate_size"] or 1 for block in blocks]
-    return lcm(config.num_key_value_heads or 1, *heads), max(widths)
+    return lcm(config["num_key_value_heads"] or 1, *heads), max(widths)
 
 
-def accepts(config: HeterogeneousDecoderConfig, dtype: str) -> list[str]:
+def accepts(config: Mapping[str, Any], dtype: str) -> list[str]:
     """Why no plain model of its family equals this one; empty when one does."""
     reasons = []
     for part in ("attention", "ffn"):
         linear = [
             layer
-            for layer, block in enumerate(config.block_configs or [])
+            for layer, block in enumerate(config["block_configs"])
             if block[part]["kind"] == "linear"
         ]
         if linear:
@@ -65,13 +63,13 @@ def accepts(config: HeterogeneousDecoderConfig, dtype: str) -> list[str]:
     return reasons + dtype_reasons(dtype)
 
 
-def configuration(config: HeterogeneousDecoderConfig, dtype: str) -> dict[str, Any]:
-    """The values of config.json of the family's own class.
+def configuration(values: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+    """The values of config.json of the family's own class, for those of ours.
 
     Raises ValueError for attention that the family cannot say.
     """
-    values, family = config.to_dict(), family_of(config)
-    heads, width = sizes(config)
+    family = family_of(values)
+    heads, width = sizes(values)
     layers = [
         {key: block["attention"][key] for key in OWN if key in block["attention"]}
         if block["attention"]["kind"] == "full"
@@ -102,18 +100,19 @@ def export(
     kernels. Returns remarks: that it saves nothing, and what differs from the model. Raises
     ExportError with all reasons for what no plain model equals.
     """
-    refuse("as a plain model", accepts(model.config, name_of(model.dtype)))
+    ours = model.config.to_dict()
+    refuse("as a plain model", accepts(ours, name_of(model.dtype)))
     remarks = []
-    if not _alike(model.config):
+    if not _alike(ours):
         remarks.append(SAVES_NOTHING)
-        if not head_reasons(model.config.to_dict()):
+        if not head_reasons(ours):
             model, widened = with_known_heads(model)
+            ours = model.config.to_dict()
             remarks += widened
-    family = family_of(model.config).model_type
-    against = plain_reasons(family, model.config.to_dict())
+    against = plain_reasons(family_of(ours).model_type, ours)
     remarks += [f"for transformers, not for vLLM: {reason}" for reason in against]
     dtype = name_of(model.dtype)
-    values = configuration(model.config, dtype)
+    values = configuration(ours, dtype)
     expected = _expected(model, values)
     write(
         folder,
@@ -126,13 +125,13 @@ def export(
     return remarks
 
 
-def _alike(config: HeterogeneousDecoderConfig) -> bool:
+def _alike(config: Mapping[str, Any]) -> bool:
     """Whether every layer already has the sizes of the plain model."""
     heads, width = sizes(config)
     return all(
         (block["attention"]["num_key_value_heads"], block["ffn"]["intermediate_size"])
         == (heads, width)
-        for block in config.block_configs or []
+        for block in config["block_configs"]
     )
 
 
@@ -147,6 +146,7 @@ def _expected(
     model: HeterogeneousDecoderForCausalLM, values: Mapping[str, Any]
 ) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor that the family's own class has for a configuration."""
+    import torch
     import transformers
 
     [architecture] = values["architectures"]
@@ -163,6 +163,9 @@ def _padded(
     model: HeterogeneousDecoderForCausalLM, expected: Mapping[str, tuple[int, ...]]
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """Every tensor of the plain model, made when it is asked for."""
+    import torch
+    import torch.nn.functional as F
+
     weights = _tensors(model)
     head_dim = model.config.head_dim or 1
     for name, shape in expected.items():

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from resources.models.config import HeterogeneousDecoderConfig
     from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 NEMOTRON_NAS, HEIRLOOM, PADDED = "nemotron-nas", "heirloom", "padded"
@@ -23,14 +22,15 @@ NEMOTRON_NAS, HEIRLOOM, PADDED = "nemotron-nas", "heirloom", "padded"
 class Target:
     """One form.
 
-    `accepts(config, dtype)` gives every reason against a model, none when it can be written;
+    `accepts(values, dtype)` gives every reason against a model of these values of our
+    configuration, none when it can be written;
     `write(model, folder, tokenizer_dir, note)` writes it and gives remarks for the reader, raises
     ExportError for those reasons; `for_whom` says what loads the folder.
     """
 
     name: str
     for_whom: str
-    accepts: Callable[[HeterogeneousDecoderConfig, str], list[str]]
+    accepts: Callable[[Mapping[str, Any], str], list[str]]
     write: Callable[
         [HeterogeneousDecoderForCausalLM, Path, Path, Mapping[str, Any] | None], list[str]
     ]
@@ -80,19 +80,20 @@ def sound(folder: str | Path) -> dict[str, int]:
     """
     from resources.models.export.nemotron_nas import check_layout
     from resources.models.families.nemotron_nas import MODEL_TYPE
-    from resources.models.loading import check_weights, read_config
+    from resources.models.loading import check_weights, description
     from resources.models.weights import Weights
 
-    config, weights = read_config(folder), Weights(folder)
+    values, weights = description(folder), Weights(folder)
     if json.loads((Path(folder) / "config.json").read_text())["model_type"] == MODEL_TYPE:
         return check_layout(folder)
-    check_weights(weights, config)
+    check_weights(weights, values)
     held = [prod(entry.shape) for entry in weights.entries.values()]
     return {"tensors": len(held), "parameters": sum(held)}
 
 
-def suited(config: HeterogeneousDecoderConfig, dtype: str) -> tuple[Target, dict[str, list[str]]]:
-    """The first form that accepts a model, and the reasons of those before it.
+def suited(values: Mapping[str, Any], dtype: str) -> tuple[Target, dict[str, list[str]]]:
+    """The first form that accepts a model of our configuration's `values`, and the reasons of those
+    before it.
 
     Raises ExportError with every form's reasons where none does.
     """
@@ -100,7 +101,7 @@ def suited(config: HeterogeneousDecoderConfig, dtype: str) -> tuple[Target, dict
 
     against: dict[str, list[str]] = {}
     for each in targets():
-        reasons = each.accepts(config, dtype)
+        reasons = each.accepts(values, dtype)
         if not reasons:
             return each, against
         against[each.name] = reasons

@@ -6,7 +6,7 @@ Everything else sees only the heterogeneous decoder. It does not know files or t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resources.models.families import (
     heterogeneous,
@@ -20,9 +20,6 @@ from resources.models.families import (
 from resources.models.families.family import Family
 from resources.models.families.parts import unknown_parts
 
-if TYPE_CHECKING:
-    from resources.models.config import HeterogeneousDecoderConfig
-
 _MODULES = (llama, mistral, qwen2, qwen3, smollm3, nemotron_nas, heterogeneous)
 FAMILIES: dict[str, Family] = {module.FAMILY.model_type: module.FAMILY for module in _MODULES}
 
@@ -31,6 +28,11 @@ _LEFT_OUT = (
     *("architectures", "model_type", "transformers_version", "auto_map", "quantization_config"),
     *("sliding_window", "use_sliding_window", "max_window_layers", "layer_types"),
     *("no_rope_layers", "no_rope_layer_interval"),
+)
+_DTYPES = ("float32", "float16", "bfloat16", "float64", "float", "half", "double")
+_SIZES = (
+    *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"),
+    *("num_attention_heads", "num_key_value_heads", "head_dim", "max_position_embeddings"),
 )
 # Other models whose keys do not tell what sets them apart.
 _OTHERS = {
@@ -104,6 +106,11 @@ def convert(values: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("dtype", "torch_dtype"):
         if made.get(key) == "auto":
             del made[key]
+        if made.get(key) is not None and made[key] not in _DTYPES:
+            raise ValueError(f"{key} is {made[key]!r}: it must be one of {', '.join(_DTYPES)}")
+    for key in _SIZES:
+        if key in made and isinstance(made[key], int) and made[key] < 1:
+            raise ValueError(f"{key} is {made[key]!r}: it must be positive")
     if made.get("attention_dropout"):
         made["attention_dropout"] = 0.0  # of its own training; none of ours draws any
     if any(layers):
@@ -113,10 +120,11 @@ def convert(values: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def family_of(config: HeterogeneousDecoderConfig) -> Family:
-    """The family whose own class computes a model of this configuration, its layers made alike."""
+def family_of(values: Mapping[str, Any]) -> Family:
+    """The family whose own class computes a model of our configuration's values, its layers made
+    alike."""
     # Checkpoints that were saved before the name was kept are Llamas, or Qwen2 by their biases.
-    name = config.family or (qwen2 if config.qkv_bias else llama).FAMILY.model_type
+    name = values["family"] or (qwen2 if values["qkv_bias"] else llama).FAMILY.model_type
     return FAMILIES[name]
 
 

@@ -164,7 +164,7 @@ def test_a_family_is_known_again_from_a_saved_checkpoint(tmp_path: Path) -> None
         model = load(folders.save(folders.theirs(name), tmp_path / name))
         save(model, tmp_path / "saved", tokenizer)
         again = load(tmp_path / "saved")
-        assert family_of(again.config).model_type == folders.FAMILIES[name][0].lower()
+        assert family_of(again.config.to_dict()).model_type == folders.FAMILIES[name][0].lower()
         assert again.config.block_configs == model.config.block_configs
         with torch.inference_mode():
             assert torch.equal(again(IDS).logits, model(IDS).logits)
