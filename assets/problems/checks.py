@@ -68,7 +68,7 @@ def both_splits(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResu
         name="both_splits",
         passed=not shared and all(counts[split] for split in wanted),
         description=f"{counts['train']} texts to train on, {counts['held_out']} held out, {shared} "
-        "in both; more text or a larger corpus.holdout gives more held out",
+        "in both; a text is held out by its hash: more text, or a larger corpus.holdout",
         metadata=counts,
     )
 

@@ -115,28 +115,34 @@ class _Taken:
 def _reached(
     shards: Sequence[Artifact], wanted: float, share: float, benchmarks: Benchmarks | None
 ) -> _Taken:
-    """What of a source makes `wanted` bytes to train on, or all of it where there are fewer."""
-    sizes, counts = _counted(shards, share)
+    """What of a source makes `wanted` bytes to train on, or all of it where there are fewer.
+
+    It goes on to the first document that is held out: of little text there is some of it, too.
+    """
+    sizes, counts, apart = _counted(shards, share)
     found: dict[bytes, Match] = {}
-    compared, limit = -1, _limit(sizes, wanted)
+    compared, limit = -1, _limit(sizes, wanted, apart)
     while benchmarks is not None and compared < limit:
         for row_id, place, size, match in _contaminated(
             shards, range(compared + 1, limit + 1), share, benchmarks
         ):
             found[row_id] = match
             sizes[place] -= size
-        compared, limit = limit, _limit(sizes, wanted)
+            apart[place] -= not size  # what is not to train on
+        compared, limit = limit, _limit(sizes, wanted, apart)
     return _Taken(limit, float(sizes[: limit + 1].sum()), int(counts[: limit + 1].sum()), found)
 
 
-def _limit(sizes: np.ndarray, wanted: float) -> int:
-    """The bin in which `wanted` bytes are reached, the last one where they are not."""
-    return min(int(np.searchsorted(np.cumsum(sizes), wanted)), BINS - 1)
+def _limit(sizes: np.ndarray, wanted: float, apart: np.ndarray) -> int:
+    """The bin in which `wanted` bytes are reached and a document is held out, if any is; the last
+    bin where there are fewer bytes."""
+    reached = min(int(np.searchsorted(np.cumsum(sizes), wanted)), BINS - 1)
+    return max(reached, int(np.argmax(apart > 0)))
 
 
-def _counted(shards: Sequence[Artifact], share: float) -> tuple[np.ndarray, np.ndarray]:
-    """By bin of the hash order, bytes to train on and documents."""
-    sizes, counts = np.zeros(BINS), np.zeros(BINS, np.int64)
+def _counted(shards: Sequence[Artifact], share: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """By bin of the hash order, bytes to train on, documents, and those of them held out."""
+    sizes, counts, apart = np.zeros(BINS), np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
     for shard in shards:
         for batch in shard.batches("texts", ["row_id", "bytes", "text_hash"], 1 << 16):
             train = ~held_out(batch.column("text_hash").to_numpy(), share)
@@ -144,7 +150,8 @@ def _counted(shards: Sequence[Artifact], share: float) -> tuple[np.ndarray, np.n
             weights = batch.column("bytes").to_numpy() * train
             sizes += np.bincount(bins, weights, minlength=BINS)
             counts += np.bincount(bins, minlength=BINS)
-    return sizes, counts
+            apart += np.bincount(bins[~train], minlength=BINS)
+    return sizes, counts, apart
 
 
 def _contaminated(

@@ -117,6 +117,28 @@ def test_shares_follow_weights_and_held_out_text_is_apart(tmp_path: Path) -> Non
     assert corpus.metrics["a_bytes"] == share["a"]
 
 
+@pytest.mark.parametrize("asked", [None, "held out"])
+def test_of_a_little_text_some_is_held_out_too(tmp_path: Path, asked: str | None) -> None:
+    write(tmp_path / "a.jsonl", documents("a", 500))
+    made = recipe(tmp_path, {"a": 1.0}, tokens=10, a={"path": "a.jsonl"})
+    if (
+        asked
+    ):  # what would be held out first asks what a benchmark asks, and another takes its place
+        corpus, _ = build(tmp_path / "first", made)
+        (apart,) = (row for row in corpus.table("texts").to_pylist() if row["split"] != "train")
+        (tmp_path / "b.jsonl").write_text(json.dumps({"q": apart["text"], "a": "1"}))
+        made = with_benchmark(made, path="b.jsonl")
+    corpus, _ = build(tmp_path / "home", made)
+    table = corpus.table("texts")
+    splits = table["split"].to_pylist()
+    assert splits.count("held_out") >= 1 and len(splits) < 60
+    if asked:
+        assert (
+            corpus.metrics["dropped_contaminated"]
+            and apart["text"] not in table["text"].to_pylist()
+        )
+
+
 def with_benchmark(made: Recipe, **given: Any) -> Recipe:
     own = {"license": "mit", "fields": {"question": "q", "answer": "a"}, "verifier": "exact"}
     declared = {"own": Benchmark.model_validate({**own, **given})}
