@@ -125,6 +125,8 @@ def _why(error: json.JSONDecodeError | RecursionError) -> str:
 def json_array(path: Path, encoding: str) -> Iterator[Row | Reject]:
     """The objects of a file that is one JSON array, element by element.
 
+    Each has the number of the line on which it begins. Where several begin on one, as in an array
+    without line ends, the numbers go on counting: no two rows have the same.
     Memory is one element and one block. A last element that is cut short is a reject; SourceError
     where anything else is no JSON, since what follows cannot be told apart.
     """
@@ -136,9 +138,10 @@ def json_array(path: Path, encoding: str) -> Iterator[Row | Reject]:
     if text.take("]"):
         text.end()
         return
+    line = 0
     while True:
         text.skip()
-        line, head = text.line, text.head(shown_length=400)
+        line, head = max(text.line, line + 1), text.head(shown_length=400)
         value = text.element(parser)
         if value is None:
             yield Reject(line, "", shown(head), "not JSON: the array ends in the middle of a row")
@@ -150,7 +153,9 @@ def json_array(path: Path, encoding: str) -> Iterator[Row | Reject]:
             return
         if not text.take(","):
             if text.ended:
-                yield Reject(text.line, "", "", "the array has no end; fetch the file again")
+                yield Reject(
+                    max(text.line, line + 1), "", "", "the array has no end; fetch the file again"
+                )
                 return
             raise SourceError(f"{path}:{text.line}: not JSON: no comma between two rows")
 

@@ -79,6 +79,14 @@ def test_a_new_shard_leaves_the_others_and_moves_few_documents(tmp_path: Path) -
     assert set(node.observed) == {"3.jsonl"}
 
 
+def test_the_same_text_may_stand_twice_on_one_line(tmp_path: Path) -> None:
+    """As in an array that is written without line ends."""
+    rows = [{"text": text} for text in documents("web", 40) * 2]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    corpus, _ = build(tmp_path / "home", recipe(tmp_path, {"web": 1.0}, web={"path": "a.json"}))
+    assert corpus.table("texts").num_rows == 80
+
+
 def test_files_of_one_shard_may_say_the_same_on_the_same_line(tmp_path: Path) -> None:
     """As many small files in a bundle do: a row's file is part of what tells it apart."""
     for number in range(3):

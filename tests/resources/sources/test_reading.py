@@ -384,6 +384,20 @@ def test_an_array_is_read_like_json_itself(
     assert [row[1] for row in found if isinstance(row, tuple)] == given
 
 
+def test_no_two_rows_of_an_array_have_one_number(tmp_path: Path) -> None:
+    """Rows that say the same are told apart by it, whether the array has line ends or not."""
+    same = '{"text": "x"}'
+    for written, numbers in [
+        (f"[{same}, {same}, null, {same}]", [1, 2, 4]),
+        (f"[\n\n{same},\n{same}\n, {same}]", [3, 4, 5]),
+        (f"[{same}, {same},\n{same}, {same}]", [1, 2, 3, 4]),
+    ]:
+        (tmp_path / "a.json").write_text(written)
+        kept, lost = rows(tmp_path, source("a.json"))
+        assert [line for _, line in kept] == numbers
+        assert all(row["line"] == 3 for row in lost)
+
+
 def test_big_files_are_read_in_ranges_and_new_shards_move_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
