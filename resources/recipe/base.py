@@ -21,8 +21,9 @@ from pydantic import (
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ErrorType
 
-from resources.pretrained.source import SourceError, parse
+from resources.pretrained.source import BUNDLED, SourceError, parse
 from resources.recipe.errors import nearest
+from resources.recipe.naming import type_name
 
 DOMAINS = ("math", "code", "science", "tools", "instructions")
 DEEPEST = 8
@@ -44,9 +45,14 @@ Depth = Annotated[int, Field(ge=1, le=DEEPEST)]
 
 def _names_a_model(value: Any) -> Any:
     try:
-        parse(value, Path())
+        source = parse(value, Path())
     except SourceError as error:
         raise impossible(str(error)) from None
+    except RuntimeError:
+        raise impossible(f"'{value}' names a home that is not there; give the whole path") from None
+    if Path(source.location).parent == BUNDLED and not Path(source.location).is_dir():
+        hint = nearest(source.name, sorted(each.name for each in BUNDLED.iterdir()))
+        raise impossible(f"no bundled model '{source.name}'; {hint}")
     return value
 
 
@@ -126,27 +132,13 @@ class Section(BaseModel):
                 "missing key '{key}'; add `{key}: …` ({what})",
                 {
                     "key": str(place[0]),
-                    "what": field.description or _type_name(field.annotation),
+                    "what": field.description or type_name(field.annotation),
                 },
             )
             place = ()
         elif kind not in _KNOWN_ERRORS:  # one of ours, worded further inside
             kind = PydanticCustomError(str(kind), "{message}", {"message": error["msg"], **context})
         return InitErrorDetails(type=kind, loc=place, input=error["input"], ctx=context)
-
-
-def _type_name(annotation: Any) -> str:
-    name = getattr(annotation, "__name__", None)
-    if name in {"int", "float", "str", "bool"}:
-        return {
-            "int": "a whole number",
-            "float": "a number",
-            "str": "text",
-            "bool": "true or false",
-        }[name]
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return f"a section with {', '.join(annotation.model_fields)}"
-    return str(annotation).replace("typing.", "").replace("resources.recipe.", "")
 
 
 class Computed(Section):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -101,6 +102,17 @@ class Files(Section):
 
     @model_validator(mode="after")
     def _path_is_one(self) -> Self:
+        if re.match(r"[a-z][a-z0-9+]*://", self.path, re.IGNORECASE):
+            raise impossible(
+                f"path: '{self.path}' is an address; fetch it and give the file, or write "
+                "hub:org/name@REV"
+            )
+        try:
+            Path(self.path).expanduser()
+        except RuntimeError:
+            raise impossible(
+                f"path: '{self.path}' names a home that is not there; give the whole path"
+            ) from None
         if self.path.startswith("hub:") and hub(self.path) is None:
             raise impossible(f"path '{self.path}' is no hub data set; write hub:org/name@REV")
         if self.files is not None and not self.path.startswith("hub:"):

@@ -284,7 +284,7 @@ class Family(Section):
     @model_validator(mode="after")
     def _held_out_text_is_there(self) -> Self:
         if self.side_by_side is not None and not isinstance(self.corpus, CorpusMix):
-            raise impossible("side_by_side reads what a mixture holds out; give corpus a mix")
+            raise impossible("side_by_side: it reads what a mixture holds out; give corpus a mix")
         return self
 
     @model_validator(mode="after")

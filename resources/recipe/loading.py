@@ -86,7 +86,7 @@ def examine(
         overrides=tuple(overrides),
     )
     for where, message in disagreements(recipe.family, recipe.models):
-        faults.append(fault_at(root, _keys(where), message))
+        faults.append(fault_at(root, _keys(where, root), message))
     if check_paths:
         faults += _missing_paths(recipe)
     return Examined(root, recipe, faults)
@@ -97,13 +97,19 @@ def fault_at(root: Node, keys: KeyPath, what: str, remedy: str = "", group: str 
     return Fault(group, f"{root.nearest(keys).origin}: {dotted(keys)}", what, remedy)
 
 
-def _keys(where: str) -> KeyPath:
+def _keys(where: str, root: Node) -> KeyPath:
     """The path in the tree of a place as `disagreements` names it, "family.…" or "<model>.…"."""
     top, _, rest = where.partition(".")
     from resources.recipe.reading.overrides import split
 
     keys, _ = split(f"{rest}=")
-    return keys if top == "family" else (MODELS, top, *keys)
+    if top == "family":
+        return keys
+    stages = root.at((MODELS, top, keys[0]))
+    if len(keys) > 1 and isinstance(keys[1], int) and stages and isinstance(stages.value, dict):
+        named = [key for key, part in stages.value.items() if part.value is not None]
+        keys = (keys[0], named[keys[1]], *keys[2:])
+    return (MODELS, top, *keys)
 
 
 def _missing_paths(recipe: Recipe) -> list[Fault]:

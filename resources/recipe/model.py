@@ -197,10 +197,12 @@ class ModelRecipe(Section):
             return data
         names = cls.stage_fields()
         for name in data["stages"]:
+            if data["stages"].count(name) > 1:
+                raise impossible(f"stages: '{name}' stands twice; name it once")
             if name not in names:
                 raise impossible(f"stages: no stage '{name}'; {nearest(str(name), names)}")
             if not data.get(name):
-                raise impossible(f"stages names '{name}', which has no section; add `{name}: …`")
+                raise impossible(f"stages: '{name}' has no section; add `{name}: …`")
         return {k: v for k, v in data.items() if k not in names or k in data["stages"]}
 
     def line(self) -> list[Stage]:

@@ -50,7 +50,7 @@ BROKEN = (
         "many slips at once",
         "seeed: 1\nmodels: {super: {rloo: {steps: many, stepps: 2}}}\n",
         ("mine.yaml:2: seeed: unknown key", "did you mean 'seed'?",
-         "mine.yaml:3: models.super.rloo.stepps", "models.super.rloo.steps: must be a valid",
+         "mine.yaml:3: models.super.rloo.stepps", "models.super.rloo.steps: must be a whole number",
          "3 to mend"),
     ),
     Broken("no YAML", "models: {super: [\n", ("mine.yaml:3: column 1: not valid YAML",)),
@@ -58,7 +58,7 @@ BROKEN = (
     Broken(
         "an amount that is none",
         "models: {super: {distillation: {tokens: 4Q}}}\n",
-        ("models.super.distillation.tokens: must be a valid integer", "found '4Q'"),
+        ("models.super.distillation.tokens: must be a whole number", "found '4Q'"),
     ),
     Broken(
         "a domain without data",

@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from resources.recipe.errors import RecipeError, nearest
+from resources.recipe.naming import shown as shown_value
 from resources.recipe.reading.yaml import read
-from resources.recipe.tree import Node, leaves, merge
+from resources.recipe.tree import Node, leaves, merge, plain
 
 HERE = Path(__file__).resolve().parents[1]
 PREFIX = "heirloom/"
@@ -127,7 +128,7 @@ def _base(said: Node, path: Path) -> Path:
     if not isinstance(said.value, str):
         raise RecipeError(
             f"{said.origin}: extends: must be heirloom/NAME, ./FILE.yaml, ./FOLDER or a list of "
-            f"them, found {said.value!r}"
+            f"them, found {shown_value(plain(said))}"
         )
     try:
         if said.value.startswith(PREFIX):

@@ -1,7 +1,7 @@
 """From a recipe's tree to its typed sections, or to every fault of it at once.
 
-Numbers written with K, M or B become numbers where the schema wants one. Knows how pydantic words
-its errors; the schema itself is in `family.py`, `model.py` and `execution.py`.
+Numbers written with K, M or B become numbers where the schema wants one. How a fault is worded
+stands in `wording.py`; the schema itself is in `family.py`, `model.py` and `execution.py`.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from resources.recipe.base import DOMAINS
-from resources.recipe.errors import dotted, nearest
+from resources.recipe.errors import dotted
 from resources.recipe.execution import ExecutionSettings
 from resources.recipe.family import Family
 from resources.recipe.model import ModelRecipe
+from resources.recipe.naming import shown
+from resources.recipe.reading import shape
 from resources.recipe.reading.faults import Fault
 from resources.recipe.reading.shape import EXECUTION, MODELS
+from resources.recipe.reading.wording import amount, worded
 from resources.recipe.tree import KeyPath, Node, Origin, plain
 
 SCHEMA = "schema"
 ORDER = ("nano", "super", "ultra")
-SCALES = {"K": 1_000, "M": 1_000_000, "B": 1_000_000_000}
-_AMOUNT = re.compile(r"^([-+]?\d+(?:\.\d+)?)\s?([KMB])$")
 _NUMERIC = {"int_type", "float_type"}
 _Section = TypeVar("_Section", bound=BaseModel)
 
@@ -40,19 +40,6 @@ class Sections:
     execution: ExecutionSettings | None
 
 
-def amount(text: object) -> int | float | None:
-    """The number that a text with K, M or B means; None where it is none.
-
-    >>> amount("100M"), amount("1.5B"), amount("7Q")
-    (100000000, 1500000000, None)
-    """
-    found = _AMOUNT.match(text) if isinstance(text, str) else None
-    if found is None:
-        return None
-    value = float(found[1]) * SCALES[found[2]]
-    return int(value) if value.is_integer() else value
-
-
 def validate(root: Node, name: str) -> tuple[Sections, list[Fault]]:
     """The sections of a recipe called `name`, and every fault of the schema in them."""
     faults: list[Fault] = []
@@ -64,16 +51,12 @@ def validate(root: Node, name: str) -> tuple[Sections, list[Fault]]:
     listed = root.value.get(MODELS)
     if listed is None or not isinstance(listed.value, dict) or not listed.value:
         where = f"{listed.origin}: {MODELS}" if listed else str(root.origin.shown)
-        faults.append(
-            Fault(
-                SCHEMA,
-                where,
-                "no model",
-                "extend it with one, such as `models: {smol: {parent: …}}`",
-            )
-        )
+        given = plain(listed) if listed is not None else None
+        what = f"must be a mapping of models by name, found {shown(given)}" if given else "no model"
+        remedy = "extend it with one, such as `models: {smol: {parent: …}}`"
+        faults.append(Fault(SCHEMA, where, what, "" if given else remedy))
     else:
-        for key in sorted(listed.value, key=_place):
+        for key in sorted(listed.value, key=_turn):
             model = _model(str(key), listed.value[key], faults)
             if model is not None:
                 models[str(key)] = model
@@ -82,7 +65,7 @@ def validate(root: Node, name: str) -> tuple[Sections, list[Fault]]:
     return Sections(family, models, execution), faults
 
 
-def _place(name: object) -> tuple[int, str]:
+def _turn(name: object) -> tuple[int, str]:
     text = str(name)
     return ORDER.index(text) if text in ORDER else len(ORDER), text
 
@@ -101,10 +84,26 @@ def _model(name: str, node: Node, faults: list[Fault]) -> ModelRecipe | None:
                 )
             )
         own = {key: child for key, child in node.value.items() if key != "name"}
-        if "sft" in own:
-            own["sft"] = _in_order(own["sft"])
+        given = own.get("sft")
+        if given is not None:
+            own["sft"] = _in_order(given)
         node = replace(node, value={"name": Node(name, node.origin), **own})
+        found: list[Fault] = []
+        made = _section(ModelRecipe, node, path, found)
+        faults += (replace(each, where=_by_name(each.where, given)) for each in found)
+        return made
     return _section(ModelRecipe, node, path, faults)
+
+
+def _by_name(where: str, sft: Node | None) -> str:
+    """A place in an SFT stage under the name that the stage was written under."""
+    named = sft.value if sft is not None and isinstance(sft.value, dict) else {}
+    kept = [key for key, part in named.items() if part.value is not None]
+    return (
+        re.sub(r"\bsft\[(\d+)\]", lambda found: f"sft.{kept[int(found[1])]}", where)
+        if kept
+        else where
+    )
 
 
 def _in_order(sft: Node) -> Node:
@@ -167,39 +166,40 @@ def _path(loc: Iterable[str | int], data: Any) -> list[Any]:
 
 def _fault(error: ErrorDetails, data: Any, node: Node, start: KeyPath) -> Fault:
     keys: list[Any] = _path(error["loc"], data)
-    context = error.get("ctx", {})
     kind = error["type"]
     if kind in {"unknown_key", "missing_key"}:
-        keys.append(context["key"])
-    what, remedy = _worded(error, keys, data)
+        keys.append(error.get("ctx", {})["key"])
+    what, remedy = worded(error, keys, data, _needs((*start, *keys)))
     if kind == "union_tag_not_found" or kind == "union_tag_invalid":
         keys.append("method")
+    if kind == "impossible":
+        inner, what = _place(what, node.at(tuple(keys)))
+        keys += inner
     where = dotted((*start, *keys))
     origin = node.nearest(tuple(keys)).origin
     return Fault(SCHEMA, f"{origin}: {where}" if where else str(origin), what, remedy)
 
 
-def _worded(error: ErrorDetails, keys: list[Any], data: Any) -> tuple[str, str]:
-    """What is wrong, and what would be right where the message does not say so itself."""
-    kind, context, found = error["type"], error.get("ctx", {}), error["input"]
-    if kind == "unknown_key":
-        return f"unknown key '{context['key']}'", str(context["hint"])
-    if kind == "missing_key":
-        return f"missing key '{context['key']}'", f"add `{context['key']}: …` ({context['what']})"
-    if kind == "impossible":
-        return error["msg"], ""
-    if kind == "literal_error" and error["loc"][-1] == "[key]":
-        return f"no domain '{keys[-1]}'", nearest(str(keys[-1]), DOMAINS)
-    if kind == "literal_error":
-        return f"must be {context['expected']}, found {found!r}", ""
-    if kind == "model_type":
-        return f"must be a section of keys, found {found!r}", ""
-    if kind in {"union_tag_not_found", "union_tag_invalid"}:
-        for key in keys:
-            data = data[key]
-        said = data.get("method") if isinstance(data, dict) else None
-        wrong = "but is missing" if said is None else f"found {said!r}"
-        return f"must be 'rpo_offline', 'rpo_online' or 'grpo', {wrong}", ""
-    wording = error["msg"].replace("Input should be", "must be")
-    wording = wording.replace("String should", "must").replace("List should", "must")
-    return f"{wording}, found {found!r}", ""
+def _needs(path: KeyPath) -> str:
+    """How a section that may stand at a path begins, with the keys that it cannot do without."""
+    begun = []
+    for section in shape.sections(path):
+        keys = [name for name, field in section.model_fields.items() if field.is_required()]
+        keys = [name for name in keys if name != "name"]
+        begun.append(f"{{{', '.join(f'{key}: …' for key in keys or ['NAME'])}}}")
+    return f"write {' or '.join(begun)}" if begun else ""
+
+
+def _place(said: str, node: Node | None) -> tuple[list[str], str]:
+    """The key path below a section that a message about it begins with, and what is said of it."""
+    head, colon, rest = said.partition(": ")
+    path = head.split(".")
+    if (
+        not colon
+        or " " in head
+        or node is None
+        or not isinstance(node.value, dict)
+        or node.child(path[0]) is None
+    ):
+        return [], said
+    return path, rest

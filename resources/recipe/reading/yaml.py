@@ -53,7 +53,9 @@ def read(path: Path, shown: str, start: KeyPath = ()) -> Node:
     node = parse(text, shown, path.parent, start=start)
     if not isinstance(node.value, dict):
         found = "nothing" if node.value is None else type(node.value).__name__
-        raise RecipeError(f"{shown}: must be a mapping of sections, found {found}")
+        raise RecipeError(
+            f"{shown}: must be a mapping of sections, found {found}; `heirloom init` writes one"
+        )
     return node
 
 
@@ -112,9 +114,17 @@ class _Builder:
             at = f"{self.shown}:{line + 1}" if self.lines else self.shown
             if not isinstance(key_node, yaml.ScalarNode):
                 raise RecipeError(f"{at}: {dotted(path)}: a key must be a word")
+            if key_node.tag.endswith(":merge"):
+                raise RecipeError(
+                    f"{at}: {dotted(path)}: '<<' merges nothing here; put what several share into "
+                    "a base (`extends`), or under `each` beside their names"
+                )
             key = self.loader.construct_object(key_node)
             if key in found:
-                raise RecipeError(f"{at}: key '{dotted((*path, key))}' stands twice; keep one")
+                first = found[key].origin
+                raise RecipeError(
+                    f"{at}: key '{dotted((*path, key))}' stands twice, first in {first}; keep one"
+                )
             found[key] = self.build(value_node, line, (*path, key))
         return found
 

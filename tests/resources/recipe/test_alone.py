@@ -106,7 +106,7 @@ def test_evaluation_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ({"stages": ["grpo"]}, "stages names 'grpo', which has no section"),
+        ({"stages": ["grpo"]}, "stages: 'grpo' has no section"),
         ({"stages": ["gpro"]}, "stages"),
         ({"sft": {"main": TRAINING | {"mix": {"chat": 1.0}}}}, "no source or domain 'chat'"),
     ],

@@ -199,7 +199,7 @@ def test_what_each_and_optimizer_say_stands_under_all() -> None:
          "found 3"),
         ("extends: heirloom/smoke\noptimizer: {learning: 1}\n", "mine.yaml:2: optimizer.learning",
          "did you mean 'learning_rate'?"),
-        ("extends: heirloom/smoke\nseed: 010\n", "mine.yaml:2: seed: must be a valid integer",
+        ("extends: heirloom/smoke\nseed: 010\n", "mine.yaml:2: seed: must be a whole number",
          "found '010'"),
     ],
 )  # fmt: skip
