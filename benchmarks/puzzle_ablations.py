@@ -23,14 +23,14 @@ import torch
 
 from assets.puzzle.calibration import Sequences, sequences
 from assets.puzzle.choice.batch_sizes import best, sweep
+from assets.puzzle.choice.methods import choices
 from assets.puzzle.choice.problem import read_problem
 from assets.puzzle.choice.tables import architecture_rows, rows_of
-from assets.puzzle.fusing.plan import plan_runs
+from assets.puzzle.fusing.windows import plan_runs
 from assets.puzzle.fusion import fuse
 from assets.puzzle.halves import Library, compose
 from assets.puzzle.library.build import build_library
 from assets.puzzle.scoring.build import intervals, model_kl, score_blocks
-from assets.puzzle.study import choices
 from resources.benchmarks.intervals import paired_difference, wilson
 from resources.engines.opening import open_engine
 from resources.engines.protocol import Sampling

@@ -88,6 +88,20 @@ def judging(corpus: Artifact, recipe: Mapping[str, Any]) -> Sequences:
     )
 
 
+def scoring(corpus: Artifact, recipe: Mapping[str, Any], tokens: int | None = None) -> Sequences:
+    """Sequences of the share that scores blocks, `tokens` of them where the recipe's are not meant.
+
+    `recipe` and errors as of `judging`.
+    """
+    return sequences(
+        corpus.table("corpus", columns=["text_ids"]),
+        "score",
+        tokens=tokens or recipe["tokens"],
+        sequence_length=recipe["sequence_length"],
+        seed=recipe["seed"],
+    )
+
+
 def sequences(
     corpus: pa.Table, share: str, *, tokens: int, sequence_length: int, seed: int
 ) -> Sequences:

@@ -1,7 +1,7 @@
 """Is the search worth it: the search against other ways to choose, sums of scores against true KL.
 
 Evaluates whole assemblies on held-out documents, which is affordable for small models only. Knows
-artifacts and sections; the ways to choose are in `baselines.py`, the evaluation in `assemblies.py`.
+artifacts and sections; the ways to choose are in `methods.py`, the evaluation in `assemblies.py`.
 """
 
 from __future__ import annotations
@@ -15,21 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from assets.puzzle.choice.cuts import parent_rows
-from assets.puzzle.choice.problem import Problem, read_problem
+from assets.puzzle.choice.cuts import Rows, parent_rows
+from assets.puzzle.choice.methods import SEARCH, choices, damaged, hand_cuts
+from assets.puzzle.choice.problem import read_problem
 from assets.puzzle.intervals import intervals
-from assets.puzzle.program.rules import read_program
-from warehouse.artifact import parts
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
-    from assets.puzzle.choice.assemblies import Assembly
-    from assets.puzzle.choice.baselines import Rows
-    from assets.puzzle.halves import Library
     from assets.puzzle.program.solver import Program
     from resources.execution import Execution
 
-SEARCH = "search"
 TOTALS = ("parameters", "kv_bytes_per_token", "memory_bytes")
 BASELINE_SCHEMA = pa.schema(
     [
@@ -65,74 +60,46 @@ def study_search(
     cost_profile). Recipe: assemblies, random, tokens, sequence_length, and the search section as
     `search`. `kl` is of the assembled model (fused runs in their parallel form) on held-out
     documents, nats a token, with a bootstrap interval over sequences; `above_search` is by how much
-    it exceeds the search's, paired over the same sequences; all are null for a method that ends
-    outside the limits. `regret` is the true KL of the feasible model with the least sum of scores
-    above the best true KL among them.
+    it exceeds the search's, paired over the same sequences; null where a method ends outside.
     """
     from assets.puzzle.calibration import judging
     from assets.puzzle.choice.assemblies import assembly_measures
-    from assets.puzzle.halves import Library
-    from resources.models.loading import load
-    from resources.models.precision import Precision
+    from assets.puzzle.opening import open_library
 
     began = time.monotonic()
     seed, model = recipe["seed"], recipe["model"]
     problem = read_problem(inputs, recipe["search"])
     batch = int(inputs["architecture"].metrics["batch"])
-    program, bounds = read_program(
-        problem.candidates[batch], problem.bounds[batch], problem.objective, **problem.rules
-    )
-    folder, device = inputs["parent"].path(), execution.device
-    parent = load(folder, device=device, dtype=Precision.of(recipe, device).weights(folder))
-    library = Library(parent, [part.path() for part in parts(inputs, "block_library")])
+    program, bounds = problem.program(batch)
+    library = open_library(inputs, recipe, execution.device)
     methods = choices(problem, batch, inputs["architecture"], recipe["random"], seed)
-    methods |= _hand_cuts(program, bounds, library, inputs["corpus"], recipe, workdir, execution)
+    methods |= hand_cuts(program, bounds, library, inputs["corpus"], recipe, workdir, execution)
     scores = program.candidates.columns[problem.objective]
     random = damaged(program, scores, recipe["assemblies"], seed)
     feasible = {name: rows for name, rows in methods.items() if rows is not None}
     data = judging(inputs["corpus"], recipe)
+    chosen = [*feasible.values(), *random]
     found = assembly_measures(
         library,
-        [assembly(program, rows) for rows in [*feasible.values(), *random, parent_rows(program)]],
+        [program.candidates.pieces(rows) for rows in [*chosen, parent_rows(program)]],
         data,
         batch=execution.micro_batch,
         folder=workdir,
         progress=execution.progress,
     )
-    sums = np.array([math.fsum(scores[list(rows)]) for rows in [*feasible.values(), *random]])
-    means = found[:-1, :, 0].mean(axis=1)
-    judged = len(feasible)
+    sums = np.array([math.fsum(scores[list(rows)]) for rows in chosen])
+    means, judged = found[:-1, :, 0].mean(axis=1), len(feasible)
     known = _measured(list(feasible), sums, found[:judged], seed)
-    whole = program.candidates.total("parameters", parent_rows(program))
-    rows = [
-        {"model": model, "method": name, "feasible": chosen is not None, **known.get(name, {})}
-        | ({} if chosen is None else _sizes(program, chosen, whole))
-        for name, chosen in methods.items()
-    ]
-    surrogate = pa.table(
-        {
-            "model": [model] * len(random),
-            "assembly": pa.array(range(len(random)), pa.int64()),
-            "surrogate": sums[judged:],
-            "kl": means[judged:],
-            "parameters": pa.array(
-                [program.candidates.total("parameters", each) for each in random], pa.int64()
-            ),
-        }
-    )
-    others = [at for at, name in enumerate(feasible) if name != SEARCH]
+    rows = _baselines(model, program, methods, known)
     return Output(
         tables={
             "search_baselines": pa.Table.from_pylist(rows, schema=BASELINE_SCHEMA),
-            "surrogate": surrogate,
+            "surrogate": _surrogate(model, program, random, sums[judged:], means[judged:]),
         },
         metrics={
-            "spearman": correlation(ranks(sums[judged:]), ranks(means[judged:])),
-            "pearson": correlation(sums[judged:], means[judged:]),
-            "regret": float(means[:judged][np.argmin(sums[:judged])] - means[:judged].min()),
-            "search_kl": known[SEARCH]["kl"],
+            **_agreement(sums, means, judged),
+            **_best(known, means),
             "parent_perplexity": float(np.exp(found[-1, :, 1].mean())),
-            **({"best_other_kl": float(means[others].min())} if others else {}),
             "assemblies": float(len(random)),
             "tokens": float(data.tokens),
         },
@@ -166,90 +133,50 @@ def _measured(
     }
 
 
-def _sizes(program: Program, rows: Rows, whole: float) -> dict[str, float]:
-    """The totals of rows, and their parameters as a share of the parent's `whole`."""
-    totals = {column: program.candidates.total(column, rows) for column in TOTALS}
-    return {**totals, "parameters_share": totals["parameters"] / whole}
-
-
-def choices(
-    problem: Problem, batch: int, architecture: Artifact, random: int, seed: int
-) -> dict[str, Rows | None]:
-    """Method → its rows of the candidates at a batch, None where it ends outside the limits."""
-    from assets.puzzle.choice import baselines
-    from assets.puzzle.choice.tables import chosen_rows
-
-    candidates, limits = problem.candidates[batch], problem.bounds[batch]
-    given = (candidates, limits, problem.objective)
-    found: dict[str, Rows | None] = {
-        SEARCH: chosen_rows(candidates, architecture.table("architectures")),
-        "marginal greedy": baselines.marginal_greedy(*given, **problem.rules),
-        "paper greedy": baselines.paper_greedy(*given, **problem.rules),
-        "max parameters": baselines.max_parameters(*given, **problem.rules),
-        "best uniform": baselines.best_uniform(*given, **problem.rules),
-    }
-    drawn = baselines.random_choices(*given, count=random, seed=seed, **problem.rules)
-    return found | {f"random {number + 1}": rows for number, rows in enumerate(drawn)}
-
-
-def _hand_cuts(
+def _baselines(
+    model: str,
     program: Program,
-    bounds: dict[str, tuple[float, float]],
-    library: Library,
-    corpus: Artifact,
-    recipe: Mapping[str, Any],
-    workdir: Path,
-    execution: Execution,
-) -> dict[str, Rows | None]:
-    """What a person would cut: whole layers, by influence or the best run of neighbours.
+    methods: Mapping[str, Rows | None],
+    known: Mapping[str, Mapping[str, float]],
+) -> list[dict[str, Any]]:
+    """The `search_baselines` rows: what is measured of each method and its totals, where it ended
+    within the limits."""
+    whole = program.candidates.total("parameters", parent_rows(program))
+    rows = []
+    for name, chosen in methods.items():
+        row = {"model": model, "method": name, "feasible": chosen is not None}
+        if chosen is not None:
+            totals = {column: program.candidates.total(column, chosen) for column in TOTALS}
+            row |= {**known[name], **totals, "parameters_share": totals["parameters"] / whole}
+        rows.append(row)
+    return rows
 
-    Influence and true KL are measured on the share that scores blocks, not on what is reported.
-    None where whole layers do not reach the limits.
-    """
-    from assets.puzzle.calibration import sequences
-    from assets.puzzle.choice.cuts import by_influence, in_one_piece
-    from assets.puzzle.choice.influence import influence
-    from assets.puzzle.choice.rounds import kl_with
 
-    data = sequences(
-        corpus.table("corpus", columns=["text_ids"]),
-        "score",
-        tokens=recipe["tokens"],
-        sequence_length=recipe["sequence_length"],
-        seed=recipe["seed"],
+def _surrogate(
+    model: str, program: Program, random: Sequence[Rows], sums: np.ndarray, means: np.ndarray
+) -> pa.Table:
+    """The `surrogate` rows: sum of scores and true KL of each random assembly."""
+    parameters = [program.candidates.total("parameters", rows) for rows in random]
+    return pa.table(
+        {
+            "model": [model] * len(random),
+            "assembly": pa.array(range(len(random)), pa.int64()),
+            "surrogate": sums,
+            "kl": means,
+            "parameters": pa.array(parameters, pa.int64()),
+        }
     )
-    best: Rows | None = None
-    if runs := in_one_piece(program, bounds):
-        measure = kl_with(library, data, workdir, batch=execution.micro_batch)
-        kl = measure([assembly(program, rows) for rows in runs], "contiguous").mean(axis=1)
-        best = runs[int(np.argmin(kl))]
-    least = influence(library.parent, data, batch=execution.micro_batch)
-    return {"depth by influence": by_influence(program, bounds, least), "contiguous depth": best}
 
 
-def damaged(program: Program, scores: np.ndarray, count: int, seed: int) -> list[Rows]:
-    """Random assemblies from nearly whole to all replaced: of each, a uniformly drawn number of
-    layers gets a random allowed row, the others keep their best one (the parent's)."""
-    read, draw = program.candidates, np.random.default_rng(seed)
-    layers = read.layers
-    own, others = {}, {}
-    for layer in layers:
-        rows = [r for r in read.rows_at(layer) if read.covers[r] == (layer,)]
-        rows = [row for row in rows if row not in program.excluded]
-        own[layer] = min(rows, key=lambda row: scores[row])
-        others[layer] = [row for row in rows if row != own[layer]] or rows
-    found = []
-    for _ in range(count):
-        replaced = draw.permutation(layers)[: draw.integers(1, len(layers) + 1)].tolist()
-        chosen = {at: others[at][draw.integers(len(others[at]))] for at in replaced}
-        found.append(tuple((own | chosen).values()))
-    return found
-
-
-def assembly(program: Program, rows: Sequence[int]) -> Assembly:
-    """The pieces that rows stand for."""
-    read = program.candidates
-    return [(read.covers[row], read.variants[row]) for row in rows]
+def _agreement(sums: np.ndarray, means: np.ndarray, judged: int) -> dict[str, float]:
+    """How well sums of scores foretell true KL, `[judged + random]` each: correlations over the
+    random assemblies; `regret` is by how much the true KL of the method with the least sum exceeds
+    the least among the methods."""
+    return {
+        "spearman": correlation(ranks(sums[judged:]), ranks(means[judged:])),
+        "pearson": correlation(sums[judged:], means[judged:]),
+        "regret": float(means[:judged][np.argmin(sums[:judged])] - means[:judged].min()),
+    }
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
@@ -268,6 +195,13 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
     if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
     return float(np.corrcoef(one, other)[0, 1])
+
+
+def _best(known: Mapping[str, Mapping[str, float]], means: np.ndarray) -> dict[str, float]:
+    """True KL of the search's choice, and the least of the other methods', where there are any."""
+    others = [at for at, name in enumerate(known) if name != SEARCH]
+    best = {"best_other_kl": float(means[others].min())} if others else {}
+    return {"search_kl": known[SEARCH]["kl"], **best}
 
 
 def _pictures(

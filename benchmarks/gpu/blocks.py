@@ -16,7 +16,7 @@ from torch import nn
 
 from assets.puzzle.calibration import Sequences
 from assets.puzzle.costs.bench import Setting
-from assets.puzzle.costs.profile import measure
+from assets.puzzle.costs.measuring import measure
 from assets.puzzle.fusion import fuse
 from assets.puzzle.halves import ATTENTION, FFN, Library, file_name, new_half, parent_half
 from assets.puzzle.library import initialise

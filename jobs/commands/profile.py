@@ -17,7 +17,7 @@ FFN_VARIANTS = ("full", *(f"ratio_{n}" for n in (87, 75, 50, 25, 20, 10)), "line
 def main(arguments: argparse.Namespace) -> int:
     """Time every variant of the parent's sizes and write the profile; prints what it holds."""
     from assets.puzzle.costs.bench import Setting
-    from assets.puzzle.costs.profile import measure
+    from assets.puzzle.costs.measuring import measure
     from resources.models.accounting import Shape
     from resources.models.loading import read_config
 

@@ -12,7 +12,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse.artifact import parts
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -32,37 +31,32 @@ def assemble(
     """
     from assets.puzzle.calibration import judging
     from assets.puzzle.fusion import fuse
-    from assets.puzzle.halves import Library, compose
-    from assets.puzzle.scoring.build import intervals, model_kl
+    from assets.puzzle.halves import compose
+    from assets.puzzle.intervals import kl_metrics
+    from assets.puzzle.opening import open_library
+    from assets.puzzle.scoring.build import model_kl
     from resources.models.folders import stored_dtype
-    from resources.models.loading import load, publish
-    from resources.models.precision import Precision, settle
+    from resources.models.loading import publish
+    from resources.models.precision import settle
 
     folder = inputs["parent"].path()
-    device = execution.device
-    parent = load(folder, device=device, dtype=Precision.of(recipe, device).weights(folder))
+    library = open_library(inputs, recipe, execution.device)
     rows = inputs["architecture"].table("architectures").sort_by("layer").to_pylist()
-    model = compose(
-        Library(parent, [part.path() for part in parts(inputs, "block_library")]),
-        [(row["attention"], row["ffn"]) for row in rows],
-    )
+    model = compose(library, [(row["attention"], row["ffn"]) for row in rows])
     runs = fused_runs([row["fused_into"] for row in rows])
     if runs:
         model = fuse(model, runs)
     settle(model, stored_dtype(folder))
     data = judging(inputs["corpus"], recipe)
-    kl = model_kl(parent, model, data)
-    low, high = intervals(kl, recipe["seed"])
+    kl = model_kl(library.parent, model, data)
     publish(model, workdir / "checkpoint", folder)
     size = float(model.num_parameters())
     return Output(
         files={"": workdir / "checkpoint"},
         metrics={
-            "kl": float(kl.mean()),
-            "kl_low": float(low),
-            "kl_high": float(high),
+            **kl_metrics(kl, recipe["seed"]),
             "parameters": size,
-            "parameters_share": size / parent.num_parameters(),
+            "parameters_share": size / library.parent.num_parameters(),
             "held_out_tokens": float(data.tokens),
             "fused_runs": float(len(runs)),
         },

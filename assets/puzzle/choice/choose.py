@@ -56,18 +56,10 @@ def choose_architecture(
     problem = read_problem(inputs, recipe)
     swept = batches.sweep(problem, recipe["time_limit"])
     batch, found = batches.best(swept)
-    candidates, parent = problem.candidates[batch], problem.parent[batch]
+    candidates = problem.candidates[batch]
     rows = rows_of(candidates, found)
-    tables, images, extra = {}, {}, {}
-    if recipe["target"] is not None:
-        tables["removed_variants"] = removed_table(model, problem.removed)
-        extra["removed"] = float(len(problem.removed))
-    if recipe["batches"]:
-        tables["batch_sweep"] = batches.sweep_table(model, swept, batch)
-    if recipe["solutions"] > 1:
-        tables["alternatives"] = _alternatives(model, problem, batch, recipe)
-    if recipe["pareto"] is not None:
-        tables["pareto"], images["pareto"] = _front(model, problem, batch, found, recipe)
+    tables, images = _beside_the_choice(problem, swept, batch, found, recipe)
+    extra = {} if recipe["target"] is None else {"removed": float(len(problem.removed))}
     if recipe["rounds"] or recipe.get("measured"):
         from assets.puzzle.choice.rescoring import rescored
 
@@ -77,25 +69,11 @@ def choose_architecture(
         rows = [table[row] for row in again.rows]
         tables |= again.tables
         extra |= again.metrics
-    totals = {
-        column: float(sum(row[column] for row in rows))
-        for column in (problem.objective, *COSTS)
-        if column in candidates.column_names and candidates[column].null_count == 0
-    }
     layers = architecture_rows(rows)
     return Output(
         tables={"architectures": architecture_table(model, layers), **tables},
         metrics={
-            problem.objective: totals[problem.objective],
-            "parameters": totals["parameters"],
-            **{
-                f"{column}_share": totals[column] / parent[column]
-                for column in COSTS
-                if parent.get(column) and column in totals
-            },
-            "attention_free_layers": float(sum(row["attention"] == "noop" for row in layers)),
-            "batch": float(batch),
-            **_speed(problem, batch, totals),
+            **_what_it_costs(problem, batch, rows),
             "gap": found.gap,
             "proven": float(found.proven),
             **extra,
@@ -134,6 +112,28 @@ def ffn_share(variant: str) -> float:
     if variant == "full":
         return 1.0
     return float(variant.removeprefix("ratio_")) / 100 if variant.startswith("ratio_") else 0.0
+
+
+def _beside_the_choice(
+    problem: Problem,
+    swept: Sequence[batches.Swept],
+    batch: int,
+    found: Architecture,
+    recipe: Mapping[str, Any],
+) -> tuple[dict[str, pa.Table], dict[str, bytes]]:
+    """The tables and pictures that the recipe asks for beside the architecture itself."""
+    model = recipe["model"]
+    tables: dict[str, pa.Table] = {}
+    images: dict[str, bytes] = {}
+    if recipe["target"] is not None:
+        tables["removed_variants"] = removed_table(model, problem.removed)
+    if recipe["batches"]:
+        tables["batch_sweep"] = batches.sweep_table(model, swept, batch)
+    if recipe["solutions"] > 1:
+        tables["alternatives"] = _alternatives(model, problem, batch, recipe)
+    if recipe["pareto"] is not None:
+        tables["pareto"], images["pareto"] = _front(model, problem, batch, found, recipe)
+    return tables, images
 
 
 def _alternatives(model: str, problem: Problem, batch: int, recipe: Mapping[str, Any]) -> pa.Table:
@@ -200,7 +200,27 @@ def _front(
     return pa.Table.from_pylist([{"model": model, "column": column, **r} for r in front]), picture
 
 
-def _speed(problem: Problem, batch: int, totals: Mapping[str, float]) -> dict[str, float]:
-    if "latency_seconds" not in totals:
-        return {}
-    return {"throughput": problem.tokens[batch] / totals["latency_seconds"]}
+def _what_it_costs(problem: Problem, batch: int, rows: Sequence[Row]) -> dict[str, float]:
+    """Metrics of the candidate rows chosen: score, parameters, each cost as a share of the parent's
+    at that batch, attention-free layers, batch, and tokens a second where seconds are known."""
+    candidates, parent = problem.candidates[batch], problem.parent[batch]
+    totals = {
+        column: float(sum(row[column] for row in rows))
+        for column in (problem.objective, *COSTS)
+        if column in candidates.column_names and candidates[column].null_count == 0
+    }
+    layers = architecture_rows(rows)
+    costs = {
+        problem.objective: totals[problem.objective],
+        "parameters": totals["parameters"],
+        **{
+            f"{column}_share": totals[column] / parent[column]
+            for column in COSTS
+            if parent.get(column) and column in totals
+        },
+        "attention_free_layers": float(sum(row["attention"] == "noop" for row in layers)),
+        "batch": float(batch),
+    }
+    if "latency_seconds" in totals:
+        costs["throughput"] = problem.tokens[batch] / totals["latency_seconds"]
+    return costs

@@ -2,17 +2,21 @@
 in one piece.
 
 The choices that a search has to beat at equal limits, and good places to start one from. Knows
-programs and rows; influence comes measured (`influence.py`).
+programs and rows; influence and true KL come measured (`influence.py`, `rounds.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from assets.puzzle.choice.candidate_costs import PARENT
 from assets.puzzle.program.solver import Program, violations
+
+if TYPE_CHECKING:
+    from assets.puzzle.choice.rounds import Measure
 
 Rows = tuple[int, ...]
 Limits = dict[str, tuple[float, float]]
@@ -57,6 +61,15 @@ def in_one_piece(program: Program, bounds: Limits) -> list[Rows]:
         if found:
             return found if length else found[:1]
     return []
+
+
+def contiguous(program: Program, bounds: Limits, kl: Measure) -> Rows | None:
+    """The run of `in_one_piece` whose loss costs the least mean KL; None where there is none."""
+    runs = in_one_piece(program, bounds)
+    if not runs:
+        return None
+    pieces = [program.candidates.pieces(rows) for rows in runs]
+    return runs[int(np.argmin(kl(list(pieces), "contiguous")))]
 
 
 def _without(program: Program, dropped: Iterable[int]) -> Rows:

@@ -135,8 +135,7 @@ def _judged(
 ) -> list[Tried]:
     if not named:
         return []
-    read = program.candidates
-    values = exact([[(read.covers[r], read.variants[r]) for r in rows] for rows in named], name)
+    values = exact([program.candidates.pieces(rows) for rows in named], name)
     found = [
         Tried(method, rows, math.fsum(scores[list(rows)]), kl)
         for (rows, method), kl in zip(named.items(), values, strict=True)

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.puzzle.choice.candidate_costs import CLOCKED, PROFILE, Costing, Seconds
-from assets.puzzle.program.rules import Rules
+from assets.puzzle.program.rules import Rules, read_program
+from assets.puzzle.program.solver import Program
 from resources.models.export.limits import NEVER_FIRST
 
 if TYPE_CHECKING:
@@ -47,6 +48,12 @@ class Problem:
     rules: Rules
     removed: list[tuple[int, str, str, str]] = field(default_factory=list)
     tokens: dict[int, int] = field(default_factory=dict)
+
+    def program(self, batch: int) -> tuple[Program, dict[str, tuple[float, float]]]:
+        """The problem at a batch in the form that is solved; limits as (lower, upper) pairs."""
+        return read_program(
+            self.candidates[batch], self.bounds[batch], self.objective, **self.rules
+        )
 
 
 def read_problem(inputs: Mapping[str, Artifact], recipe: Mapping[str, Any]) -> Problem:

@@ -6,7 +6,7 @@ search section; candidates are proposed and improved by `rounds`, `cuts` and `me
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,25 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from assets.puzzle.calibration import scoring
 from assets.puzzle.choice import baselines
-from assets.puzzle.choice.cuts import by_influence, in_one_piece, parent_rows
+from assets.puzzle.choice.cuts import Rows, by_influence, contiguous, parent_rows
 from assets.puzzle.choice.problem import Problem
 from assets.puzzle.choice.tables import architecture_rows, architecture_table, chosen_rows, rows_of
 from assets.puzzle.intervals import intervals
-from assets.puzzle.program.rules import read_program
 from assets.puzzle.program.solver import Program, violations
 from assets.puzzle.search import search_many
-from warehouse.artifact import parts
 from warehouse.store import Artifact
 
 if TYPE_CHECKING:
     from assets.puzzle.calibration import Sequences
-    from assets.puzzle.choice.assemblies import Assembly
     from assets.puzzle.choice.rounds import Measure
     from assets.puzzle.halves import Library
     from resources.execution import Execution
-
-Rows = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -59,18 +55,12 @@ def rescored(
     re-scoring improve the search's answer `start`.
     """
     from assets.puzzle.choice.rounds import improve, mean_of, rounds_table
-    from assets.puzzle.halves import Library
-    from resources.models.loading import load
-    from resources.models.precision import Precision
+    from assets.puzzle.opening import open_library
 
     model = recipe["model"]
-    program, bounds = read_program(
-        problem.candidates[batch], problem.bounds[batch], problem.objective, **problem.rules
-    )
-    folder, device = inputs["parent"].path(), execution.device
-    parent = load(folder, device=device, dtype=Precision.of(recipe, device).weights(folder))
-    library = Library(parent, [part.path() for part in parts(inputs, "block_library")])
-    data = _scoring(inputs, recipe, recipe["tokens"])
+    program, bounds = problem.program(batch)
+    library = open_library(inputs, recipe, execution.device)
+    data = scoring(inputs["corpus"], recipe)
     rough = mean_of(_measure(library, data, workdir, execution))
     if recipe.get("measured"):
         return _judged(
@@ -131,7 +121,7 @@ def _judged(bench: _Bench, task: _Task, start: Rows, recipe: Mapping[str, Any]) 
     measured, seed = recipe["measured"], recipe["seed"]
     exact = _measure(
         bench.library,
-        _scoring(bench.inputs, recipe, measured["tokens"]),
+        scoring(bench.inputs["corpus"], recipe, measured["tokens"]),
         bench.workdir / "judged",
         bench.execution,
     )
@@ -191,7 +181,7 @@ def _proposals(
     found["depth by influence"] = by_influence(
         task.program, task.bounds, influence(bench.library.parent, bench.data)
     )
-    found["contiguous depth"] = _best(in_one_piece(task.program, task.bounds), bench, task)
+    found["contiguous depth"] = contiguous(task.program, task.bounds, bench.rough)
     given = (candidates, task.problem.bounds[task.batch], task.problem.objective)
     found["marginal greedy"] = baselines.marginal_greedy(*given, **task.problem.rules)
     found["paper greedy"] = baselines.paper_greedy(*given, **task.problem.rules)
@@ -201,29 +191,6 @@ def _proposals(
         for method, rows in found.items()
         if rows is not None and not violations(task.program, rows, task.bounds)
     }
-
-
-def _best(choices: Sequence[Rows], bench: _Bench, task: _Task) -> Rows | None:
-    """The choice with the least true KL on the few tokens."""
-    if not choices:
-        return None
-    read = task.program.candidates
-    pieces: list[Assembly] = [
-        [(read.covers[row], read.variants[row]) for row in rows] for rows in choices
-    ]
-    return choices[int(np.argmin(bench.rough(pieces, "contiguous")))]
-
-
-def _scoring(inputs: Mapping[str, Artifact], recipe: Mapping[str, Any], tokens: int) -> Sequences:
-    from assets.puzzle.calibration import sequences
-
-    return sequences(
-        inputs["corpus"].table("corpus", columns=["text_ids"]),
-        "score",
-        tokens=tokens,
-        sequence_length=recipe["sequence_length"],
-        seed=recipe["seed"],
-    )
 
 
 def _measure(library: Library, data: Sequences, folder: Path, execution: Execution) -> Measure:

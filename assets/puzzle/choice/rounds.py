@@ -162,10 +162,7 @@ class _Around:
 
     def kl(self, choices: list[Rows], name: str) -> np.ndarray:
         """The mean true KL of each choice, `[n]`."""
-        read = self.read
-        return self.measure(
-            [[(read.covers[row], read.variants[row]) for row in rows] for rows in choices], name
-        )
+        return self.measure([self.read.pieces(rows) for rows in choices], name)
 
     def worth(
         self,

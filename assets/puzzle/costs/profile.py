@@ -2,38 +2,27 @@
 
 A profile is measured here, or read from a JSON file that `heirloom profile` wrote on another
 machine, so that a laptop can search for an H200. A pair of variants is taken to need the sum of
-its two sub-blocks' seconds. Knows tables and recipes; the measuring is in `bench.py`, the file's
-format in `profile_file.py`.
+its two sub-blocks' seconds. Knows tables and recipes; the measuring is in `measuring.py`, the
+file's format in `profile_file.py`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from assets.puzzle.costs.closed_form import COST_SCHEMA, DTYPES, TIMED_AS, cost_rows
-from assets.puzzle.costs.profile_file import (
-    FORMAT,
-    Machine,
-    NonBlock,
-    Profile,
-    ProfileError,
-    SubBlock,
-    differences,
-)
+from assets.puzzle.costs.profile_file import Profile, ProfileError, differences
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
-    from assets.puzzle.costs.bench import Setting
     from resources.execution import Execution
     from resources.models.accounting import Shape
     from resources.models.config import HeterogeneousDecoderConfig
-
-Progress = Callable[[str, float], None]
 
 
 def measure_profile(
@@ -57,6 +46,7 @@ def measure_profile(
         TimingError: something does not fit into memory, or its time drowns in noise.
     """
     from assets.puzzle.costs.bench import Setting
+    from assets.puzzle.costs.measuring import measure
     from resources.models.loading import read_config
 
     config = read_config(inputs["parent"].path())
@@ -116,77 +106,6 @@ def read_profile(
             "`heirloom profile` for this parent and these settings"
         )
     return _output(profile, config, recipe, {"file": str(path)})
-
-
-def measure(
-    config: HeterogeneousDecoderConfig,
-    attention: Sequence[str],
-    ffn: Sequence[str],
-    batches: Sequence[int],
-    setting: Setting,
-    progress: Progress | None = None,
-) -> Profile:
-    """Time every variant and the rest of the model at every batch.
-
-    Raises TimingError, and ProfileError for a variant that is unknown or impossible for the parent.
-    """
-    import torch
-
-    from assets.puzzle.costs.bench import Bench
-    from resources.machine import ENGINE, hardware, using_threads
-    from resources.models.accounting import blocks_of
-
-    steps = [
-        (kind, name, batch)
-        for kind, names in (("attention", attention), ("ffn", ffn))
-        for name in names
-        for batch in batches
-    ]
-    rows = []
-    with using_threads(setting.threads) as threads:
-        bench = Bench(config, setting)
-        # A variant that this parent cannot have is refused before anything is timed.
-        try:
-            blocks_of(bench.shape, [(name, "noop") for name in attention])
-            blocks_of(bench.shape, [("noop", name) for name in ffn])
-        except ValueError as error:
-            raise ProfileError(str(error)) from error
-        for number, (kind, name, batch) in enumerate(steps):
-            if progress is not None:
-                progress(f"timing {kind} {name}, batch {batch}", number / len(steps))
-            prefill, decode = bench.sub_block(kind, name, batch)
-            phases = (("prefill", prefill), ("decode", decode))
-            rows.append(
-                {
-                    "kind": kind,
-                    "variant": name,
-                    "batch": batch,
-                    **{f"{phase}_seconds": found.seconds for phase, found in phases},
-                    **{f"{phase}_noise": found.noise for phase, found in phases},
-                    "clamped": [phase for phase, found in phases if found.clamped],
-                }
-            )
-        rest = [(batch, *bench.non_block(batch)) for batch in batches]
-    return Profile(
-        format=FORMAT,
-        machine=Machine(
-            hardware=hardware(setting.device),
-            torch=torch.__version__,
-            dtype=setting.dtype,
-            engine=ENGINE,
-            threads=threads if setting.device == "cpu" else None,
-        ),
-        shape=bench.shape.record(),
-        prefill_length=setting.prefill,
-        decode_length=setting.decode,
-        blocks=setting.blocks,
-        repeats=setting.repeats,
-        sub_blocks=[SubBlock.model_validate(row) for row in rows],
-        non_block=[
-            NonBlock(batch=batch, prefill_seconds=prefill, decode_seconds=decode)
-            for batch, prefill, decode in rest
-        ],
-    )
 
 
 def tables(

@@ -1,12 +1,11 @@
 """Predicted against measured: what the costs say of the chosen model, and what it really needs.
 
-Sums the chosen blocks and the rest, then counts and times the whole assembled model. A time is
-compared on the hardware of the profile only. Knows tables and checkpoints, nothing of the search.
+Counts and times the whole assembled model beside its costs (`predicted.py`). A time is compared on
+the hardware of the profile only. Knows tables and checkpoints, nothing of the search.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from assets.puzzle.costs.closed_form import DTYPES, TIMED_AS
-from assets.puzzle.costs.profile import rest, seconds
+from assets.puzzle.costs.predicted import Quantity, Row, chosen_rows, predict
+from assets.puzzle.costs.profile import rest
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
     from assets.puzzle.costs.bench import Setting
     from resources.execution import Execution
-    from resources.models.accounting import Shape
     from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 UNITS = {
@@ -31,11 +30,6 @@ UNITS = {
     "prefill_seconds": "s",
     "decode_seconds": "s",
 }
-Row = dict[str, Any]
-
-
-class PredictionError(ValueError):
-    """A model cannot be compared with a cost table; the message names the layer."""
 
 
 def compare_costs(
@@ -53,7 +47,6 @@ def compare_costs(
         PredictionError: a layer of the model is none of the variants in the costs.
     """
     from assets.puzzle.costs.bench import Setting
-    from assets.puzzle.pictures import predicted_vs_measured
     from resources.models.accounting import Shape
     from resources.models.loading import load, read_config
 
@@ -65,18 +58,7 @@ def compare_costs(
     profile = inputs["cost_profile"]
     [machine] = profile.table("profile_machine").to_pylist()
     lengths = profile.table("non_block_seconds").to_pylist()[0]
-    times, others = seconds(profile), rest(profile)
-
-    predicted: dict[tuple[str, int | None], float] = {
-        (name, None): float(shared[name] + sum(row[name] for row in chosen))
-        for name in ("parameters", "weight_bytes", "kv_bytes_per_token")
-    }
-    predicted["activation_bytes", None] = float(max(row["activation_bytes"] for row in chosen))
-    for batch, other in others.items():
-        pairs = [_seconds(times, row)[batch] for row in chosen]
-        for place, name in enumerate(("prefill_seconds", "decode_seconds")):
-            predicted[name, batch] = other[place] + math.fsum(pair[place] for pair in pairs)
-
+    predicted = predict(chosen, shared, profile)
     dtype = DTYPES.get(recipe["dtype_bytes"], "")
     runs_as = TIMED_AS.get(recipe["dtype_bytes"], "bfloat16")
     setting = Setting(
@@ -90,11 +72,24 @@ def compare_costs(
     )
     why_not = reasons(machine, dtype, device)
     model = load(folder, device=device, dtype=runs_as)
-    measured = measure(model, chosen[0]["prefill_length"], list(others), setting, why_not)
-    name = recipe["model"]
-    rows = [
+    measured = measure(model, chosen[0]["prefill_length"], list(rest(profile)), setting, why_not)
+    rows = compared(recipe["model"], predicted, measured)
+    known = [row for row in rows if row["ratio"] is not None]
+    return Output(
+        tables={"predicted_costs": pa.Table.from_pylist(rows, schema=SCHEMA)},
+        metrics={f"{label(row)} ratio".replace(" ", "_"): row["ratio"] for row in reversed(known)},
+        observations={"not_measured": why_not, "hardware": machine["hardware"]},
+        images={"predicted_costs": _picture(recipe["model"], machine["hardware"], known)},
+    )
+
+
+def compared(
+    model: str, predicted: Mapping[Quantity, float], measured: Mapping[Quantity, float]
+) -> list[Row]:
+    """The `predicted_costs` rows of a model; measured and ratio are None where nothing was."""
+    rows: list[Row] = [
         {
-            "model": name,
+            "model": model,
             "quantity": quantity,
             "batch": batch,
             "predicted": value,
@@ -105,20 +100,17 @@ def compare_costs(
     ]
     for row in rows:
         row["ratio"] = row["predicted"] / row["measured"] if row["measured"] else None
-    known = [row for row in rows if row["ratio"] is not None]
-    labels = [label(row) for row in known]
-    return Output(
-        tables={"predicted_costs": pa.Table.from_pylist(rows, schema=SCHEMA)},
-        metrics={f"{label(row)} ratio".replace(" ", "_"): row["ratio"] for row in reversed(known)},
-        observations={"not_measured": why_not, "hardware": machine["hardware"]},
-        images={
-            "predicted_costs": predicted_vs_measured(
-                f"{name}: predicted and measured on {machine['hardware']}",
-                labels,
-                [row["predicted"] for row in known],
-                [row["measured"] for row in known],
-            )
-        },
+    return rows
+
+
+def _picture(model: str, hardware: str, known: Sequence[Row]) -> bytes:
+    from assets.puzzle.pictures import predicted_vs_measured
+
+    return predicted_vs_measured(
+        f"{model}: predicted and measured on {hardware}",
+        [label(row) for row in known],
+        [row["predicted"] for row in known],
+        [row["measured"] for row in known],
     )
 
 
@@ -142,80 +134,6 @@ def label(row: Mapping[str, Any]) -> str:
     'decode_seconds batch 8'
     """
     return row["quantity"] + ("" if row["batch"] is None else f" batch {row['batch']}")
-
-
-def chosen_rows(
-    blocks: Sequence[Mapping[str, Any]], costs: Sequence[Row], shape: Shape
-) -> list[Row]:
-    """The cost row of each layer of a model, found by the sizes that its variant's name stands for.
-
-    A layer that a search fused is an attention-free variant wider than the parent's FFN: its row is
-    made from the same closed forms.
-
-    Raises:
-        PredictionError: a layer whose sizes no variant of the costs has.
-    """
-    from resources.models.accounting import blocks_of
-
-    names = list(dict.fromkeys((row["attention"], row["ffn"]) for row in costs))
-    sizes = [_sizes(block) for block in blocks_of(shape, names)]
-    by_name = {(row["attention"], row["ffn"]): row for row in costs}
-    by_size = {size: by_name[name] for size, name in zip(sizes, names, strict=True)}
-    found = []
-    for layer, block in enumerate(blocks):
-        row = by_size.get(_sizes(block)) or _fused_row(block, costs[0], shape)
-        if row is None:
-            raise PredictionError(
-                f"layer {layer}, attention {block['attention']}, FFN {block['ffn']}: the block "
-                "costs have no such variant; compare the assembled model, before fusion"
-            )
-        found.append({**row, "layer": layer})
-    return found
-
-
-def _fused_row(block: Mapping[str, Any], like: Row, shape: Shape) -> Row | None:
-    from resources.models import accounting
-    from resources.models.variants import ffn_name
-
-    width = block["ffn"]["intermediate_size"] or 0
-    if block["attention"]["kind"] != "noop" or width <= shape.intermediate_size:
-        return None
-    size = like["weight_bytes"] // like["parameters"] if like["parameters"] else 2
-    parameters = accounting.block_parameters(shape, block["attention"], block["ffn"])
-    working = accounting.activation_bytes(
-        shape, block["attention"], block["ffn"], like["prefill_length"], size
-    )
-    return {
-        "attention": "noop",
-        "ffn": ffn_name(block["ffn"], shape.intermediate_size),
-        "parameters": parameters,
-        "weight_bytes": accounting.weight_bytes(parameters, size),
-        "kv_bytes_per_token": 0,
-        "activation_bytes": working,
-        "prefill_length": like["prefill_length"],
-    }
-
-
-def _seconds(
-    times: Mapping[tuple[str, str], Mapping[int, tuple[float, float]]], row: Row
-) -> Mapping[int, tuple[float, float]]:
-    found = times.get((row["attention"], row["ffn"]))
-    if found is None:
-        raise PredictionError(
-            f"layer {row['layer']}: the cost profile has no seconds of {row['attention']}/"
-            f"{row['ffn']}; measure that width too"
-        )
-    return found
-
-
-def _sizes(block: Mapping[str, Any]) -> tuple[Any, ...]:
-    attention, ffn = block["attention"], block["ffn"]
-    return (
-        attention["kind"],
-        attention["num_key_value_heads"],
-        ffn["kind"],
-        ffn["intermediate_size"],
-    )
 
 
 def reasons(machine: Mapping[str, Any], dtype: str, device: str) -> dict[str, str]:
@@ -243,7 +161,7 @@ def measure(
     batches: Sequence[int],
     setting: Setting,
     why_not: Mapping[str, str],
-) -> dict[tuple[str, int | None], float]:
+) -> dict[Quantity, float]:
     """Counts and times of a real model, by (quantity, batch), less what `why_not` names.
 
     Activations are those of a prefill of one sequence of `context` tokens.
@@ -251,9 +169,7 @@ def measure(
     from assets.puzzle.costs.bench import model_seconds
     from resources.machine import using_threads
 
-    found: dict[tuple[str, int | None], float] = {
-        ("parameters", None): float(model.num_parameters())
-    }
+    found: dict[Quantity, float] = {("parameters", None): float(model.num_parameters())}
     if "bytes" not in why_not:
         weights = (weight.numel() * weight.element_size() for weight in model.parameters())
         found["weight_bytes", None] = float(sum(weights))

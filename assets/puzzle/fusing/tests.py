@@ -15,7 +15,8 @@ import pyarrow as pa
 from assets.puzzle.calibration import Sequences
 from assets.puzzle.costs.bench import Setting, model_seconds
 from assets.puzzle.fusion import fuse, reversed_order
-from assets.puzzle.scoring.build import intervals, model_kl
+from assets.puzzle.intervals import intervals
+from assets.puzzle.scoring.build import model_kl
 from resources.machine import hardware, using_threads
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 

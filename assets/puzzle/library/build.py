@@ -21,8 +21,9 @@ from warehouse.store import Artifact, Output
 if TYPE_CHECKING:
     from assets.puzzle.calibration import Sequences
     from assets.puzzle.library.activations import Batches
+    from assets.puzzle.library.group import GroupTraining, Make
     from resources.execution import Execution
-
+    from resources.models.layers import LayerReader
 
 LIBRARY_SCHEMA = pa.schema(
     [
@@ -64,12 +65,10 @@ def build_library(
     children of the whole group; with `sweep` one layer of the parent and its children.
     """
     from assets.puzzle.halves import trained
-    from assets.puzzle.library.activations import resident, sweep
     from assets.puzzle.library.group import GroupTraining
     from resources.chat.matching import fits
     from resources.models.folders import stored_dtype
     from resources.models.layers import LayerReader
-    from resources.models.precision import Precision
     from resources.recipe.base import Optimizer
 
     began = time.monotonic()
@@ -97,13 +96,7 @@ def build_library(
             every=execution.checkpoint_steps,
             progress=execution.progress,
         )
-        with Precision.of(recipe, execution.device).autocast():
-            if execution.activations.source == "resident":
-                resident(source, group.depth, batches, group, group.start)
-            else:
-                room = execution.activations.bytes
-                folder = workdir / "boundaries"
-                sweep(source, group.depth, batches, group, folder, room, group.start)
+        _train(group, batches, workdir / "boundaries", recipe, execution)
         reports = [group.report(layer) for layer in layers]
     return _output(library, reports, recipe, steps, time.monotonic() - began)
 
@@ -164,7 +157,26 @@ def _batches(
     return Batches(of, turns_of(steps), rows, length, execution.micro_batch), steps
 
 
-def _maker(source: Any, importance: Artifact, recipe: Mapping[str, Any]) -> Any:
+def _train(
+    group: GroupTraining,
+    batches: Batches,
+    boundaries: Path,
+    recipe: Mapping[str, Any],
+    execution: Execution,
+) -> None:
+    """Run the parent's layers and train beside them; a sweep keeps states in `boundaries`."""
+    from assets.puzzle.library.activations import resident, sweep
+    from resources.models.precision import Precision
+
+    with Precision.of(recipe, execution.device).autocast():
+        if execution.activations.source == "resident":
+            resident(group.source, group.depth, batches, group, group.start)
+        else:
+            room = execution.activations.bytes
+            sweep(group.source, group.depth, batches, group, boundaries, room, group.start)
+
+
+def _maker(source: LayerReader, importance: Artifact, recipe: Mapping[str, Any]) -> Make:
     """`make_children` with all that is the same for every layer."""
     from assets.puzzle.library.children import make_children
 

@@ -41,6 +41,10 @@ class Candidates:
         where = f"layer {cover[0]}" if len(cover) == 1 else f"layers {list(cover)}"
         return f"{where}, variant {self.variants[row]!r}"
 
+    def pieces(self, rows: Sequence[int]) -> list[tuple[tuple[int, ...], str]]:
+        """What rows put where: the layers covered and the variant of each, in the given order."""
+        return [(self.covers[row], self.variants[row]) for row in rows]
+
     def total(self, column: str, rows: Sequence[int]) -> float | int:
         """Sum of a column over rows: exact for integers, correctly rounded for floats."""
         values = self.columns[column][list(rows)]

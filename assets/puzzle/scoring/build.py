@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assets.puzzle.intervals import intervals as intervals
 from assets.puzzle.scoring.prescreen import compose, halves, survivors
 from assets.puzzle.scoring.tables import PARENT, Measured, block_scores, heatmaps, run_scores
-from warehouse.artifact import parts
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
     import torch
 
     from assets.puzzle.calibration import Sequences
+    from assets.puzzle.halves import Library
+    from assets.puzzle.scoring.data import Batch
     from assets.puzzle.scoring.replacements import Replacement
     from resources.execution import Execution
     from resources.models.modeling import HeterogeneousDecoderForCausalLM
@@ -47,33 +47,64 @@ def score_blocks(
     Raises:
         FileNotFoundError, ValueError: a layer lacks a variant, or its weights are not finite.
     """
-    from assets.puzzle.halves import Library
-    from assets.puzzle.scoring.cache import ScoreCache
-    from assets.puzzle.scoring.data import leading, score_sets
-    from assets.puzzle.scoring.metrics import set_of
-    from assets.puzzle.scoring.replacements import TOGETHER, score
-    from resources.models.loading import load
-    from resources.models.precision import TF32, Precision
+    from assets.puzzle.opening import open_library
+    from assets.puzzle.scoring.data import score_sets
+    from resources.models.precision import TF32
 
     began = time.monotonic()
-    given, device = inputs["parent"], execution.device
-    dtype = Precision.of(recipe, device).weights(given.path())
-    parent = load(given.path(), device=device, dtype=dtype)
-    library = Library(parent, [part.path() for part in parts(inputs, "block_library")])
+    library = open_library(inputs, recipe, execution.device)
+    columns = ["text_ids", "loss_mask"] if "task" in recipe["metrics"] else ["text_ids"]
+    sets = score_sets(inputs["corpus"].table("corpus", columns=columns), recipe)
+    # What weights are loaded in is in their digests; how they are multiplied is not.
+    version = inputs["parent"].data_version + (f" {TF32}" if recipe.get("dtype") == TF32 else "")
+    pairs = variant_pairs(recipe["attention"], recipe["ffn"])
+    runs = fused_runs(recipe["fused_runs"], library.parent.config.num_hidden_layers)
+    measured, computed = _measured(library, version, sets, pairs, runs, workdir, recipe, execution)
+    model, seed = recipe["model"], recipe["seed"]
+    tables = {"block_scores": block_scores(model, pairs, measured, seed)}
+    if runs:
+        tables["run_scores"] = run_scores(model, runs, measured, seed)
+    return Output(
+        tables=tables,
+        metrics={
+            **{f"median_{each.metric}": each.median(pairs) for each in measured},
+            "scores": float(sum(table.num_rows for table in tables.values())),
+            "tokens": float(sum(b.sequences.tokens for batches in sets.values() for b in batches)),
+        },
+        observations={"seconds": time.monotonic() - began, "sequences_computed": computed},
+        images=heatmaps(model, pairs, measured),
+    )
+
+
+def _measured(
+    library: Library,
+    version: str,
+    sets: Mapping[str, Sequence[Batch]],
+    pairs: Sequence[tuple[str, str]],
+    runs: Sequence[Replacement],
+    workdir: Path,
+    recipe: Mapping[str, Any],
+    execution: Execution,
+) -> tuple[list[Measured], int]:
+    """Every metric of pairs and runs, set by set, and how many sequences were not in the cache.
+
+    Args:
+        version: of the parent, under which scores are kept.
+        sets: batches of tokens by the name of their set.
+    """
+    from assets.puzzle.scoring.cache import ScoreCache
+    from assets.puzzle.scoring.data import leading
+    from assets.puzzle.scoring.metrics import set_of
+    from assets.puzzle.scoring.replacements import TOGETHER, score
+
     names, prescreen = recipe["metrics"], recipe["prescreen"]
     together = execution.micro_batch * recipe["sequence_length"]
-    if parent.device.type == "cpu":
+    if library.parent.device.type == "cpu":
         together = min(together, TOGETHER)
-    columns = ["text_ids", "loss_mask"] if "task" in names else ["text_ids"]
-    sets = score_sets(inputs["corpus"].table("corpus", columns=columns), recipe)
+    layers = library.parent.config.num_hidden_layers
     folder = execution.cache("scores", workdir)
-    # What weights are loaded in is in their digests; how they are multiplied is not.
-    version = given.data_version + (f" {TF32}" if recipe.get("dtype") == TF32 else "")
-    pairs = variant_pairs(recipe["attention"], recipe["ffn"])
-    shape = (parent.config.num_hidden_layers, len(pairs))
-    runs = fused_runs(recipe["fused_runs"], shape[0])
     report = _reports(execution.progress, len(sets) * (1 + bool(runs)) + bool(prescreen))
-    kept = None if prescreen else np.ones(shape, bool)
+    kept = None if prescreen else np.ones((layers, len(pairs)), bool)
     measured: list[Measured] = []
     computed = 0
     # The first metric's set comes first: a prescreen ranks there.
@@ -90,7 +121,7 @@ def score_blocks(
             cache=cache,
         )
         if kept is None:
-            single = np.tile(halves(pairs), (shape[0], 1))
+            single = np.tile(halves(pairs), (layers, 1))
             values = pair_scores(scored, next(report), pairs, single)
             first = values[:, :, metrics.index(names[0]), : leading(batches, prescreen["tokens"])]
             kept = survivors(compose(first.mean(-1), pairs), pairs, prescreen["keep"])
@@ -103,20 +134,7 @@ def score_blocks(
             for place, metric in enumerate(metrics)
         ]
         computed += cache.computed
-    model, seed = recipe["model"], recipe["seed"]
-    tables = {"block_scores": block_scores(model, pairs, measured, seed)}
-    if runs:
-        tables["run_scores"] = run_scores(model, runs, measured, seed)
-    return Output(
-        tables=tables,
-        metrics={
-            **{f"median_{each.metric}": each.median(pairs) for each in measured},
-            "scores": float(sum(table.num_rows for table in tables.values())),
-            "tokens": float(sum(b.sequences.tokens for batches in sets.values() for b in batches)),
-        },
-        observations={"seconds": time.monotonic() - began, "sequences_computed": computed},
-        images=heatmaps(model, pairs, measured),
-    )
+    return measured, computed
 
 
 def variant_pairs(attention: Sequence[str], ffn: Sequence[str]) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ from assets.puzzle.halves import (
     new_half,
     parent_half,
 )
+from assets.puzzle.intervals import intervals
 from assets.puzzle.library import initialise
 from assets.puzzle.library.bypass import (
     Child,
@@ -33,7 +34,6 @@ from assets.puzzle.library.children import make_children
 from assets.puzzle.library.importance import importance, order, ranking
 from assets.puzzle.scoring.build import (
     divergence,
-    intervals,
     log_probabilities,
     model_kl,
     variant_pairs,

@@ -12,13 +12,8 @@ import torch
 
 from assets.puzzle.calibration import sequences
 from assets.puzzle.choice.tables import architecture_table
-from assets.puzzle.fusing.plan import (
-    attention_free,
-    fuse_checkpoint,
-    in_model,
-    kept_apart,
-    plan_runs,
-)
+from assets.puzzle.fusing.plan import fuse_checkpoint
+from assets.puzzle.fusing.windows import attention_free, in_model, kept_apart, plan_runs
 from assets.puzzle.fusion import fuse, reversed_order
 from assets.puzzle.scoring.build import model_kl
 from resources.execution import Execution

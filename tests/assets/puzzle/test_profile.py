@@ -14,12 +14,11 @@ import pytest
 import torch
 from torch import nn
 
-from assets.puzzle.costs import bench, profile, timing
-from assets.puzzle.costs import report as predicted
+from assets.puzzle.costs import bench, predicted, profile, report, timing
 from assets.puzzle.costs.bench import Bench, Setting
 from assets.puzzle.costs.closed_form import block_costs
+from assets.puzzle.costs.measuring import measure
 from assets.puzzle.costs.profile import (
-    measure,
     measure_profile,
     read_profile,
     rest,
@@ -175,7 +174,7 @@ def test_no_seconds_in_plain_costs(store: Store) -> None:
 
 
 def test_predicted_is_measured_where_time_is_a_sum(store: Store) -> None:
-    artifact = build(store, "cost_comparison", predicted.compare_costs, RECIPE)
+    artifact = build(store, "cost_comparison", report.compare_costs, RECIPE)
     rows = {
         (row["quantity"], row["batch"]): row
         for row in artifact.table("predicted_costs").to_pylist()
@@ -193,7 +192,7 @@ def test_seconds_of_another_machine_are_not_compared(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "hardware", lambda device: "another processor")
-    artifact = build(store, "cost_comparison", predicted.compare_costs, RECIPE)
+    artifact = build(store, "cost_comparison", report.compare_costs, RECIPE)
     reason = artifact.manifest["observations"]["not_measured"]["seconds"]
     assert reason.startswith("the profile is of ") and "another processor" in reason
     rows = artifact.table("predicted_costs").to_pylist()
