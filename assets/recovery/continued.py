@@ -11,10 +11,11 @@ from torch import nn
 from assets.recovery import corpus
 from assets.recovery.objective import LiveTeacher, Towards
 from resources.models.folders import stored_dtype
-from resources.models.loading import load, publish
+from resources.models.loading import load
 from resources.recipe.model import Recovery
 from resources.training.fit import Run, language_model_loss
 from resources.training.loop.measuring import Objective
+from resources.training.publishing import published
 from resources.training.ranks import launch, ranked
 from warehouse.store import Artifact, Output
 
@@ -61,12 +62,4 @@ def continue_pretraining(
         measuring=measuring,
         published=stored_dtype(inputs["model"].path()),
     ).fit()
-    folder = workdir / "model"
-    publish(model, folder, inputs["model"].path())
-    return Output(
-        tables={"training_metrics": fitted.table, "training_events": fitted.events},
-        files={"": folder},
-        metrics=fitted.metrics,
-        observations=fitted.observations,
-        images=fitted.images,
-    )
+    return published(model, fitted, workdir, inputs["model"].path())

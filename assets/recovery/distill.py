@@ -6,21 +6,23 @@ Source: arXiv 2411.19146 ยง5 (global knowledge distillation), arXiv 2505.00949 ย
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from assets.recovery import corpus, teacher_outputs
-from assets.recovery.objective import CachedTeacher, LiveTeacher, Teacher, Towards
+from assets.recovery.objective import CachedTeacher, LiveTeacher, Towards
 from resources.chat.matching import comparable
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.folders import stored_dtype
-from resources.models.loading import load, publish
+from resources.models.loading import load
 from resources.recipe.model import Distillation
 from resources.training.distilling import depth_map
 from resources.training.fit import Attach, Run
+from resources.training.publishing import published
 from resources.training.ranks import launch, ranked
 from warehouse.store import Artifact, Output
 
@@ -49,32 +51,14 @@ def distil(
     section = Distillation.within(recipe)
     student = load(inputs[STUDENT].path(), dtype="float32")
     split = corpus.read(inputs["corpus"], recipe, workdir, execution)
-    attach: tuple[Attach, Attach] | None = None
-    teachers: list[nn.Module] = []
-    teacher: Teacher
-    depth: list[int] = []
-    if OUTPUTS in inputs:
-        outputs = teacher_outputs.read(
-            inputs[OUTPUTS], inputs["corpus"], split.pieces, workdir, execution
-        )
-        _same_vocabulary(inputs, OUTPUTS, outputs.vocabulary, student.config.vocab_size)
-        teacher = CachedTeacher(section.temperature)
-        attach = outputs.of(split.training), outputs.of(split.held_out)
-    else:
-        comparable(inputs[TEACHER], inputs[STUDENT])
-        live = _live(inputs, section, execution)
-        _same_vocabulary(inputs, TEACHER, live.model.config.vocab_size, student.config.vocab_size)
-        _comparable(section, live.model.config, student.config)
-        teacher, teachers = live, [live.model]
-        if section.layer_weight:
-            depth = _depth(inputs, live.model.config, student.config)
-    towards = Towards.of(teacher, section, depth)
+    told_by = _cached if OUTPUTS in inputs else _live
+    taught = told_by(inputs, section, student.config, split, workdir, execution)
     training, held_out = split.examples
     fitted = Run(
         student,
         training,
         held_out,
-        towards.objective(),
+        taught.towards.objective(),
         section,
         workdir,
         execution,
@@ -83,27 +67,57 @@ def distil(
         stage="distillation",
         measure=f"kl_{section.direction}",
         measure_at=section.measure_at,
-        measuring=lambda: (towards.objective(measuring=True), teachers),
-        attach=attach,
-        teachers=teachers if towards.asks else (),
+        measuring=lambda: (taught.towards.objective(measuring=True), taught.models),
+        attach=taught.attach,
+        teachers=taught.models if taught.towards.asks else (),
         published=stored_dtype(inputs[STUDENT].path()),
     ).fit()
-    folder = workdir / "model"
-    publish(student, folder, inputs[STUDENT].path())
-    return Output(
-        tables={"training_metrics": fitted.table, "training_events": fitted.events},
-        files={"": folder},
-        metrics=fitted.metrics,
-        observations=fitted.observations,
-        images=fitted.images,
+    return published(student, fitted, workdir, inputs[STUDENT].path())
+
+
+@dataclass(frozen=True)
+class _Taught:
+    """What is learned towards, the teachers in memory, and what a cached one adds to batches."""
+
+    towards: Towards
+    models: Sequence[nn.Module] = ()
+    attach: tuple[Attach, Attach] | None = None
+
+
+def _cached(
+    inputs: Mapping[str, Artifact],
+    section: Distillation,
+    student: HeterogeneousDecoderConfig,
+    split: corpus.Split,
+    workdir: Path,
+    execution: Execution,
+) -> _Taught:
+    outputs = teacher_outputs.read(
+        inputs[OUTPUTS], inputs["corpus"], split.pieces, workdir, execution
+    )
+    _same_vocabulary(inputs, OUTPUTS, outputs.vocabulary, student.vocab_size)
+    return _Taught(
+        Towards.of(CachedTeacher(section.temperature), section, []),
+        attach=(outputs.of(split.training), outputs.of(split.held_out)),
     )
 
 
 def _live(
-    inputs: Mapping[str, Artifact], section: Distillation, execution: Execution
-) -> LiveTeacher:
-    heat, direction = section.temperature, section.direction
-    return LiveTeacher(inputs[TEACHER].path(), execution, heat, direction, section.dtype)
+    inputs: Mapping[str, Artifact],
+    section: Distillation,
+    student: HeterogeneousDecoderConfig,
+    split: corpus.Split,
+    workdir: Path,
+    execution: Execution,
+) -> _Taught:
+    comparable(inputs[TEACHER], inputs[STUDENT])
+    live = LiveTeacher(
+        inputs[TEACHER].path(), execution, section.temperature, section.direction, section.dtype
+    )
+    _same_vocabulary(inputs, TEACHER, live.model.config.vocab_size, student.vocab_size)
+    _comparable(section, live.model.config, student)
+    depth = _depth(inputs, live.model.config, student) if section.layer_weight else []
+    return _Taught(Towards.of(live, section, depth), [live.model])
 
 
 def _same_vocabulary(inputs: Mapping[str, Artifact], name: str, teacher: int, student: int) -> None:

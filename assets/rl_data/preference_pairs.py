@@ -7,7 +7,8 @@ Source: arXiv 2505.00949 section 6.2 (Nano).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,38 +49,15 @@ def build_preference_pairs(
     scorer_chat = Chat.load(judge)
 
     made: list[attempts.Attempt] = []
-    pairs: list[Pair] = []
-    rewards: list[tuple[float, float]] = []
+    ranked: list[_Ranked] = []
     rounds: list[int] = []
     seen: set[tuple[bytes, str]] = set()
     for number, section in enumerate(recipe["rounds"]):
-        seed = [recipe["seed"], number]
-        chosen = draw_by_domain(rows, recipe["prompts"], section["domains"], seed)
-        share = 1 / len(section["reasoning"])
-        asked = [
-            attempts.Prompt(problem, mode, index)
-            for problem, mode in zip(
-                chosen, modes(len(chosen), section["reasoning"], share, seed), strict=True
-            )
-            for index in range(recipe["samples"])
-        ]
-        answered = attempts.attempt(engine, asked, sampling)
+        answered = attempts.attempt(engine, _asked(rows, recipe, section, number), sampling)
         scores = reward.score(scorer, attempts.sequences(answered, engine.chat, scorer_chat))
-        groups = [place // recipe["samples"] for place in range(len(scores))]
-        for best, worst in extremes(scores, groups):
-            # Equal answers may differ in the last bits of their scores.
-            if answered[best].completion.text == answered[worst].completion.text:
-                continue
-            pairs.append(
-                Pair(
-                    answered[best].prompt,
-                    sampled(answered[best]),
-                    sampled(answered[worst]),
-                    "reward",
-                )
-            )
-            rewards.append((scores[best], scores[worst]))
-            rounds.append(number)
+        found = _ranked(answered, scores, recipe["samples"])
+        ranked += found
+        rounds += [number] * len(found)
         made += [
             a for a in answered if (a.prompt.problem["row_id"], a.prompt.reasoning) not in seen
         ]
@@ -89,20 +67,64 @@ def build_preference_pairs(
         made, recipe["asset_key"], model.key, model.data_version, sampling
     )
     table = pair_table(
-        pairs,
+        [each.pair for each in ranked],
         recipe["asset_key"],
-        [best for best, _ in rewards],
-        [worst for _, worst in rewards],
+        [each.best for each in ranked],
+        [each.worst for each in ranked],
         round=rounds,
     )
-    gaps = [best - worst for best, worst in rewards]
+    count = max(len(ranked), 1)
     return Output(
         tables={"preferences": table, "generations": generations, "verdicts": verdicts},
         metrics={
-            "pairs": float(len(pairs)),
-            "mean_reward_gap": sum(gaps) / max(len(gaps), 1),
-            "reasoning_on": sum(pair.prompt.reasoning == "on" for pair in pairs)
-            / max(len(pairs), 1),
+            "pairs": float(len(ranked)),
+            "mean_reward_gap": sum(each.best - each.worst for each in ranked) / count,
+            "reasoning_on": sum(each.pair.prompt.reasoning == "on" for each in ranked) / count,
         },
         observations={"requests": attempts.usage(engine)},
     )
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """A pair, and the rewards of its better and its worse response."""
+
+    pair: Pair
+    best: float
+    worst: float
+
+
+def _asked(
+    rows: Sequence[dict[str, Any]],
+    recipe: Mapping[str, Any],
+    section: Mapping[str, Any],
+    number: int,
+) -> list[attempts.Prompt]:
+    """The prompts of a round, each `samples` times in a row."""
+    seed = [recipe["seed"], number]
+    chosen = draw_by_domain(rows, recipe["prompts"], section["domains"], seed)
+    share = 1 / len(section["reasoning"])
+    return [
+        attempts.Prompt(problem, mode, index)
+        for problem, mode in zip(
+            chosen, modes(len(chosen), section["reasoning"], share, seed), strict=True
+        )
+        for index in range(recipe["samples"])
+    ]
+
+
+def _ranked(
+    answered: Sequence[attempts.Attempt], scores: Sequence[float], samples: int
+) -> list[_Ranked]:
+    """The best and the worst of every `samples` responses by score, where they differ."""
+    found = []
+    groups = [place // samples for place in range(len(scores))]
+    for best, worst in extremes(scores, groups):
+        # Equal answers may differ in the last bits of their scores.
+        if answered[best].completion.text == answered[worst].completion.text:
+            continue
+        pair = Pair(
+            answered[best].prompt, sampled(answered[best]), sampled(answered[worst]), "reward"
+        )
+        found.append(_Ranked(pair, scores[best], scores[worst]))
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from resources.recipe.model import Sft
@@ -19,63 +20,69 @@ def specs(recipe: Recipe) -> list[Spec]:
     What only the blend depends on stays out of the checkpoint's slice and the other way round, so a
     new learning rate leaves the blend alone.
     """
+    return [
+        spec
+        for name, model in recipe.models.items()
+        for stage in model.sft
+        for spec in (_blend(recipe, name, stage), _checkpoint(recipe, name, stage))
+    ]
+
+
+def _blend(recipe: Recipe, name: str, stage: Sft) -> Spec:
     held_out = {"held_out": HELD_OUT} if recipe.family.problems else {}
-    made: list[Spec] = []
-    for name, model in recipe.models.items():
-        for stage in model.sft:
-            key, blend = f"{name}/{stage.name}", f"{name}/{stage.name}_blend"
-            before = model.stage(stage.name).before
-            modes = wanted_modes(recipe, stage)
-            datasets = {domain: f"sft_data/{domain}" for domain in modes}
-            made.append(
-                Spec(
-                    key=blend,
-                    stage="sft",
-                    fn="assets.sft.blend:make_blend",
-                    inputs={**datasets, **held_out},
-                    recipe={
-                        "name": stage.name,
-                        "domains": {d: weight for d, weight in stage.weights.items() if d in modes},
-                        "reasoning": modes,
-                        "off_share": stage.off_share,
-                        "samples": stage.samples,
-                    },
-                    seed=recipe.family.seed,
-                    checks=(
-                        "assets.sft.checks:no_empty_domain",
-                        *(["assets.sft.checks:no_held_out_overlap"] if held_out else []),
-                    ),
-                    model=name,
-                    kinds=("parquet",),
-                    description=f"The samples that {key} is trained on.",
-                )
-            )
-            made.append(
-                Spec(
-                    key=key,
-                    stage="sft",
-                    fn="assets.sft.train:sft",
-                    inputs={
-                        "model": recipe.checkpoint_key(name, before),
-                        "blend": blend,
-                        **datasets,
-                    },
-                    recipe=_training(stage),
-                    seed=recipe.family.seed,
-                    version=VERSION,
-                    checks=(
-                        "resources.training.checks:loss_finite",
-                        "resources.training.checks:loss_decreased",
-                        "assets.sft.checks:cross_entropy_not_worse",
-                        "assets.sft.checks:packs_filled",
-                    ),
-                    model=name,
-                    kinds=("torch", "deepspeed"),
-                    pool="gpu",
-                    description=f"{name} after the SFT stage {stage.name}, from {before}.",
-                )
-            )
-    return made
+    modes = wanted_modes(recipe, stage)
+    return Spec(
+        key=f"{name}/{stage.name}_blend",
+        stage="sft",
+        fn="assets.sft.blend:make_blend",
+        inputs={**_datasets(modes), **held_out},
+        recipe={
+            "name": stage.name,
+            "domains": {d: weight for d, weight in stage.weights.items() if d in modes},
+            "reasoning": modes,
+            "off_share": stage.off_share,
+            "samples": stage.samples,
+        },
+        seed=recipe.family.seed,
+        checks=(
+            "assets.sft.checks:no_empty_domain",
+            *(["assets.sft.checks:no_held_out_overlap"] if held_out else []),
+        ),
+        model=name,
+        kinds=("parquet",),
+        description=f"The samples that {name}/{stage.name} is trained on.",
+    )
+
+
+def _checkpoint(recipe: Recipe, name: str, stage: Sft) -> Spec:
+    before = recipe.models[name].stage(stage.name).before
+    return Spec(
+        key=f"{name}/{stage.name}",
+        stage="sft",
+        fn="assets.sft.train:sft",
+        inputs={
+            "model": recipe.checkpoint_key(name, before),
+            "blend": f"{name}/{stage.name}_blend",
+            **_datasets(wanted_modes(recipe, stage)),
+        },
+        recipe=_training(stage),
+        seed=recipe.family.seed,
+        version=VERSION,
+        checks=(
+            "resources.training.checks:loss_finite",
+            "resources.training.checks:loss_decreased",
+            "assets.sft.checks:cross_entropy_not_worse",
+            "assets.sft.checks:packs_filled",
+        ),
+        model=name,
+        kinds=("torch", "deepspeed"),
+        pool="gpu",
+        description=f"{name} after the SFT stage {stage.name}, from {before}.",
+    )
+
+
+def _datasets(domains: Iterable[str]) -> dict[str, str]:
+    return {domain: f"sft_data/{domain}" for domain in domains}
 
 
 def wanted_modes(recipe: Recipe, stage: Sft) -> dict[str, list[str]]:

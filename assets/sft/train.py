@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from assets.sft import samples
 from resources.models.folders import stored_dtype
-from resources.models.loading import load, publish
+from resources.models.loading import load
 from resources.recipe.model import SftTraining
 from resources.training.fit import Run, language_model_loss
+from resources.training.publishing import published
 from resources.training.ranks import launch, ranked
 from warehouse.store import Artifact, Output
 
@@ -55,20 +56,15 @@ def sft(
         packed=section.packed,
         published=stored_dtype(path),
     ).fit()
-    folder = workdir / "model"
-    publish(model, folder, path)
-    return Output(
-        tables={"training_metrics": fitted.table, "training_events": fitted.events},
-        files={"": folder},
-        metrics={
-            **fitted.metrics,
-            **perplexities(fitted.metrics),
-            "samples": float(len(split.training)),
-            "too_long": float(split.too_long),
-            "refused": float(split.refused),
-        },
-        observations=fitted.observations,
-        images=fitted.images,
+    return published(
+        model,
+        fitted,
+        workdir,
+        path,
+        **perplexities(fitted.metrics),
+        samples=float(len(split.training)),
+        too_long=float(split.too_long),
+        refused=float(split.refused),
     )
 
 
