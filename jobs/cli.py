@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jobs.errors import UsageError, one_line, ours
@@ -22,6 +22,9 @@ RECIPE_HELP = (
     "a recipe's name or folder (default: $HEIRLOOM_RECIPE, else tiny for `run` and the home's "
     "last run for the other commands)"
 )
+
+
+Command = Callable[[str, str, str], argparse.ArgumentParser]  # name, room, help
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,6 +50,17 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(room=room)
         return sub
 
+    _making(command)
+    _looking(command)
+    _keeping(command)
+    _using(command)
+    _profile(command)
+    _showing(command)
+    return top
+
+
+def _making(command: Command) -> None:
+    """Recipes, and the assets that they make."""
     run = command("run", "running.driver", "materialise what is missing or stale")
     run.add_argument("--select", help="which assets, in Dagster's selection syntax")
     run.add_argument("--dry-run", action="store_true", help="print what would run, and its cost")
@@ -76,6 +90,9 @@ def parser() -> argparse.ArgumentParser:
 
     command("recipes", "commands.recipes", "what can be run or extended")
 
+
+def _looking(command: Command) -> None:
+    """What a home holds and how it came about."""
     status = command("status", "commands.status", "every asset: fresh, stale (why) or missing")
     status.add_argument("--format", choices=["table", "json"], default="table")
 
@@ -90,6 +107,9 @@ def parser() -> argparse.ArgumentParser:
     lineage.add_argument("target", metavar="KEY_OR_ROW_ID")
     lineage.add_argument("--down", action="store_true", help="what it went into instead")
 
+
+def _keeping(command: Command) -> None:
+    """What a person decides on versions, builds and plans."""
     accept = command(
         "accept", "commands.upkeep", "declare a code or recipe change immaterial for an asset"
     )
@@ -135,6 +155,9 @@ def parser() -> argparse.ArgumentParser:
     watch = command("watch", "commands.watch", "switch rebuilding by sensor on or off")
     watch.add_argument("switch", choices=["on", "off"])
 
+
+def _using(command: Command) -> None:
+    """What is done with a checkpoint."""
     evaluate = command("evaluate", "commands.evaluate", "one benchmark on any checkpoint")
     evaluate.add_argument("model", metavar="MODEL|FOLDER", help="super, a KEY[@VERSION], a folder")
     evaluate.add_argument(
@@ -167,6 +190,8 @@ def parser() -> argparse.ArgumentParser:
     serve.usage = "heirloom serve [-h] [--home HOME] [--recipe RECIPE] [--port PORT] MODEL [-- …]"
     serve.epilog = "What follows -- goes to vLLM: heirloom serve super -- --max-model-len 512"
 
+
+def _profile(command: Command) -> None:
     profile = command(
         "profile", "commands.profile", "measure what a parent's blocks cost on this machine"
     )
@@ -185,11 +210,13 @@ def parser() -> argparse.ArgumentParser:
     profile.add_argument("--repeats", type=count, default=5)
     profile.add_argument("--threads", type=count, help="of the CPU (default: torch's choice)")
 
+
+def _showing(command: Command) -> None:
+    """What is looked at in a browser."""
     command("report", "commands.report", "write the HTML report and print its path")
 
     ui = command("ui", "commands.ui", "Dagster's web server and daemon on this home, on loopback")
     ui.add_argument("--port", type=int, default=3000)
-    return top
 
 
 def count(text: str) -> int:

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -116,13 +116,7 @@ def drive(
     for asset in plan.assets:
         if asset.spec.partitions and asset.state == "fresh":  # heads of a layout that was given up
             Store(home.path).retire(asset.key, asset.spec.partitions)
-    workers = plan.recipe.execution.workers
-    lines = [
-        Line(step.label, step.seconds, workers if step.partition else 1)
-        for step in plan.todo
-        if step.key in chosen
-    ]
-    display = open_display(lines, terminal)
+    display = open_display(_lines(plan, chosen), terminal)
     try:
         specs = [asset.spec for asset in plan.assets]
         building = builder(home, plan.recipe, display.progress)
@@ -141,20 +135,33 @@ def drive(
     finally:
         display.close()
     write_catalog(home.path)
-    counts = Counter(done.values())
-    print(
-        f"{counts['built']} built, {counts['restored']} restored"
-        + (
-            f", {counts['spared']} spared (their inputs came out the same)"
-            if counts["spared"]
-            else ""
-        )
-        + f" in {clock(time.monotonic() - began)} · home {home.path}",
-        file=terminal,
-        flush=True,
-    )
+    ended = f"{_counted(done)} in {clock(time.monotonic() - began)} · home {home.path}"
+    print(ended, file=terminal, flush=True)
     if later := [step.label for step in plan.todo if step.label in done]:
         print(f"changed meanwhile, run again: {', '.join(later)}", file=terminal, flush=True)
+
+
+def _lines(plan: Plan, chosen: Sequence[str]) -> list[Line]:
+    """What the display shows: every step to make, and by how many workers."""
+    workers = plan.recipe.execution.workers
+    return [
+        Line(step.label, step.seconds, workers if step.partition else 1)
+        for step in plan.todo
+        if step.key in chosen
+    ]
+
+
+def _counted(done: Mapping[str, str]) -> str:
+    """How many steps ended in which way.
+
+    >>> _counted({"a": "built", "b": "spared", "c": "built"})
+    '2 built, 0 restored, 1 spared (their inputs came out the same)'
+    """
+    counts = Counter(done.values())
+    text = f"{counts['built']} built, {counts['restored']} restored"
+    if not counts["spared"]:
+        return text
+    return f"{text}, {counts['spared']} spared (their inputs came out the same)"
 
 
 def _make_all(

@@ -106,24 +106,7 @@ def configuration(
         for name, value in values.items()
         if name.startswith(f"{family}.")
     }
-    config: dict[str, Any] = {}
-    for name, ours in _SIZES.items():
-        if name not in own:
-            raise CheckpointError(f"{file}: {family}.{name} is missing: {_FOLDER}")
-        value = own.pop(name)
-        if not isinstance(value, int | float):
-            raise CheckpointError(
-                f"{file}: {family}.{name} differs by layer, which is not read: {_FOLDER}"
-            )
-        config[ours] = value
-    width = config["hidden_size"] // config["num_attention_heads"]
-    config["head_dim"] = own.pop("attention.key_length", width)
-    for name in ("attention.value_length", "rope.dimension_count"):
-        if own.pop(name, config["head_dim"]) != config["head_dim"]:
-            raise CheckpointError(
-                f"{file}: {family}.{name} differs from the head size "
-                f"{config['head_dim']}: {_FOLDER}"
-            )
+    config = _sizes(file, family, own)
     theta = float(own.pop("rope.freq_base", 10000.0))
     config["rope_parameters"] = _rope(file, family, own, theta, config["head_dim"], reader)
     tokens = own.pop("vocab_size", None)
@@ -153,6 +136,29 @@ def configuration(
         "model_type": family,
         "tie_word_embeddings": "output.weight" not in names,
     }
+
+
+def _sizes(file: Path, family: str, own: dict[str, Any]) -> dict[str, Any]:
+    """The sizes as config.json has them; takes their keys out of `own`."""
+    config: dict[str, Any] = {}
+    for name, ours in _SIZES.items():
+        if name not in own:
+            raise CheckpointError(f"{file}: {family}.{name} is missing: {_FOLDER}")
+        value = own.pop(name)
+        if not isinstance(value, int | float):
+            raise CheckpointError(
+                f"{file}: {family}.{name} differs by layer, which is not read: {_FOLDER}"
+            )
+        config[ours] = value
+    width = config["hidden_size"] // config["num_attention_heads"]
+    config["head_dim"] = own.pop("attention.key_length", width)
+    for name in ("attention.value_length", "rope.dimension_count"):
+        if own.pop(name, config["head_dim"]) != config["head_dim"]:
+            raise CheckpointError(
+                f"{file}: {family}.{name} differs from the head size "
+                f"{config['head_dim']}: {_FOLDER}"
+            )
+    return config
 
 
 def _rope(

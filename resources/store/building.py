@@ -183,29 +183,11 @@ def _materialise(
     own = (execution or Execution()).but(home=store.home, source=known.source(spec), observe=files)
     former = _settle(store, spec, code, partition, inputs, observed)
 
-    def fn(
-        workdir: Path,
-        inputs: Mapping[str, Artifact],
-        recipe: dict[str, Any],
-        execution: Execution,
-    ) -> Output:
-        note.begin()
-        build: Build = load(spec.fn)
-        programs = recipe.get("programs", "run")  # in the key, and none of the function's business
-        own = {name: value for name, value in recipe.items() if name != "programs"}
-        asked = recipe.get("dtype")  # without one nothing is set, and torch not imported for it
-        computing = arithmetic(asked, execution.device) if asked else nullcontext()
-        with computing, code_verifier.judging(programs), sandbox.noted() as tiers:
-            output = build(workdir, inputs, own, execution)
-        if tiers:  # beside the content: in every tier a program gets the same verdict
-            output.observations["isolation"] = sorted(tiers)
-        return output
-
     return store.build(
         Request(
             spec.key,
             partition,
-            fn,
+            _calling(spec.fn, note),
             inputs,
             slices[partition],
             spec.seed,
@@ -223,6 +205,30 @@ def _materialise(
         checks=[bind(target, inputs) for target in spec.checks],
         run_id=run_id,
     )
+
+
+def _calling(target: str, note: Noted) -> Build:
+    """The build function as the store calls it: in the recipe's arithmetic, its tiers noted."""
+
+    def fn(
+        workdir: Path,
+        inputs: Mapping[str, Artifact],
+        recipe: dict[str, Any],
+        execution: Execution,
+    ) -> Output:
+        note.begin()
+        build: Build = load(target)
+        programs = recipe.get("programs", "run")  # in the key, and none of the function's business
+        own = {name: value for name, value in recipe.items() if name != "programs"}
+        asked = recipe.get("dtype")  # without one nothing is set, and torch not imported for it
+        computing = arithmetic(asked, execution.device) if asked else nullcontext()
+        with computing, code_verifier.judging(programs), sandbox.noted() as tiers:
+            output = build(workdir, inputs, own, execution)
+        if tiers:  # beside the content: in every tier a program gets the same verdict
+            output.observations["isolation"] = sorted(tiers)
+        return output
+
+    return fn
 
 
 def _settle(
