@@ -82,17 +82,13 @@ def _held_out(recipe: Recipe, sections: Mapping[Domain, dict[str, Any]]) -> Spec
 def _benchmark(recipe: Recipe, name: str) -> Spec:
     """A declared benchmark. SourceError where it has no files."""
     from resources.benchmarks.problems import where
-    from resources.sources.shards import description
+    from resources.sources.shards import entries
 
     benchmark = recipe.family.declared_benchmarks[name]
-    found = where(benchmark, recipe.directory, find().path / "hub")
-    entries: list[list[dict[str, Any]]] = [[], []]
-    watched: list[str] = []
-    for made, shards in zip(entries, found, strict=True):
-        for shard in shards:
-            pieces, ranges = description(benchmark.problems, shard)
-            made.append({"shard": shard.name, "pieces": pieces})
-            watched += [path for path, *_ in ranges]
+    (asked, asked_files), (shown, shown_files) = (
+        entries(benchmark.problems, found)
+        for found in where(benchmark, recipe.directory, find().path / "hub")
+    )
     return Spec(
         key=f"benchmarks/{name}",
         stage="problems",
@@ -101,15 +97,15 @@ def _benchmark(recipe: Recipe, name: str) -> Spec:
         recipe={
             "name": name,
             "benchmark": benchmark.read_as,
-            "shards": entries[0],
-            "example_shards": entries[1],
+            "shards": asked,
+            "example_shards": shown,
         },
         seed=recipe.family.seed,
         checks=("assets.problems.checks:not_empty", "assets.problems.checks:all_held_out"),
         kinds=("parquet",),
         description=f"The benchmark {name}, held out whole.",
         predicted={"seconds": 1.0},
-        observe=tuple(watched),
+        observe=(*asked_files, *shown_files),
     )
 
 
@@ -193,7 +189,7 @@ def mixed(recipe: Recipe, corpus: CorpusMix) -> list[Spec]:
         )
     made.append(
         Spec(
-            key="problems/corpus",
+            key=CORPUS,
             stage="problems",
             fn="assets.problems.mixture:make_mixture",
             inputs={

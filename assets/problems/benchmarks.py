@@ -5,7 +5,7 @@ One artifact a benchmark, with its worked examples and the account of its rows. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
     from resources.execution import Execution
-    from resources.sources.shards import Shard
 
 
 def hold_out(
@@ -24,17 +23,18 @@ def hold_out(
 
     `recipe`: `name`, `benchmark` (how problems are made of rows), `shards` and `example_shards`
     (each `{shard, pieces}`). `inputs`: `corpus`, where the problems are made of what it holds out.
-    Raises RowsRejected where too many rows are no problems, SourceError
-    where there are too few worked examples.
+    Raises RowsRejected where too many rows are no problems, SourceError where there are too few
+    worked examples.
     """
     from resources.benchmarks.problems import HELD_COLUMNS, collected, examples, held_text
     from resources.recipe.benchmark import Benchmark
     from resources.sources.account import SourceError
+    from resources.sources.shards import of_entries
 
     benchmark = Benchmark.model_validate(recipe["benchmark"])
     local = iter(execution.observe)
-    asked = list(_shards(recipe["shards"], local))
-    shots = list(_shards(recipe["example_shards"], local))
+    asked = list(of_entries(recipe["shards"], local))
+    shots = list(of_entries(recipe["example_shards"], local))
     corpus = inputs.get("corpus")
     documents = held_text(corpus.batches("texts", HELD_COLUMNS)) if corpus is not None else None
     table, account = collected(recipe["name"], benchmark, asked, documents)
@@ -56,10 +56,3 @@ def hold_out(
             **{reason: float(count) for reason, count in account.left.items()},
         },
     )
-
-
-def _shards(entries: Sequence[Mapping[str, Any]], local: Iterator[str]) -> Iterator[Shard]:
-    from resources.sources.shards import described
-
-    for entry in entries:
-        yield described(entry["shard"], entry["pieces"], local)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from resources.recipe.base import Domain
+from resources.recipe.family import SftDomain
 from resources.recipe.schema import Recipe
 from resources.store.home import find
 from resources.store.spec import Spec
@@ -18,95 +18,104 @@ def specs(recipe: Recipe) -> list[Spec]:
 
     And `sft_data/<source>` of each source of conversations that an SFT stage draws from.
     """
+    made: list[Spec] = []
+    for domain, data in recipe.family.sft_data.items():
+        made += [
+            _generations(recipe, domain, data),
+            _verdicts(recipe, domain),
+            _samples(recipe, domain, data),
+        ]
+    return [*made, *(_ready(recipe, name) for name in recipe.drawn_sources)]
+
+
+def _generations(recipe: Recipe, domain: Domain, data: SftDomain) -> Spec:
     family = recipe.family
     off = (
         {}
         if family.off_generator == "teacher"
         else {"instruct": recipe.checkpoint_key(family.off_generator)}
     )
-    made: list[Spec] = []
-    for domain, data in family.sft_data.items():
-        problems, dataset = f"problems/{domain}", f"{STAGE}/{domain}"
-        generation = family.generation_for(domain).model_dump(mode="json")
-        dtype = {"dtype": generation.pop("dtype")} if "dtype" in generation else {}
-        modes = {"samples_on": data.samples_on, "samples_off": data.samples_off}
-        made += [
-            Spec(
-                key=f"{dataset}_generations",
-                stage=STAGE,
-                fn="assets.sft_data.generate:generate",
-                inputs={
-                    "problems": problems,
-                    **({"teacher": TEACHER} if data.samples_on or not off else {}),
-                    **(off if data.samples_off else {}),
-                },
-                recipe={
-                    "domain": domain,
-                    "prompts": data.prompts,
-                    **modes,
-                    "generation": generation,
-                    **dtype,
-                },
-                seed=family.seed,
-                checks=("assets.sft_data.checks:every_prompt_answered",),
-                kinds=("torch", "parquet"),
-                pool="gpu",
-                description=f"Answers to {domain} problems, with thinking on and off.",
-            ),
-            Spec(
-                key=f"{dataset}_verdicts",
-                stage=STAGE,
-                fn="assets.sft_data.verify:verify",
-                inputs={"problems": problems, "generations": f"{dataset}_generations"},
-                recipe={"domain": domain},
-                seed=family.seed,
-                checks=(
-                    "assets.sft_data.checks:every_generation_judged",
-                    "assets.sft_data.checks:few_unknown",
-                ),
-                kinds=("parquet",),
-                runs_programs=domain == "code",
-                description=f"A verdict with evidence on each {domain} answer.",
-            ),
-            Spec(
-                key=dataset,
-                stage=STAGE,
-                fn="assets.sft_data.select:select",
-                inputs={
-                    "problems": problems,
-                    "generations": f"{dataset}_generations",
-                    "verdicts": f"{dataset}_verdicts",
-                    "held_out": HELD_OUT,
-                    **recipe.benchmark_inputs,
-                },
-                recipe={"domain": domain, **modes},
-                seed=family.seed,
-                checks=(
-                    "assets.sft_data.checks:no_empty_domain",
-                    "assets.sft_data.checks:toggle_obeyed",
-                    "assets.sft_data.checks:no_held_out_overlap",
-                    "assets.sft_data.checks:nothing_lost",
-                ),
-                kinds=("parquet",),
-                description=f"Verified {domain} samples, and every drop with its reason.",
-            ),
-        ]
-    return [*made, *(_ready(recipe, name) for name in recipe.drawn_sources)]
+    generation = family.generation_for(domain).model_dump(mode="json")
+    dtype = {"dtype": generation.pop("dtype")} if "dtype" in generation else {}
+    return Spec(
+        key=f"{STAGE}/{domain}_generations",
+        stage=STAGE,
+        fn="assets.sft_data.generate:generate",
+        inputs={
+            "problems": f"problems/{domain}",
+            **({"teacher": TEACHER} if data.samples_on or not off else {}),
+            **(off if data.samples_off else {}),
+        },
+        recipe={
+            "domain": domain,
+            "prompts": data.prompts,
+            **_modes(data),
+            "generation": generation,
+            **dtype,
+        },
+        seed=family.seed,
+        checks=("assets.sft_data.checks:every_prompt_answered",),
+        kinds=("torch", "parquet"),
+        pool="gpu",
+        description=f"Answers to {domain} problems, with thinking on and off.",
+    )
+
+
+def _verdicts(recipe: Recipe, domain: Domain) -> Spec:
+    return Spec(
+        key=f"{STAGE}/{domain}_verdicts",
+        stage=STAGE,
+        fn="assets.sft_data.verify:verify",
+        inputs={"problems": f"problems/{domain}", "generations": f"{STAGE}/{domain}_generations"},
+        recipe={"domain": domain},
+        seed=recipe.family.seed,
+        checks=(
+            "assets.sft_data.checks:every_generation_judged",
+            "assets.sft_data.checks:few_unknown",
+        ),
+        kinds=("parquet",),
+        runs_programs=domain == "code",
+        description=f"A verdict with evidence on each {domain} answer.",
+    )
+
+
+def _samples(recipe: Recipe, domain: Domain, data: SftDomain) -> Spec:
+    return Spec(
+        key=f"{STAGE}/{domain}",
+        stage=STAGE,
+        fn="assets.sft_data.select:select",
+        inputs={
+            "problems": f"problems/{domain}",
+            "generations": f"{STAGE}/{domain}_generations",
+            "verdicts": f"{STAGE}/{domain}_verdicts",
+            "held_out": HELD_OUT,
+            **recipe.benchmark_inputs,
+        },
+        recipe={"domain": domain, **_modes(data)},
+        seed=recipe.family.seed,
+        checks=(
+            "assets.sft_data.checks:no_empty_domain",
+            "assets.sft_data.checks:toggle_obeyed",
+            "assets.sft_data.checks:no_held_out_overlap",
+            "assets.sft_data.checks:nothing_lost",
+        ),
+        kinds=("parquet",),
+        description=f"Verified {domain} samples, and every drop with its reason.",
+    )
+
+
+def _modes(data: SftDomain) -> dict[str, int]:
+    return {"samples_on": data.samples_on, "samples_off": data.samples_off}
 
 
 def _ready(recipe: Recipe, name: str) -> Spec:
     """The samples that a source of conversations gives. SourceError where it has no files."""
-    from resources.sources.shards import description, shards
+    from resources.sources.shards import entries, shards
 
     source = recipe.family.sources[name]
     held_out = {"held_out": HELD_OUT} if recipe.family.problems else {}
     held_out |= recipe.benchmark_inputs
-    entries: list[dict[str, Any]] = []
-    watched: list[str] = []
-    for shard in shards(source, recipe.directory, find().path / "hub"):
-        pieces, ranges = description(source, shard)
-        entries.append({"shard": shard.name, "pieces": pieces})
-        watched += [path for path, *_ in ranges]
+    made, watched = entries(source, shards(source, recipe.directory, find().path / "hub"))
     return Spec(
         key=f"{STAGE}/{name}",
         stage=STAGE,
@@ -115,7 +124,7 @@ def _ready(recipe: Recipe, name: str) -> Spec:
         recipe={
             "name": name,
             "source": source.read_as,
-            "shards": entries,
+            "shards": made,
             "max_drop": source.max_drop,
             "holdout": source.holdout,
             "over_long": source.over_long,

@@ -87,13 +87,12 @@ def _stage(
 
     from resources.recipe.data import Source
     from resources.sources.reading import KEPT, read
-    from resources.sources.shards import described
+    from resources.sources.shards import of_entries
 
     source = Source.model_validate(recipe["source"])
-    local = iter(observed)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, KEPT[source.kind]) as writer:
-        for entry in recipe["shards"]:
-            for batch in read(source, described(entry["shard"], entry["pieces"], local)):
+        for shard in of_entries(recipe["shards"], iter(observed)):
+            for batch in read(source, shard):
                 account.add(batch)
                 writer.write_batch(batch.kept)
 

@@ -257,6 +257,24 @@ def description(source: Files, shard: Shard) -> tuple[list[dict[str, Any]], tupl
     return pieces, tuple(watched)
 
 
+def entries(source: Files, found: Iterable[Shard]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Shards that are read together as plain values, `{shard, pieces}` each, and the local files
+    that they read, whole."""
+    made: list[dict[str, Any]] = []
+    watched: list[str] = []
+    for shard in found:
+        pieces, ranges = description(source, shard)
+        made.append({"shard": shard.name, "pieces": pieces})
+        watched += [path for path, *_ in ranges]
+    return made, watched
+
+
+def of_entries(given: Iterable[Mapping[str, Any]], local: Iterator[str]) -> Iterator[Shard]:
+    """The shards that `entries` gave, which take their local files from `local` in order."""
+    for entry in given:
+        yield described(entry["shard"], entry["pieces"], local)
+
+
 def described(name: str, pieces: Sequence[Mapping[str, Any]], local: Iterable[str]) -> Shard:
     """The shard that `description` gave, with its local files where they lie now; it takes its own
     of them and no more."""
