@@ -7,7 +7,6 @@ written or logged. It does not know what the files mean.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import shutil
@@ -19,15 +18,12 @@ from typing import TYPE_CHECKING, Any
 from resources.models.errors import CheckpointError
 from resources.pretrained.files import INDEX, describing, shards, weights_file
 from resources.pretrained.source import ParentSource, is_commit
-from warehouse.errors import WarehouseError
-from warehouse.files.filesystem import replacing
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 TIMEOUT = 10.0  # seconds for one question; files have the hub library's own
 _SHA256 = re.compile(r"^[0-9a-f]{64}$")
-log = logging.getLogger("heirloom.hub")
 
 
 @dataclass(frozen=True)
@@ -37,55 +33,6 @@ class Listing:
     commit: str
     sizes: dict[str, int | None]
     digests: dict[str, str]
-
-
-class Commits:
-    """Which commit each hub id's revision was found to be, kept in a file of the home.
-
-    Asked once: later plans need no network, and a branch that moves makes nothing stale by itself.
-    Without a file (None) it is asked once a process.
-    """
-
-    def __init__(self, memory: Path | None) -> None:
-        self.memory = memory
-        self.known = self._read()
-
-    def settled(self, source: ParentSource) -> ParentSource:
-        """The source with its commit. Raises CheckpointError where the hub does not tell it."""
-        if is_commit(source.revision):
-            return source.at(str(source.revision))
-        name = str(source)
-        if name not in self.known:
-            self.known[name] = resolve(source)
-            if source.revision:
-                log.info("%s is commit %s, and stays so in this home", name, self.known[name])
-            else:
-                log.warning(
-                    "%s: no revision is written; it is commit %s now, and stays so in this home: "
-                    "write %s@%s to have the same elsewhere",
-                    *(name, self.known[name], name, self.known[name]),
-                )
-            self._write(name)
-        return source.at(self.known[name])
-
-    def _read(self) -> dict[str, str]:
-        if self.memory is None or not self.memory.is_file():
-            return {}
-        try:
-            found = json.loads(self.memory.read_text())
-            return {str(name): str(commit) for name, commit in found.items()}
-        except (OSError, ValueError, AttributeError) as error:
-            raise WarehouseError(
-                f"{self.memory}: cannot be read ({error}); it says which commits the hub's "
-                "revisions are: restore it, or delete it to ask the hub again"
-            ) from error
-
-    def _write(self, name: str) -> None:
-        if self.memory is None or not self.memory.parent.is_dir():
-            return  # a plan makes no home
-        self.known = {**self._read(), name: self.known[name]}
-        with replacing(self.memory) as aside:
-            aside.write_text(json.dumps(self.known, indent=1, sort_keys=True) + "\n")
 
 
 def resolve(source: ParentSource) -> str:
@@ -154,8 +101,8 @@ def fetch(source: ParentSource, *, weights: bool = True) -> tuple[Path, dict[str
 
 
 def outline(source: ParentSource, folder: Path) -> bool:
-    """Put files with the headers of a commit's weights into `folder`, as long as they say and
-    without a number in them; the headers are read by range.
+    """Put stand-ins of a commit's weights into `folder`: their headers, which are read by range,
+    and a hole of the length that these promise.
 
     False where the hub cannot be reached. Raises CheckpointError for weights that are not there, no
     safetensors, or shorter than their headers say.
@@ -206,7 +153,10 @@ def _described(source: ParentSource, name: str) -> dict[str, Any] | None:
 
 
 def _hollow(file: Path, tensors: dict[str, Any], size: int | None) -> None:
-    """A safetensors file of this header; its numbers are a hole that takes no room."""
+    """A safetensors file of this header; its numbers are a hole that takes no room.
+
+    Raises CheckpointError where the header promises more than the `size` bytes of the file.
+    """
     header = json.dumps(tensors).encode()
     end = max((each["data_offsets"][1] for each in tensors.values()), default=0)
     if size is not None and end > size:

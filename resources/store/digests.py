@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from resources.models.errors import CheckpointError
+from resources.pretrained.commits import Commits
 from resources.pretrained.files import adopted
-from resources.pretrained.hub import Commits
 from resources.pretrained.source import ParentSource
 from resources.store.spec import Spec
 from warehouse.errors import WarehouseError

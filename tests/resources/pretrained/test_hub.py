@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -18,12 +18,14 @@ import pytest
 from assets.parents.adopt import adopt
 from resources.execution import Execution
 from resources.models.errors import CheckpointError
-from resources.pretrained import hub
+from resources.pretrained import commits, hub
 from resources.pretrained.checking import source_faults
+from resources.pretrained.commits import Commits
 from resources.pretrained.source import ParentSource, parse
 from resources.store.building import Code, materialise, states_of
 from resources.store.digests import Digests
 from resources.store.spec import Spec
+from tests.resources.answering import Answering
 from tests.resources.pretrained.folders import instruct, sharded
 from warehouse.errors import WarehouseError
 from warehouse.store import Store
@@ -49,23 +51,8 @@ class Hub(ThreadingHTTPServer):
         self.gated = self.damaged = False
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Answering):
     server: Hub
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
-
-    def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
 
     def do_GET(self) -> None:
         here = self.server
@@ -78,24 +65,24 @@ class Handler(BaseHTTPRequestHandler):
         revision = "/".join(parts[5:]) if api else parts[3]
         commit = here.commits.get(revision or "main", revision)
         if name != NAME:
-            return self._answer(401, X_Error_Code="RepoNotFound")
+            return self.answer(401, X_Error_Code="RepoNotFound")
         if here.gated and TOKEN not in str(self.headers.get("Authorization")):
-            return self._answer(403, X_Error_Code="GatedRepo")
+            return self.answer(403, X_Error_Code="GatedRepo")
         if commit not in here.repos:
-            return self._answer(404, X_Error_Code="RevisionNotFound")
+            return self.answer(404, X_Error_Code="RevisionNotFound")
         files = here.repos[commit]
         if api:
             siblings = [_sibling(name, body) for name, body in files.items()]
             body = json.dumps({"id": NAME, "sha": commit, "siblings": siblings}).encode()
-            return self._answer(200, body, Content_Type="application/json")
+            return self.answer(200, body, Content_Type="application/json")
         body = files.get("/".join(parts[4:]), b"")
         etag = hashlib.sha256(body).hexdigest()
         if here.damaged and parts[-1].endswith(".safetensors"):
             body = body[:-2] + bytes([body[-2] ^ 1]) + body[-1:]
         if (asked := self.headers.get("Range")) is not None:
             first, last = map(int, asked.removeprefix("bytes=").split("-"))
-            return self._answer(206, body[first : last + 1])
-        return self._answer(200, body, ETag=f'"{etag}"', X_Repo_Commit=commit)
+            return self.answer(206, body[first : last + 1])
+        return self.answer(200, body, ETag=f'"{etag}"', X_Repo_Commit=commit)
 
 
 def _sibling(name: str, body: bytes) -> dict[str, Any]:
@@ -154,7 +141,7 @@ def refused(source: ParentSource, tmp_path: Path) -> str:
 def test_a_revision_is_adopted_at_its_commit_and_stays_without_network(
     server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(hub.log, "disabled", False)  # migrations of a database disable loggers
+    monkeypatch.setattr(commits.log, "disabled", False)  # migrations of a database disable loggers
     caplog.set_level(logging.INFO, "heirloom")
     store = Store(tmp_path / "home")
     (tmp_path / "home").mkdir()
@@ -180,13 +167,13 @@ def test_a_revision_is_adopted_at_its_commit_and_stays_without_network(
 
 
 def test_a_branch_that_moved_is_told(server: Hub, tmp_path: Path) -> None:
-    settled = hub.Commits(tmp_path / "hub.json").settled(source())
+    settled = Commits(tmp_path / "hub.json").settled(source())
     assert settled.commit == FIRST and hub.moved(settled) is None
     server.repos[SECOND], server.commits["main"] = server.repos[FIRST], SECOND
-    assert hub.Commits(tmp_path / "hub.json").settled(source()).commit == FIRST
+    assert Commits(tmp_path / "hub.json").settled(source()).commit == FIRST
     assert hub.moved(settled) == SECOND
     asked = len(server.asked)
-    assert hub.Commits(None).settled(source(f"@{SECOND}")).commit == SECOND
+    assert Commits(None).settled(source(f"@{SECOND}")).commit == SECOND
     assert len(server.asked) == asked  # a commit is what it is
 
 
@@ -202,7 +189,7 @@ def test_what_is_cached_is_adopted_without_network(
         monkeypatch.setenv("HF_ENDPOINT", NOBODY)
     else:
         switch_off(monkeypatch)
-    settled = hub.Commits(None).settled(source())
+    settled = Commits(None).settled(source())
     offline = adopt(tmp_path / "b", {}, {}, Execution(source=settled))
     assert settled.commit == FIRST and offline.files == online.files
 
@@ -215,7 +202,7 @@ def test_the_hub_says_no_in_one_line(
     assert "the hub has no such model, or it is private" in refused(other, tmp_path)
     assert f"no revision '{SECOND}'" in refused(source().at(SECOND), tmp_path)
     with pytest.raises(CheckpointError, match="has no revision 'v9'"):
-        hub.Commits(None).settled(source("@v9"))
+        Commits(None).settled(source("@v9"))
     server.gated = True
     monkeypatch.setenv("HF_TOKEN", "hf_other")
     assert "the model is gated: accept its terms on its page and set HF_TOKEN" in refused(

@@ -7,7 +7,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -20,6 +20,7 @@ from resources.recipe.data import Source
 from resources.sources import hub, shards
 from resources.sources.account import SourceError
 from resources.sources.reading import read
+from tests.resources.answering import Answering
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CONVERTED = "fedcba9876543210fedcba9876543210fedcba98"
@@ -44,23 +45,8 @@ class Hub(ThreadingHTTPServer):
         self.damage = False
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Answering):
     server: Hub
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
-
-    def _answer(self, status: int, body: bytes, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
 
     def do_GET(self) -> None:
         path = unquote(self.path.partition("?")[0])
@@ -73,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
             if files is None:
                 missing = not any(name == dataset for name, _ in self.server.repos)
                 code = "RepoNotFound" if missing else "RevisionNotFound"
-                self._answer(404, b"{}", X_Error_Code=code)
+                self.answer(404, b"{}", X_Error_Code=code)
                 return
             siblings = [
                 {
@@ -88,17 +74,17 @@ class Handler(BaseHTTPRequestHandler):
                 for name, body in files.items()
             ]
             body = json.dumps({"id": dataset, "sha": commit, "siblings": siblings}).encode()
-            self._answer(200, body, Content_Type="application/json")
+            self.answer(200, body, Content_Type="application/json")
             return
         dataset, commit, name = "/".join(parts[1:3]), parts[4], "/".join(parts[5:])
         found = self.server.repos.get((dataset, commit), {}).get(name)
         if found is None:
-            self._answer(404, b"", X_Error_Code="EntryNotFound")
+            self.answer(404, b"", X_Error_Code="EntryNotFound")
             return
         if self.server.damage:
             found = found[:-9] + bytes([found[-9] ^ 1]) + found[-8:]
         etag = hashlib.sha256(found).hexdigest()
-        self._answer(200, found, ETag=f'"{etag}"', X_Repo_Commit=commit)
+        self.answer(200, found, ETag=f'"{etag}"', X_Repo_Commit=commit)
 
 
 @pytest.fixture
