@@ -56,7 +56,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
     },
 }
 TURNS = {"2M": 5, "36M": 1}  # steps in a row, whose median counts
-CONFIG = Optimizer(
+OPTIMIZER = Optimizer(
     learning_rate=1e-4,
     schedule="constant",
     warmup_ratio=0.0,
@@ -82,7 +82,7 @@ def batches_of(vocabulary: int, tokens: int, steps: int) -> Batches:
 
 def bare(model: torch.nn.Module) -> Callable[[Batch], None]:
     """A step as one writes it without any library."""
-    adam = adamw(CONFIG, model)
+    adam = adamw(OPTIMIZER, model)
     model.train()
 
     def step(batch: Batch) -> None:
@@ -96,7 +96,7 @@ def bare(model: torch.nn.Module) -> Callable[[Batch], None]:
         )
         loss = losses / batch["total"]
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), CONFIG.gradient_clipping)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), OPTIMIZER.gradient_clipping)
         adam.step()
         adam.zero_grad()
         loss.item()
@@ -125,7 +125,7 @@ def measure(size: str, rounds: int, tokens: int, threads: int, folder: Path) -> 
     trainers = {
         stage: Trainer(
             copy.deepcopy(model),
-            CONFIG,
+            OPTIMIZER,
             10_000,
             folder / f"{size}_{stage}",
             0,

@@ -12,6 +12,8 @@ from pathlib import Path
 from importlinter.cli import lint_imports
 
 ROOT = Path(__file__).resolve().parents[1]
+TOPS = ("assets", "benchmarks", "jobs", "resources", "sensors", "tests", "warehouse")
+LINES_OF_A_FUNCTION, LINES_OF_A_FILE = 60, 400
 HEAVY = {"torch", "transformers", "datasets", "vllm", "deepspeed", "matplotlib", "pulp", "highspy"}
 
 
@@ -43,6 +45,18 @@ def test_packages_import_nothing() -> None:
         assert not any(isinstance(node, ast.Import | ast.ImportFrom) for node in body), path
 
 
+def test_functions_and_files_keep_to_one_idea() -> None:
+    """At most 60 lines a function, docstring included; code in files of at most 400."""
+    for top in TOPS:
+        for path in sorted((ROOT / top).rglob("*.py")):
+            text = path.read_text()
+            assert top == "tests" or text.count("\n") <= LINES_OF_A_FILE, path
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                    assert lines <= LINES_OF_A_FUNCTION, f"{path}:{node.lineno} has {lines} lines"
+
+
 def test_no_machine_of_ours_is_named() -> None:
     """Text in the repo holds for every machine: no absolute path of a home or a work tree."""
     names = "|".join(["root", "home/[a-z]", "work", "Users"])
@@ -61,7 +75,7 @@ def test_no_machine_of_ours_is_named() -> None:
 def test_code_from_elsewhere_is_never_trusted() -> None:
     """Every Auto class is told so, so that none ever asks; vLLM is never told otherwise."""
     told = 0
-    for top in ("assets", "benchmarks", "jobs", "resources", "sensors", "tests", "warehouse"):
+    for top in TOPS:
         for path in sorted((ROOT / top).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Constant) and path != Path(__file__):

@@ -13,6 +13,7 @@ from assets.recovery.objective import LiveTeacher, Towards
 from benchmarks.gpu import matrix
 from benchmarks.gpu.models import configured, layers, packed, random_model
 from benchmarks.gpu.part import Outcome, Setup
+from benchmarks.training_step import OPTIMIZER
 from resources.costs import placement
 from resources.costs.placement import Memory, Placement
 from resources.execution import Execution
@@ -20,20 +21,10 @@ from resources.machine import PeakMemory
 from resources.models.accounting import Shape, forward_flops, total_parameters
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
-from resources.recipe.base import Optimizer
 from resources.training.fit import language_model_loss
 from resources.training.loop.measuring import Objective
 from resources.training.loop.trainer import Trainer
 
-OPTIMIZER = Optimizer(
-    learning_rate=1e-4,
-    schedule="constant",
-    warmup_ratio=0.0,
-    min_learning_rate=0.0,
-    weight_decay=0.1,
-    betas=[0.9, 0.95],
-    gradient_clipping=1.0,
-)
 WARM, STEPS = 1, 4
 ROWS = 4  # micro-batches a step
 ROOM = 0.8  # of the card that the plan may fill: a wrong plan shows, instead of a lack of memory

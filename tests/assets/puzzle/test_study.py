@@ -29,6 +29,17 @@ from warehouse.store import Artifact, Output, Request, Store
 TOKENIZER = Path(__file__).parents[3] / "resources" / "models" / "bundled" / "tokenizer"
 ATTENTIONS, FFNS = ("full", "kv_1", "noop"), ("full", "ratio_50", "noop")
 PAIRS = [(a, f) for a in ATTENTIONS for f in FFNS]
+METHODS = [
+    "search",
+    "marginal greedy",
+    "paper greedy",
+    "max parameters",
+    "best uniform",
+    "random 1",
+    "random 2",
+    "depth by influence",
+    "contiguous depth",
+]
 
 
 def write_library(model: HeterogeneousDecoderForCausalLM, folder: Path) -> Path:
@@ -190,17 +201,7 @@ def test_the_study_sets_the_search_beside_the_others(
         tmp_path, inputs | {"architecture": architecture}, study | SECTION, Execution(micro_batch=4)
     )
     rows = {row["method"]: row for row in made.tables["search_baselines"].to_pylist()}
-    assert list(rows) == [
-        "search",
-        "marginal greedy",
-        "paper greedy",
-        "max parameters",
-        "best uniform",
-        "random 1",
-        "random 2",
-        "depth by influence",
-        "contiguous depth",
-    ]
+    assert list(rows) == METHODS
     known = {name: row for name, row in rows.items() if row["feasible"]}
     assert {"search", "max parameters", "random 1", "contiguous depth"} <= set(known)
     most = 0.75 * inputs["block_costs"].metrics["parent_parameters"]
@@ -230,8 +231,6 @@ def test_the_study_sets_the_search_beside_the_others(
     model = Library(tiny.parent(layers=4, dtype=torch.float32), inputs["block_library"].path())
     table = architecture.table("architectures").to_pylist()
     composed = compose(model, [(row["attention"], row["ffn"]) for row in table])
-    from assets.puzzle.calibration import sequences
-
     data = sequences(
         inputs["corpus"].table("corpus"), "held_out", tokens=128, sequence_length=32, seed=3
     )

@@ -10,17 +10,13 @@ import pyarrow as pa
 
 from resources.execution import Execution
 from resources.tasks.generate import generate
+from tests.resources.training.sections import PLAIN
 from warehouse.rows import with_ids
 from warehouse.store import Artifact, Output, Request, Store
 
 OPTIMIZER: dict[str, Any] = {
+    **PLAIN,
     "learning_rate": 1e-2,
-    "schedule": "constant",
-    "warmup_ratio": 0.0,
-    "min_learning_rate": 0.0,
-    "weight_decay": 0.0,
-    "betas": [0.9, 0.95],
-    "gradient_clipping": 1.0,
 }
 SAMPLING: dict[str, Any] = {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 12}
 SEED = 7

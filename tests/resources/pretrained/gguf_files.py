@@ -59,30 +59,8 @@ def write(
         add = {str: writer.add_string, float: writer.add_float32, int: writer.add_uint32}
         add[type(value)](f"{architecture}.{name.replace('__', '.')}", value)
     generator = np.random.default_rng(0)
-    size, kv = int(keys.get("attention__key_length", HIDDEN // HEADS)), KV
-    shapes: dict[str, tuple[int, ...]] = {
-        "token_embd.weight": (tokens, HIDDEN),
-        "output_norm.weight": (HIDDEN,),
-        "output.weight": (tokens, HIDDEN),
-    }
-    for layer in range(LAYERS):
-        shapes |= {
-            f"blk.{layer}.attn_norm.weight": (HIDDEN,),
-            f"blk.{layer}.attn_q.weight": (HEADS * size, HIDDEN),
-            f"blk.{layer}.attn_k.weight": (kv * size, HIDDEN),
-            f"blk.{layer}.attn_v.weight": (kv * size, HIDDEN),
-            f"blk.{layer}.attn_output.weight": (HIDDEN, HEADS * size),
-            f"blk.{layer}.ffn_norm.weight": (HIDDEN,),
-            f"blk.{layer}.ffn_gate.weight": (WIDTH, HIDDEN),
-            f"blk.{layer}.ffn_up.weight": (WIDTH, HIDDEN),
-            f"blk.{layer}.ffn_down.weight": (HIDDEN, WIDTH),
-        }
-        if architecture == "qwen2":
-            rows = {"q": HEADS * size, "k": kv * size, "v": kv * size}
-            shapes |= {f"blk.{layer}.attn_{part}.bias": (n,) for part, n in rows.items()}
-        if architecture == "qwen3":
-            shapes |= {f"blk.{layer}.attn_{part}_norm.weight": (size,) for part in "qk"}
-    for name, shape in shapes.items():
+    size = int(keys.get("attention__key_length", HIDDEN // HEADS))
+    for name, shape in _shapes(architecture, tokens, size).items():
         if name not in without:
             numbers = generator.standard_normal(shape).astype(np.float32) / 8
             if quantized and len(shape) == 2:
@@ -97,6 +75,33 @@ def write(
     writer.write_tensors_to_file()
     writer.close()
     return file
+
+
+def _shapes(architecture: str, tokens: int, size: int) -> dict[str, tuple[int, ...]]:
+    """The tensors of a model with heads of that size, by name."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "token_embd.weight": (tokens, HIDDEN),
+        "output_norm.weight": (HIDDEN,),
+        "output.weight": (tokens, HIDDEN),
+    }
+    for layer in range(LAYERS):
+        shapes |= {
+            f"blk.{layer}.attn_norm.weight": (HIDDEN,),
+            f"blk.{layer}.attn_q.weight": (HEADS * size, HIDDEN),
+            f"blk.{layer}.attn_k.weight": (KV * size, HIDDEN),
+            f"blk.{layer}.attn_v.weight": (KV * size, HIDDEN),
+            f"blk.{layer}.attn_output.weight": (HIDDEN, HEADS * size),
+            f"blk.{layer}.ffn_norm.weight": (HIDDEN,),
+            f"blk.{layer}.ffn_gate.weight": (WIDTH, HIDDEN),
+            f"blk.{layer}.ffn_up.weight": (WIDTH, HIDDEN),
+            f"blk.{layer}.ffn_down.weight": (HIDDEN, WIDTH),
+        }
+        if architecture == "qwen2":
+            rows = {"q": HEADS * size, "k": KV * size, "v": KV * size}
+            shapes |= {f"blk.{layer}.attn_{part}.bias": (n,) for part, n in rows.items()}
+        if architecture == "qwen3":
+            shapes |= {f"blk.{layer}.attn_{part}_norm.weight": (size,) for part in "qk"}
+    return shapes
 
 
 def _byte_level(writer: GGUFWriter, tokenizer: Path, pre: str) -> int:

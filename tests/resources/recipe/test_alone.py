@@ -12,15 +12,11 @@ import yaml
 from assets.catalog import all_specs
 from resources.recipe.errors import RecipeError
 from resources.recipe.loading import load
+from tests.resources.training.sections import PLAIN
 
 TRAINING: dict[str, Any] = {
+    **PLAIN,
     "learning_rate": 1e-4,
-    "schedule": "constant",
-    "warmup_ratio": 0.0,
-    "min_learning_rate": 0.0,
-    "weight_decay": 0.0,
-    "betas": [0.9, 0.95],
-    "gradient_clipping": 1.0,
     "epochs": 1,
     "batch_tokens": 512,
     "sequence_length": 512,
