@@ -39,7 +39,7 @@ def build_exported(
     remarks = [f"not as {name}: {'; '.join(why)}" for name, why in against.items()]
     if form.name != NEMOTRON_NAS:
         remarks.append(f"written as {form.name}, for {form.for_whom}")
-    remarks += form.write(model, folder, source, None)
+    remarks += form.write(model, folder, source)
     found = sound(folder)
     return Output(
         files={"": folder},

@@ -31,8 +31,6 @@ def export(
     model: HeterogeneousDecoderForCausalLM,
     folder: str | Path,
     tokenizer_dir: str | Path,
-    *,
-    note: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Write the model, in its own dtype, as a checkpoint of ours; replaces `folder`.
 
@@ -50,7 +48,6 @@ def export(
         values,
         weights.items(),
         tokenizer_dir,
-        note,
         lambda aside: check_stored(aside, expected, values["dtype"]),
     )
     return [PLUGIN, *remarks]

@@ -65,8 +65,6 @@ def export(
     model: HeterogeneousDecoderForCausalLM,
     folder: str | Path,
     tokenizer_dir: str | Path,
-    *,
-    note: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Write the model, in its own dtype, in the published layout; replaces `folder`.
 
@@ -86,7 +84,7 @@ def export(
         shutil.copyfile(CLASS_SOURCE, aside / CLASS_FILE)
         check_layout(aside)
 
-    write(folder, values, weights.items(), tokenizer_dir, note, finish)
+    write(folder, values, weights.items(), tokenizer_dir, finish)
     return remarks
 
 

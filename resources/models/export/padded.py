@@ -91,8 +91,6 @@ def export(
     model: HeterogeneousDecoderForCausalLM,
     folder: str | Path,
     tokenizer_dir: str | Path,
-    *,
-    note: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Write the model, in its own dtype, as a plain folder of its family; replaces `folder`.
 
@@ -119,7 +117,6 @@ def export(
         values,
         _padded(model, expected),
         tokenizer_dir,
-        note,
         lambda aside: check_stored(aside, expected, dtype),
     )
     return remarks

@@ -23,17 +23,15 @@ class Target:
     """One form.
 
     `accepts(values, dtype)` gives every reason against a model of these values of our
-    configuration, none when it can be written;
-    `write(model, folder, tokenizer_dir, note)` writes it and gives remarks for the reader, raises
-    ExportError for those reasons; `for_whom` says what loads the folder.
+    configuration, none when it can be written; `write(model, folder, tokenizer_dir)` writes it and
+    gives remarks for the reader, raises ExportError for those reasons; `for_whom` says what loads
+    the folder.
     """
 
     name: str
     for_whom: str
     accepts: Callable[[Mapping[str, Any], str], list[str]]
-    write: Callable[
-        [HeterogeneousDecoderForCausalLM, Path, Path, Mapping[str, Any] | None], list[str]
-    ]
+    write: Callable[[HeterogeneousDecoderForCausalLM, Path, Path], list[str]]
 
 
 def target(name: str) -> Target:
@@ -50,25 +48,19 @@ def targets() -> tuple[Target, ...]:
             NEMOTRON_NAS,
             "vLLM's own class, with this package's plugin for the configuration",
             nemotron_nas.accepts,
-            lambda model, folder, tokenizer, note: nemotron_nas.export(
-                model, folder, tokenizer, note=note
-            ),
+            nemotron_nas.export,
         ),
         Target(
             HEIRLOOM,
             "vLLM with this package as its plugin",
             heirloom.accepts,
-            lambda model, folder, tokenizer, note: heirloom.export(
-                model, folder, tokenizer, note=note
-            ),
+            heirloom.export,
         ),
         Target(
             PADDED,
             "stock vLLM and transformers, as a plain model that saves nothing",
             padded.accepts,
-            lambda model, folder, tokenizer, note: padded.export(
-                model, folder, tokenizer, note=note
-            ),
+            padded.export,
         ),
     )
 

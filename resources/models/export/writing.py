@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from resources.models.errors import ExportError
 from resources.models.export.limits import HEAD_SIZES
 from resources.models.folders import (
-    NOTE,
     STORED,
     write_chat,
     write_json,
@@ -65,11 +64,10 @@ def write(
     values: Mapping[str, Any],
     weights: Iterable[tuple[str, torch.Tensor]],
     tokenizer_dir: str | Path,
-    note: Mapping[str, Any] | None,
     finish: Callable[[Path], object],
 ) -> None:
-    """Write config.json, safetensors, generation_config.json, tokenizer and template, and `note`
-    as heirloom.json; replaces `folder`.
+    """Write config.json, safetensors, generation_config.json, tokenizer and template; replaces
+    `folder`.
 
     Written beside, then `finish` adds what else is needed and checks all of it, then renamed.
     """
@@ -77,6 +75,4 @@ def write(
         write_json(aside / "config.json", dict(values))
         write_weights(aside, weights)
         write_chat(aside, Path(tokenizer_dir), values)
-        if note is not None:
-            write_json(aside / NOTE, dict(note))
         finish(aside)
