@@ -78,6 +78,22 @@ def disagreements(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator
     if off not in generators:
         yield "family.off_generator", f"no model '{off}'; {nearest(off, generators)}"
     yield from _missing(family, models)
+    yield from _made_elsewhere(family, models)
+    for name in models:
+        yield from _shared_library(name, models)
+    for name, given in family.sources.items():
+        model = given.path.removeprefix(WRITTEN)
+        if given.path.startswith(WRITTEN) and model not in models:
+            yield f"family.sources.{name}.path", f"no model '{model}'; {nearest(model, models)}"
+    for name, model_recipe in models.items():
+        for index, stage in enumerate(model_recipe.sft):
+            yield from _mixed(family, f"{name}.sft[{index}]", stage)
+            yield from _sampled(family, f"{name}.sft[{index}]", stage)
+        yield from _too_few_prompts(family, name, model_recipe)
+
+
+def _made_elsewhere(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator[tuple[str, str]]:
+    """Checkpoints that pass rates and the reward model start from, and that no model makes."""
     rates, reward = family.pass_rates, family.reward_model
     references = [
         *([("pass_rates", "model", rates.model, rates.artifact)] if rates else []),
@@ -100,51 +116,49 @@ def disagreements(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator
                 f"family.{section}.artifact",
                 f"{model} makes no '{artifact}'; {nearest(artifact, line)}",
             )
-    for name in models:
-        yield from _shared_library(name, models)
-    for name, given in family.sources.items():
-        model = given.path.removeprefix(WRITTEN)
-        if given.path.startswith(WRITTEN) and model not in models:
-            yield f"family.sources.{name}.path", f"no model '{model}'; {nearest(model, models)}"
-    for name, model_recipe in models.items():
-        for index, stage in enumerate(model_recipe.sft):
-            yield from _mixed(family, f"{name}.sft[{index}]", stage)
-            for mode, wanted in (("on", "samples_on"), ("off", "samples_off")):
-                domains = [each for each in stage.weights if each in family.sft_data]
-                if (
-                    mode in stage.reasoning
-                    and domains
-                    and not any(getattr(family.sft_data[domain], wanted) for domain in domains)
-                ):
-                    yield (
-                        f"{name}.sft[{index}].reasoning",
-                        f"'{mode}' is wanted, but {wanted} is 0 in all of the stage's domains; "
-                        "sample some or leave the mode out",
-                    )
-        if model_recipe.preference is not None:
-            for index, round_ in enumerate(model_recipe.preference.rounds):
-                for domain in round_.domains:
-                    if domain not in family.problems:
-                        yield (
-                            f"{name}.preference.rounds[{index}].domains",
-                            f"no problems in domain '{domain}'; {nearest(domain, family.problems)}",
-                        )
-        if model_recipe.grpo is not None and family.pass_rates is not None:
-            need = model_recipe.grpo.prompts_per_step
-            if need > family.pass_rates.prompts:
+
+
+def _sampled(family: Family, where: str, stage: Sft) -> Iterator[tuple[str, str]]:
+    """Reasoning modes that an SFT stage wants and none of its domains is sampled in."""
+    domains = [each for each in stage.weights if each in family.sft_data]
+    for mode, wanted in (("on", "samples_on"), ("off", "samples_off")):
+        if (
+            mode in stage.reasoning
+            and domains
+            and not any(getattr(family.sft_data[domain], wanted) for domain in domains)
+        ):
+            yield (
+                f"{where}.reasoning",
+                f"'{mode}' is wanted, but {wanted} is 0 in all of the stage's domains; "
+                "sample some or leave the mode out",
+            )
+
+
+def _too_few_prompts(family: Family, name: str, model: ModelRecipe) -> Iterator[tuple[str, str]]:
+    """RL stages that want prompts which the family does not make, or more of them."""
+    for index, round_ in enumerate(model.preference.rounds if model.preference else []):
+        for domain in round_.domains:
+            if domain not in family.problems:
                 yield (
-                    f"{name}.grpo.prompts_per_step",
-                    f"{need} is more than the {family.pass_rates.prompts} prompts with a pass rate "
-                    "(family.pass_rates.prompts)",
+                    f"{name}.preference.rounds[{index}].domains",
+                    f"no problems in domain '{domain}'; {nearest(domain, family.problems)}",
                 )
-        if model_recipe.rloo is not None and family.instruction_prompts is not None:
-            need = model_recipe.rloo.prompts_per_step
-            if need > family.instruction_prompts.prompts:
-                yield (
-                    f"{name}.rloo.prompts_per_step",
-                    f"{need} is more than the {family.instruction_prompts.prompts} instruction "
-                    "prompts (family.instruction_prompts.prompts)",
-                )
+    if model.grpo is not None and family.pass_rates is not None:
+        need = model.grpo.prompts_per_step
+        if need > family.pass_rates.prompts:
+            yield (
+                f"{name}.grpo.prompts_per_step",
+                f"{need} is more than the {family.pass_rates.prompts} prompts with a pass rate "
+                "(family.pass_rates.prompts)",
+            )
+    if model.rloo is not None and family.instruction_prompts is not None:
+        need = model.rloo.prompts_per_step
+        if need > family.instruction_prompts.prompts:
+            yield (
+                f"{name}.rloo.prompts_per_step",
+                f"{need} is more than the {family.instruction_prompts.prompts} instruction "
+                "prompts (family.instruction_prompts.prompts)",
+            )
 
 
 def _missing(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator[tuple[str, str]]:
