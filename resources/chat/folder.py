@@ -8,24 +8,27 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from resources.chat import llama3
+from resources.chat.additions import additions, stated
 from resources.chat.errors import ChatError
 from resources.chat.toggle import Toggle
 
 TOKENIZER = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
+SPECIAL = "special_tokens_map.json"
+ADDED = "added_tokens.json"
 TEMPLATE = "chat_template.jinja"
 CHAT = "chat.json"  # what a recipe said beside tokenizer and template; absent: the defaults
 GENERATION = "generation_config.json"
 MORE_TEMPLATES = "additional_chat_templates"
 # Everything of a folder that makes its chat; a checkpoint takes them along wherever it goes.
-FILES = (TOKENIZER, CONFIG, "special_tokens_map.json", TEMPLATE, CHAT)
+FILES = (TOKENIZER, CONFIG, SPECIAL, ADDED, TEMPLATE, CHAT)
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token")
 _OWN = "heterogeneous_llama"  # the model type of checkpoints that this library wrote
 
@@ -64,13 +67,13 @@ def settings(
     Raises ChatError, naming file and field, where there is no template or a value is no such thing.
     """
     if template is not None:
-        templates = {"default": template.read_text(encoding="utf-8")}
+        templates = {"default": _text(template)}
     else:
         templates = _templates(folder, tokenizer or folder)
     if "default" not in templates:
         raise ChatError(
-            f"{folder}: the tokenizer has no chat template (no {TEMPLATE}, no chat_template in "
-            f"{CONFIG}): give one beside the parent, `template: FILE.jinja`"
+            f"{folder}: no {TEMPLATE}, and {CONFIG} has no chat_template: give an instruct model, "
+            "or name one: {path: …, template: ./chat.jinja}"
         )
     values = {**said(folder), **(given or {})}
     unknown = sorted(set(values) - {"thinking", "date"})
@@ -94,31 +97,46 @@ def digest(
 ) -> str:
     """The chat's identity, 16 hexadecimal digits: equal digests mean equal ids and masks.
 
-    Covers the tokenizer (its content, not its file's layout), the special tokens' names, the
-    template, the toggle, and the date where the template asks for one. The arguments are those of
-    `settings`. Raises ChatError as it does, and without a tokenizer.
+    Covers the tokenizer (its content, not its file's layout), what other files add to it, the
+    special tokens' names, the template, the toggle, and the date where the template asks for one.
+    The arguments are those of `settings`. Raises ChatError as it does, and without a tokenizer.
     """
     source = tokenizer or folder
     if not (source / TOKENIZER).is_file():
         raise ChatError(f"{source}: no {TOKENIZER}")
-    status = (source / TOKENIZER).stat()
-    content = _content(source / TOKENIZER, status.st_size, status.st_mtime_ns)
+    content, added = _tokenizer(source)
     chat = settings(folder, tokenizer=tokenizer, template=template, given=given)
-    return identity(content, special_tokens(source), chat)
+    return identity(content, special_tokens(source), chat, added)
 
 
-_contents: dict[str, str] = {}  # the hash of a tokenizer.json's bytes → that of what it says
+def adds(folder: Path) -> bool:
+    """Whether other files of a tokenizer folder say more of tokens than its tokenizer.json."""
+    return bool(_tokenizer(folder)[1])
+
+
+def _tokenizer(folder: Path) -> tuple[str, list[list[Any]]]:
+    """The hash of a tokenizer.json's content, and what other files add to it."""
+    status = (folder / TOKENIZER).stat()
+    content, known = _content(folder / TOKENIZER, status.st_size, status.st_mtime_ns)
+    configs: list[Mapping[str, Any]] = [_json(folder / CONFIG), _json(folder / SPECIAL)]
+    return content, additions(known, configs, _json(folder / ADDED))
+
+
+# The hash of a tokenizer.json's bytes → that of what it says, and the added tokens in it.
+_Content = tuple[str, dict[str, dict[str, Any]]]
+_contents: dict[str, _Content] = {}
 
 
 @lru_cache(maxsize=64)
-def _content(file: Path, size: int, modified: int) -> str:
+def _content(file: Path, size: int, modified: int) -> _Content:
     """The hash of a tokenizer.json's content, read once a process while it stays as it is.
 
     A family's checkpoints all bring the same file along: its bytes are parsed once.
     """
     written = hashlib.sha256(file.read_bytes()).hexdigest()
     if written not in _contents:
-        _contents[written] = content_hash(_json(file))
+        values = _json(file)
+        _contents[written] = content_hash(values), stated(values)
     return _contents[written]
 
 
@@ -128,8 +146,13 @@ def content_hash(tokenizer: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def identity(tokenizer: str, special: Mapping[str, str], chat: Settings) -> str:
-    """The digest of a chat's parts: `tokenizer` is the hash of its tokenizer.json's content."""
+def identity(
+    tokenizer: str, special: Mapping[str, str], chat: Settings, added: Sequence[Any] = ()
+) -> str:
+    """The digest of a chat's parts.
+
+    `tokenizer` is the hash of its tokenizer.json's content, `added` what stands beyond it.
+    """
     parts = {
         "tokenizer": tokenizer,
         "special": dict(special),
@@ -137,6 +160,7 @@ def identity(tokenizer: str, special: Mapping[str, str], chat: Settings) -> str:
         "tool_template": chat.tool_template,
         "toggle": chat.toggle.as_json(),
         "date": chat.date.isoformat() if chat.dated and chat.date is not None else None,
+        **({"added": list(added)} if added else {}),
     }
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -145,7 +169,7 @@ def identity(tokenizer: str, special: Mapping[str, str], chat: Settings) -> str:
 def special_tokens(folder: Path) -> dict[str, str]:
     """The named special tokens (`bos_token` and so on), as the tokenizer's files give them."""
     found: dict[str, str] = {}
-    for name in ("special_tokens_map.json", CONFIG):
+    for name in (SPECIAL, CONFIG):
         values = _json(folder / name)
         for key in _NAMED:
             value = values.get(key)
@@ -179,17 +203,28 @@ def _templates(folder: Path, tokenizer: Path) -> dict[str, str]:
     if isinstance(inside, str):
         found["default"] = inside
     elif isinstance(inside, list):
-        found.update({one["name"]: one["template"] for one in inside})
+        named = [one for one in inside if isinstance(one, Mapping)]
+        found.update({str(one.get("name")): one.get("template", "") for one in named})
     elif isinstance(inside, Mapping):
         found.update(inside)
+    for name, template in found.items():
+        if not isinstance(template, str):
+            raise ChatError(f"{tokenizer / CONFIG}: chat_template {name!r} is no text: correct it")
     if (folder / TEMPLATE).is_file():
-        found["default"] = (folder / TEMPLATE).read_text(encoding="utf-8")
+        found["default"] = _text(folder / TEMPLATE)
     for file in sorted((folder / MORE_TEMPLATES).glob("*.jinja")):
-        found[file.stem] = file.read_text(encoding="utf-8")
+        found[file.stem] = _text(file)
     if not found and _json(folder / "config.json").get("model_type") == _OWN:
         # Written before checkpoints brought their template along.
         found["default"] = llama3.CHAT_TEMPLATE
     return found
+
+
+def _text(template: Path) -> str:
+    try:
+        return template.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise ChatError(f"{template}: cannot be read as UTF-8 text ({error})") from error
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -198,7 +233,9 @@ def _json(file: Path) -> dict[str, Any]:
         return {}
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except OSError as error:
+        raise ChatError(f"{file}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
         raise ChatError(f"{file}: not valid JSON ({error})") from error
     if not isinstance(values, dict):
         raise ChatError(f"{file}: it must be a mapping, not {type(values).__name__}")

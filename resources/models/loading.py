@@ -42,7 +42,7 @@ def description(path: str | Path) -> dict[str, Any]:
     values, file = _values(path), Path(path) / "config.json"
     try:
         found = described(convert(values))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError):
         found = None  # said by the class
     return _configuration(file, values).to_dict() if found is None else found
 
@@ -51,10 +51,12 @@ def _values(path: str | Path) -> dict[str, Any]:
     """What a folder's config.json holds. Raises CheckpointError where it is missing or none."""
     file = Path(path) / "config.json"
     try:
-        values = json.loads(file.read_text())
+        values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no config.json, so this is no checkpoint folder") from None
-    except ValueError as error:
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{file}: not valid JSON ({error})") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{file}: holds {type(values).__name__}, should be an object of keys")
@@ -68,8 +70,13 @@ def _configuration(file: Path, values: dict[str, Any]) -> HeterogeneousDecoderCo
 
     try:
         return HeterogeneousDecoderConfig(**convert(values))
-    except (ValueError, TypeError, AttributeError, StrictDataclassError) as error:
+    except (ValueError, TypeError, StrictDataclassError) as error:  # a value, or its type
         raise CheckpointError(f"{file}: {' '.join(str(error).split())}") from error
+    except (AttributeError, LookupError, ArithmeticError) as error:  # one of another kind
+        raise CheckpointError(
+            f"{file}: a value is not of the kind that its key has ({error!r}): correct it, or "
+            "fetch the file again"
+        ) from error
 
 
 def load(

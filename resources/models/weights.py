@@ -79,6 +79,11 @@ class Weights:
                 f"{self.source}: {HEAD} is missing and tie_word_embeddings in config.json is "
                 f"false: set it to true where the head is the embedding, or {_AGAIN}"
             )
+        if missing and not set(expected) & set(self.entries):
+            raise CheckpointError(
+                f"{self.source}: its tensors have other names than {missing[0]}"
+                f"{self._named()}: give a checkpoint as transformers' save_pretrained writes it"
+            )
         if missing:
             raise CheckpointError(
                 f"{self.source}: {len(missing)} missing tensors, first {missing[0]}, which "
@@ -108,6 +113,9 @@ class Weights:
                     f"{self.entries[alias].file}: {alias} differs from {name}, with which "
                     "config.json ties it: set tie_word_embeddings to false"
                 )
+
+    def _named(self) -> str:
+        return f" (they are called like {min(self.entries)})" if self.entries else ": it holds none"
 
     def read(
         self, names: Iterable[str], *, device: torch.device, dtype: torch.dtype

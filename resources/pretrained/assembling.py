@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from resources.chat.folder import MORE_TEMPLATES
 from resources.models.errors import CheckpointError
 from resources.pretrained import files, hub
 from resources.pretrained.source import ParentSource
@@ -36,7 +37,8 @@ class Assembled:
 
     def contents(self) -> dict[str, Path]:
         """Name inside the artifact -> the file itself, not its link."""
-        return {item.name: item.resolve() for item in sorted(self.folder.iterdir())}
+        found = (item for item in sorted(self.folder.rglob("*")) if item.is_file())
+        return {item.relative_to(self.folder).as_posix(): item.resolve() for item in found}
 
     @contextmanager
     def naming(self) -> Iterator[None]:
@@ -82,6 +84,7 @@ def assemble(source: ParentSource, workdir: Path, part: Part = "model") -> Assem
         chosen = files.adopted(origin)
     for file in chosen:
         _link(file, folder)
+    _link_more(origin, folder)
     if source.tokenizer is not None:
         _replace_tokenizer(folder, Path(source.tokenizer))
     if source.template is not None:
@@ -123,11 +126,21 @@ def _link(file: Path, folder: Path) -> None:
     os.symlink(file.absolute(), folder / file.name)
 
 
+def _link_more(origin: Path, folder: Path) -> None:
+    """The origin's further templates in place of what is there."""
+    shutil.rmtree(folder / MORE_TEMPLATES, ignore_errors=True)
+    for file in sorted((origin / MORE_TEMPLATES).glob("*.jinja")):
+        (folder / MORE_TEMPLATES).mkdir(exist_ok=True)
+        _link(file, folder / MORE_TEMPLATES)
+
+
 def _replace_tokenizer(folder: Path, origin: Path) -> None:
     """Another folder's tokenizer; its template comes along where the model has none of its own."""
     for name in files.TOKENIZER:
         (folder / name).unlink(missing_ok=True)
     own = any(item.name in files.TEMPLATES for item in folder.iterdir())
+    if not own:
+        _link_more(origin, folder)
     for file in files.adopted_tokenizer(origin):
         if file.name in files.TOKENIZER or not own:
             (folder / file.name).unlink(missing_ok=True)
@@ -139,4 +152,5 @@ def _replace_template(folder: Path, template: Path) -> None:
         raise CheckpointError(f"{template}: no such file: give the chat template as a Jinja file")
     for name in files.TEMPLATES:
         (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / MORE_TEMPLATES, ignore_errors=True)
     os.symlink(template.resolve(), folder / "chat_template.jinja")

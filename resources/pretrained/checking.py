@@ -70,8 +70,8 @@ def faults(folder: Path, role: Role = "parent", *, weights: bool = True) -> list
         return found
     note(lambda: _no_code(folder, config, role))
     ours = note(lambda: family_config(folder, role))
-    tensors = note(lambda: _headers(folder)) if weights else {}
-    if tensors and ours is not None:
+    tensors = note(lambda: _headers(folder)) if weights else None
+    if tensors is not None and ours is not None:
         note(lambda: _fits(folder, ours))
     rows = _rows(tensors or {}, config)
     return [*found, *tokenizer_faults(folder, rows), *_id_faults(folder, config, rows)]
@@ -151,21 +151,33 @@ def tokenizer_faults(folder: Path, rows: int | None = None) -> list[str]:
             return [f"{error}, or name one: {{path: …, tokenizer: ./folder}}"]
     from tokenizers import Tokenizer
 
+    from resources.chat.chat import load_tokenizer
+    from resources.chat.errors import ChatError
+    from resources.chat.folder import adds, settings, special_tokens
+
     try:
-        tokenizer = Tokenizer.from_file(str(file))
+        own = tokens = Tokenizer.from_file(str(file)).get_vocab(with_added_tokens=True)
     except Exception as error:  # the library raises its own Exception, no subclass
         return [f"{file}: cannot be read as a tokenizer ({error}): fetch the file again"]
     found = []
-    largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
-    if rows is not None and largest >= rows:
+    config = folder / "tokenizer_config.json"
+    try:
+        settings(folder)
+        if config.is_file() and read_json(config, "").get("auto_map"):
+            found.append(
+                f"{config}: auto_map names code to run, which is never run: give a copy without "
+                "auto_map, whose tokenizer_class is PreTrainedTokenizerFast"
+            )
+        if adds(folder) or set(special_tokens(folder).values()) - set(own):
+            tokens = load_tokenizer(folder).get_vocab()
+    except (ChatError, CheckpointError) as error:
+        found.append(str(error))
+    token = max(tokens, key=lambda name: tokens[name], default=None)
+    if rows is not None and token is not None and tokens[token] >= rows:
+        where = f"{file}: its" if token in own else f"{config} adds {token!r}: the"
         found.append(
-            f"{file}: its largest token id is {largest} and the embedding has {rows} rows, 0 to "
+            f"{where} largest token id is {tokens[token]} and the embedding has {rows} rows, 0 to "
             f"{rows - 1}: give the tokenizer that the model was trained with"
-        )
-    if not _has_template(folder):
-        found.append(
-            f"{folder}: no chat_template.jinja, and tokenizer_config.json has no chat_template: "
-            "give an instruct model, or name one: {path: …, template: ./chat.jinja}"
         )
     return found
 
@@ -178,7 +190,9 @@ def read_json(file: Path, without: str) -> dict[str, Any]:
         if file.parent.is_dir() and not any(file.parent.iterdir()):
             raise CheckpointError(f"{file.parent}: the folder is empty: {without}") from None
         raise CheckpointError(f"{file.parent}: no {file.name}, so {without}") from None
-    except ValueError as error:
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{file}: not valid JSON ({error})") from error
     if not isinstance(found, dict):
         raise CheckpointError(f"{file}: holds {type(found).__name__}, should be an object of keys")
@@ -265,13 +279,6 @@ def _id_faults(folder: Path, config: Mapping[str, Any], rows: int | None) -> Ite
                         f"{folder / file}: {key} is {one!r} and the embedding has {rows} rows: "
                         "give the id of a token, or null"
                     )
-
-
-def _has_template(folder: Path) -> bool:
-    if any((folder / name).is_file() for name in files.TEMPLATES):
-        return True
-    file = folder / "tokenizer_config.json"
-    return file.is_file() and bool(read_json(file, "").get("chat_template"))
 
 
 def _digest_is(file: Path, digest: str) -> None:

@@ -10,13 +10,15 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from resources.chat.folder import ADDED, MORE_TEMPLATES
 from resources.models.errors import CheckpointError
 
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
+ADAPTER = "adapter_config.json"
 CHAT = "chat.json"  # how the reasoning toggle is worked, where the recipe says so
 TEMPLATES = ("chat_template.jinja", "chat_template.json")
 TOKENIZER = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", ADDED),
     *("tokenizer.model", "vocab.json", "merges.txt"),
 )
 REWARD_HEAD = "reward_head.safetensors"  # beside the weights of a reward model
@@ -58,6 +60,11 @@ def weights_file(names: Collection[str], where: str) -> str:
     if any(_SHARD.search(name) for name in names):
         raise CheckpointError(
             f"{where}: {INDEX} is missing, which says what lies in which shard: {_AGAIN}"
+        )
+    if ADAPTER in names:
+        raise CheckpointError(
+            f"{where}: {ADAPTER} says that this is an adapter: merge it into its model (peft's "
+            "merge_and_unload) and give that"
         )
     found = sorted(name for name in names if name.endswith(_PICKLES))
     if found:
@@ -130,4 +137,18 @@ def _names(folder: Path) -> list[str]:
         raise CheckpointError(f"{folder}: is a file: give a checkpoint's folder, or a .gguf file")
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such folder: give an existing one, or a hub id")
-    return [item.name for item in folder.iterdir() if item.is_file()]
+    items = list(folder.iterdir())
+    for item in items:
+        if item.is_symlink() and not item.exists() and item.suffix in (".json", ".safetensors"):
+            raise CheckpointError(f"{item}: is a link to a file that is not there: {_AGAIN}")
+    return [item.name for item in items if item.is_file()]
+
+
+def further_templates(names: Collection[str]) -> list[str]:
+    """Of a repository's file names the chat templates for other uses, in a folder of their own.
+
+    >>> further_templates(["chat_template.jinja", "additional_chat_templates/tool_use.jinja"])
+    ['additional_chat_templates/tool_use.jinja']
+    """
+    inside = f"{MORE_TEMPLATES}/"
+    return sorted(name for name in names if name.startswith(inside) and name.endswith(".jinja"))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PIECE = 8 << 20  # bytes read at once
 LARGEST_HEADER = 100 << 20  # as the safetensors library has it
 _AGAIN = "fetch or write the file again"
+_POINTER = b"version https://git-lfs"  # how what Git has in place of a large file begins
 # Bits of one number, and of 16-bit-wide views the mask of its exponent.
 _BITS = {
     **{"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8},
@@ -48,9 +49,19 @@ def header(file: Path) -> list[Tensor]:
     Raises CheckpointError, naming the tensor and the field, where the header does not fit itself
     or the file's size: it is truncated, or the header lies.
     """
-    size = file.stat().st_size
-    with open(file, "rb") as handle:
-        length = int.from_bytes(handle.read(8), "little")
+    try:
+        size, handle = file.stat().st_size, open(file, "rb")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read ({error.strerror}): {_AGAIN}") from error
+    with handle:
+        first = handle.read(len(_POINTER))
+        if first == _POINTER:
+            raise CheckpointError(
+                f"{file}: is a pointer of Git LFS, which stands for the file: run `git lfs pull` "
+                "there, or fetch the file"
+            )
+        length = int.from_bytes(first[:8], "little")
+        handle.seek(8)
         if size < 8 or not 2 <= length <= min(LARGEST_HEADER, size - 8):
             raise CheckpointError(
                 f"{file}: its header would have {length:,} bytes and the file has {size:,}, so it "
@@ -60,7 +71,14 @@ def header(file: Path) -> list[Tensor]:
             entries = json.loads(handle.read(length))
             entries.pop("__metadata__", None)
             tensors = [_tensor(file, name, entry, 8 + length) for name, entry in entries.items()]
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+        ) as error:
             if isinstance(error, CheckpointError):
                 raise
             raise CheckpointError(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.models.errors import CheckpointError
-from resources.pretrained.files import INDEX, describing, shards, weights_file
+from resources.pretrained.files import INDEX, describing, further_templates, shards, weights_file
 from resources.pretrained.source import ParentSource, is_commit
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def fetch(source: ParentSource, *, weights: bool = True) -> tuple[Path, dict[str
     weights_name = weights_file(list(listed.sizes), str(source))
     small = describing(list(listed.sizes)) + [INDEX] * (weights_name == INDEX)
     folder = _get(source, small)
+    if further := further_templates(listed.sizes):
+        _get(source, further)
     if weights:
         large = shards(folder / INDEX) if weights_name == INDEX else [weights_name]
         for name in large:

@@ -151,7 +151,7 @@ def parent(tmp_path: Path, config: Mapping[str, object], template: str | None) -
     [
         ({}, None, "parent: no chat_template.jinja"),
         ({}, "{% for m in messages %}{{ m.content ", "parent: the chat template is no valid Jinja"),
-        ({"num_hidden_layers": "8"}, "{{ messages }}", "config.json: Validation error"),
+        ({"num_hidden_layers": "8"}, "{{ messages }}", "config.json: num_hidden_layers is '8'"),
     ],
 )
 def test_one_fault_of_a_parent_is_one_line_that_names_its_folder(

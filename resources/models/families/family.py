@@ -70,6 +70,16 @@ def slides(values: Values, types: Sequence[str]) -> list[Attention]:
     return [{"window": window} if kind == SLIDING else {} for kind in types]
 
 
+def none_slides(values: Values) -> list[Attention]:
+    """All layers alike where no window is switched on. Raises ValueError where layers slide."""
+    if SLIDING in (values.get("layer_types") or ()):
+        raise ValueError(
+            f"layer_types names layers of {SLIDING}, and use_sliding_window with sliding_window "
+            "gives them no window"
+        )
+    return []
+
+
 def window_of(layers: Sequence[Attention | None]) -> int | None:
     """The one window of the layers that have one. Raises ValueError where there are several."""
     windows = {layer["window"] for layer in layers if layer and "window" in layer}

@@ -46,6 +46,9 @@ def convert(values: Mapping[str, Any]) -> dict[str, Any]:
     Llama cannot say: attention windows, sparsity, another activation in one layer, a bias on the
     attention's output alone.
     """
+    for name in ("num_hidden_layers", "num_attention_heads", "hidden_size"):
+        if values.get(name) is None:
+            raise ValueError(f"{name} is missing: it gives the sizes of block_configs")
     layers = values.get("block_configs") or []
     if len(layers) != values["num_hidden_layers"]:
         raise ValueError(

@@ -102,7 +102,10 @@ PARTS = (
         "keys and values shared by layers", ("num_kv_shared_layers", "cla_share_factor", "use_cla")
     ),
     Part("attention in both directions", ("use_bidirectional_attention",)),
-    Part("sizes that differ by layer", ("per_layer_config", "block_configs", "num_query_heads")),
+    Part(
+        "sizes that differ by layer",
+        ("per_layer_config", "block_configs", "num_query_heads", "num_key_value_heads_per_layer"),
+    ),
     Part(
         "a part for images or sound",
         ("vision_config", "audio_config", "text_config", "thinker_config", "llm_config"),
@@ -154,7 +157,8 @@ def unknown_parts(values: Values, known: Set[str] = frozenset()) -> list[str]:
 
 def unknown_rope(values: Values) -> list[str]:
     """What is not computed here of a configuration's rotary embedding."""
-    rope = values.get("rope_parameters") or values.get("rope_scaling") or {}
+    # Where both stand, transformers takes the older one.
+    rope = values.get("rope_scaling") or values.get("rope_parameters") or {}
     if not isinstance(rope, Mapping):
         return [f"rotary embedding of {rope!r}"]
     if any(isinstance(value, Mapping) for value in rope.values()):
@@ -165,7 +169,8 @@ def unknown_rope(values: Values) -> list[str]:
     strange = [key for key in rope if key not in _ROPE_KEYS and rope[key]]
     if strange:
         return [f"rotary embedding with {strange[0]}: {rope[strange[0]]!r}"]
-    if rope.get("partial_rotary_factor") not in (None, 1, 1.0):
+    part = "partial_rotary_factor"
+    if rope.get(part) not in (None, 1, 1.0) and values.get(part) in (None, 1, 1.0):
         return [f"rotary embedding of {rope['partial_rotary_factor']} of each head"]
     missing = [key for key in ROPE_NEEDS[kind] if rope.get(key) is None]
     return [f"rotary embedding of type {kind} without {missing[0]}"] if missing else []

@@ -15,6 +15,7 @@ from resources.models.families.family import (
     Attention,
     Family,
     Values,
+    none_slides,
     slides,
     sliding_keys,
 )
@@ -36,7 +37,7 @@ DEFAULTS = {
 def attention(values: Values) -> list[Attention]:
     """Each layer's window; Qwen3 has the same keys."""
     if not values.get("use_sliding_window") or values["sliding_window"] is None:
-        return []
+        return none_slides(values)
     layers, first = values["num_hidden_layers"], values["max_window_layers"]
     types = values.get("layer_types")
     return slides(values, types or [SLIDING if i >= first else FULL for i in range(layers)])

@@ -11,6 +11,7 @@ from resources.models.families.family import (
     Attention,
     Family,
     Values,
+    none_slides,
     slides,
     sliding_keys,
 )
@@ -25,6 +26,8 @@ def _attention(values: Values) -> list[Attention]:
     if values.get("use_sliding_window") and values["sliding_window"] is not None:
         types = values.get("layer_types") or [FULL if rope else SLIDING for rope in ropes[:count]]
         made = slides(values, types)
+    else:
+        none_slides(values)
     return [one if rope else {**one, "rope": False} for one, rope in zip(made, ropes, strict=False)]
 
 

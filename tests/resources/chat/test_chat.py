@@ -73,7 +73,7 @@ def test_a_template_that_cannot_be_used_is_refused(template: str, reason: str) -
 
 
 def test_a_folder_without_template_says_what_would_be_right(tmp_path: Path) -> None:
-    with pytest.raises(ChatError, match=r"no chat template.*template: FILE\.jinja"):
+    with pytest.raises(ChatError, match=r"no chat_template.*template: \./chat\.jinja"):
         Chat.load(small.written(tmp_path, None))
     with pytest.raises(ChatError, match=r"no tokenizer\.json"):
         Chat.load(tmp_path / "nothing")
@@ -203,6 +203,34 @@ def test_the_digest_covers_what_decides_ids_and_not_how_files_are_laid_out(tmp_p
     (two / "chat.json").write_text('{"thinkng": 1}')
     with pytest.raises(ChatError, match="unknown thinkng"):
         folder.digest(two)
+
+
+@pytest.mark.parametrize(
+    ("file", "values"),
+    [
+        ("tokenizer_config.json", {"added_tokens_decoder": {"259": {"content": "<+>"}}}),
+        ("tokenizer_config.json", {"additional_special_tokens": ["<+>"]}),
+        ("tokenizer_config.json", {"extra_special_tokens": {"image_token": "<+>"}}),
+        ("special_tokens_map.json", {"additional_special_tokens": ["<+>"]}),
+        ("added_tokens.json", {"<+>": 259}),
+    ],
+)
+def test_the_digest_covers_tokens_that_other_files_add(
+    file: str, values: dict[str, Any], tmp_path: Path
+) -> None:
+    one, two = small.written(tmp_path / "one"), small.written(tmp_path / "two")
+    known = {"256": {"content": "<|im_start|>", "special": True}}
+    for each, more in ((one, {}), (two, values)):
+        old = json.loads((each / file).read_text()) if (each / file).is_file() else {}
+        (each / file).write_text(json.dumps({**old, **more}))
+    assert "<+>" in Chat.load(two).tokenizer.get_vocab()
+    assert folder.digest(one) != folder.digest(two)
+    config = json.loads((one / "tokenizer_config.json").read_text())
+    before = folder.digest(one)
+    (one / "tokenizer_config.json").write_text(
+        json.dumps({**config, "added_tokens_decoder": known, "extra_special_tokens": ["<bos>"]})
+    )
+    assert folder.digest(one) == before  # what tokenizer.json says as well
 
 
 @pytest.mark.parametrize(

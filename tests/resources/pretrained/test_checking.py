@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from assets.parents.adopt import adopt
+from resources.chat.folder import MORE_TEMPLATES, digest
 from resources.execution import Execution
 from resources.models.errors import CheckpointError
 from resources.pretrained.checking import faults, read_weights
 from resources.pretrained.source import parse
 from tests.resources.pretrained.folders import (
+    TEMPLATE,
     instruct,
     rewrite_header,
     set_json,
@@ -67,6 +69,35 @@ def _outside(folder: Path) -> None:
 def _truncated(folder: Path) -> None:
     data = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(data[:-100])
+
+
+def _holds_none(folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({}, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def _compiled(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / WEIGHTS)
+    save_file({f"_orig_mod.{name}": each for name, each in tensors.items()}, folder / WEIGHTS)
+
+
+def _adapter(folder: Path) -> None:
+    (folder / WEIGHTS).rename(folder / "adapter_model.safetensors")
+    (folder / "config.json").rename(folder / "adapter_config.json")
+
+
+def _dangling(folder: Path) -> None:
+    (folder / WEIGHTS).unlink()
+    (folder / WEIGHTS).symlink_to(folder.parent / "blobs" / "gone")
+
+
+def _named_otherwise(folder: Path) -> None:
+    (folder / "chat_template.jinja").unlink()
+    templates = [{"name": "rag", "template": "{{ messages }}"}]
+    set_json(folder / "tokenizer_config.json", chat_template=templates)
 
 
 # Name -> (what is done to a sound folder, pieces of the line that refuses it).
@@ -157,6 +188,42 @@ SPOILED: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         lambda f: set_json(f / "config.json", eos_token_id=[3, 300]),
         ("config.json: eos_token_id is 300 and the embedding has 300 rows",),
     ),
+    "weights hold nothing": (_holds_none, (WEIGHTS, "its tensors have other names", "holds none")),
+    "saved by a compiled model": (_compiled, ("they are called like _orig_mod.model.embed",)),
+    "an adapter": (_adapter, ("adapter_config.json says that this is an adapter: merge it",)),
+    "a link to nothing": (_dangling, (WEIGHTS, "is a link to a file that is not there")),
+    "a pointer of Git LFS": (
+        lambda f: (f / WEIGHTS).write_text("version https://git-lfs.github.com/spec/v1\noid x"),
+        (WEIGHTS, "is a pointer of Git LFS", "git lfs pull"),
+    ),
+    "header lies: no number": (
+        lambda f: rewrite_header(f / WEIGHTS, "model.norm.weight", shape=[float("inf")]),
+        (WEIGHTS, "its header is no safetensors header"),
+    ),
+    "config nests without end": (
+        lambda f: (f / "config.json").write_text("[" * 100_000),
+        ("config.json: not valid JSON",),
+    ),
+    "layers without end": (
+        lambda f: set_json(f / "config.json", num_hidden_layers=10**7),
+        ("config.json: num_hidden_layers is 10000000: at most 10,000 are read",),
+    ),
+    "tokenizer's code": (
+        lambda f: set_json(f / "tokenizer_config.json", auto_map={"AutoTokenizer": ["x.Y", None]}),
+        ("tokenizer_config.json: auto_map names code to run, which is never run",),
+    ),
+    "tokens beside tokenizer.json": (
+        lambda f: set_json(f / "tokenizer_config.json", extra_special_tokens=["<+>"]),
+        ("tokenizer_config.json adds '<+>': the largest token id is 300", "has 300 rows"),
+    ),
+    "no default template": (
+        _named_otherwise,
+        ("no chat_template.jinja, and tokenizer_config.json has no chat_template",),
+    ),
+    "template is no text": (
+        lambda f: (f / "chat_template.jinja").write_bytes(b"\xff\xfe"),
+        ("chat_template.jinja: cannot be read as UTF-8 text",),
+    ),
     "id is text": (
         lambda f: set_json(f / "generation_config.json", bos_token_id="<s>"),
         ("generation_config.json: bos_token_id is '<s>'",),
@@ -184,6 +251,23 @@ def test_a_sound_folder_has_no_fault(tmp_path: Path, tiny_llama: Path) -> None:
     read_weights(folder)
     assert faults(sharded(folder)) == []
     read_weights(folder)
+
+
+def test_all_that_makes_the_chat_is_adopted(tmp_path: Path, tiny_llama: Path) -> None:
+    """The digest that a plan takes from the source is that of the adopted parent."""
+    folder = instruct(tiny_llama, tmp_path / "model")
+    (folder / "added_tokens.json").write_text(json.dumps({"<0x0A>": 299}))
+    (folder / MORE_TEMPLATES).mkdir()
+    (folder / MORE_TEMPLATES / "tool_use.jinja").write_text("{{ tools }}" + TEMPLATE)
+    source = parse(str(folder), tmp_path)
+    output = adopt(tmp_path / "work", {}, {}, Execution(source=source))
+    assert f"{MORE_TEMPLATES}/tool_use.jinja" in output.files
+    assert output.observations["chat"] == digest(folder)
+    (tmp_path / "plain.jinja").write_text(TEMPLATE)
+    replaced = parse({"path": str(folder), "template": "./plain.jinja"}, tmp_path)
+    output = adopt(tmp_path / "again", {}, {}, Execution(source=replaced))
+    assert not [name for name in output.files if name.startswith(MORE_TEMPLATES)]
+    assert output.observations["chat"] == digest(folder, template=tmp_path / "plain.jinja")
 
 
 def test_every_fault_is_listed(tmp_path: Path, tiny_llama: Path) -> None:
