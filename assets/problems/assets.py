@@ -28,7 +28,8 @@ def specs(recipe: Recipe) -> list[Spec]:
     made += [_benchmark(recipe, name) for name in family.declared_benchmarks]
     made += [_problems(recipe, domain, section) for domain, section in sections.items()]
     asked = any(each.path == HELD_TEXT for each in family.declared_benchmarks.values())
-    read = any(_reads_text(model) for model in recipe.models.values())
+    compared = family.side_by_side is not None
+    read = compared or any(_reads_text(model) for model in recipe.models.values())
     if not asked and not read:
         return made
     if isinstance(family.corpus, CorpusMix):

@@ -282,12 +282,6 @@ class Family(Section):
         return {}
 
     @model_validator(mode="after")
-    def _held_out_text_is_there(self) -> Self:
-        if self.side_by_side is not None and not isinstance(self.corpus, CorpusMix):
-            raise impossible("side_by_side: it reads what a mixture holds out; give corpus a mix")
-        return self
-
-    @model_validator(mode="after")
     def _benchmarks_find_text(self) -> Self:
         mixture = isinstance(self.corpus, CorpusMix) and self.corpus.holdout > 0
         for name, benchmark in self.declared_benchmarks.items():
@@ -306,6 +300,16 @@ class Family(Section):
         for name in self.sources:
             if name in DOMAINS:
                 raise impossible(f"sources.{name}: is the name of a domain; give it another")
+        return self
+
+    @model_validator(mode="after")
+    def _held_out_text_is_there(self) -> Self:
+        if self.side_by_side is None:
+            return self
+        if not isinstance(self.corpus, CorpusMix):
+            raise impossible("side_by_side: it reads what a mixture holds out; give corpus a mix")
+        if not self.corpus.share_apart(self.sources):
+            raise impossible("side_by_side: it reads held-out text; set corpus.holdout to 1%")
         return self
 
     @model_validator(mode="after")

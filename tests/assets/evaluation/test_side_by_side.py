@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from assets.catalog import all_specs
 from assets.evaluation import checks, compared
 from assets.evaluation.assets import specs
 from assets.evaluation.side_by_side import compare, held_out, mean_of
@@ -112,3 +113,20 @@ def test_it_is_made_where_it_is_asked_for() -> None:
     section = "side_by_side={tokens: 64, sequence_length: 16}"
     with pytest.raises(RecipeError, match="give corpus a mix"):
         load_recipe("tiny", [section], check_paths=False)
+
+
+def test_text_is_made_for_it_where_no_stage_reads_any(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "extends: [heirloom/single-gpu, heirloom/laptop]\n"
+        "models: {m: {parent: bundled/super, stages: []}}\n"
+        "sources: {text: {kind: text, path: 'python:docstrings', license: psf-2.0}}\n"
+        "corpus: {mix: {text: 1}, tokens: 64K}\n"
+    )
+    section = "side_by_side={tokens: 1K, sequence_length: 256}"
+    made = {spec.key: spec for spec in all_specs(load_recipe(recipe, [section]))}
+    read = {key.split("[")[0] for key in made["m/side_by_side"].inputs.values()}
+    assert read == {"m/parent", "problems/corpus_tokens"} <= made.keys()
+    assert "problems/corpus_tokens" not in {s.key for s in all_specs(load_recipe(recipe))}
+    with pytest.raises(RecipeError, match="set corpus.holdout to 1%"):
+        load_recipe(recipe, [section, "corpus.holdout=0%"])
