@@ -38,6 +38,8 @@ BASELINE_SCHEMA = pa.schema(
         ("above_low", pa.float64()),
         ("above_high", pa.float64()),
         ("perplexity", pa.float64()),
+        ("perplexity_low", pa.float64()),
+        ("perplexity_high", pa.float64()),
         ("parameters", pa.int64()),
         ("parameters_share", pa.float64()),
         ("kv_bytes_per_token", pa.int64()),
@@ -59,8 +61,8 @@ def study_search(
     Inputs: parent, corpus, block_library, block_scores, block_costs, architecture (and
     cost_profile). Recipe: assemblies, random, tokens, sequence_length, and the search section as
     `search`. `kl` is of the assembled model (fused runs in their parallel form) on held-out
-    documents, nats a token, with a bootstrap interval over sequences; `above_search` is by how much
-    it exceeds the search's, paired over the same sequences; null where a method ends outside.
+    documents, nats a token, as `perplexity` with a bootstrap interval over sequences; null where a
+    method ends outside. `above_search`: by how much it exceeds the search's, paired by sequence.
     """
     from assets.puzzle.calibration import judging
     from assets.puzzle.choice.assemblies import assembly_measures
@@ -99,7 +101,7 @@ def study_search(
         metrics={
             **_agreement(sums, means, judged),
             **_best(known, means),
-            "parent_perplexity": float(np.exp(found[-1, :, 1].mean())),
+            **{f"parent_{name}": value for name, value in _perplexity(found[-1], seed).items()},
             "assemblies": float(len(random)),
             "tokens": float(data.tokens),
         },
@@ -127,10 +129,18 @@ def _measured(
             "above_search": float(above[at].mean()),
             "above_low": float(above_low[at]),
             "above_high": float(above_high[at]),
-            "perplexity": float(np.exp(values[at, :, 1].mean())),
+            **_perplexity(values[at], seed),
         }
         for at, name in enumerate(names)
     }
+
+
+def _perplexity(values: np.ndarray, seed: int) -> dict[str, float]:
+    """The perplexity of one model's KL and cross-entropy of each sequence `[N, 2]`, with its
+    interval."""
+    low, high = intervals(values[:, 1], seed)
+    found = {"": values[:, 1].mean(), "_low": low, "_high": high}
+    return {f"perplexity{name}": float(np.exp(loss)) for name, loss in found.items()}
 
 
 def _baselines(

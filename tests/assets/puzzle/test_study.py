@@ -212,9 +212,10 @@ def test_the_study_sets_the_search_beside_the_others(
         # Paired: the difference is that of the means, its interval around it.
         assert row["above_search"] == pytest.approx(row["kl"] - rows["search"]["kl"], abs=1e-12)
         assert row["above_low"] <= row["above_search"] <= row["above_high"]
-        assert row["perplexity"] > 1
+        assert 1 < row["perplexity_low"] <= row["perplexity"] <= row["perplexity_high"]
     assert rows["search"]["above_low"] == rows["search"]["above_high"] == 0
-    assert made.metrics["parent_perplexity"] > 1
+    parent = [made.metrics[f"parent_perplexity{end}"] for end in ("_low", "", "_high")]
+    assert 1 < parent[0] <= parent[1] <= parent[2]
     for row in (row for row in rows.values() if not row["feasible"]):
         assert (row["kl"], row["parameters"]) == (None, None)
     kls = [row["kl"] for row in known.values()]
