@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from assets.evaluation import compared, published, puzzle
+from pathlib import Path
+
+from assets.evaluation import compared, exhibits, published
 from assets.evaluation.checkpoints import TEACHER, benchmark_key, checkpoints
+from resources.pretrained.source import BUNDLED
 from resources.recipe.base import needed
 from resources.recipe.chats import tokens_of
 from resources.recipe.data import WRITTEN
@@ -154,13 +157,18 @@ def _report(recipe: Recipe) -> Spec:
                 "cost_report": model.puzzle.costs.profile is not None,
                 "fused": model.fusion is not None,
             }
-            shown = [f"{name}/{asset}" for asset in puzzle.ASSETS if there.get(asset, True)]
+            shown = [f"{name}/{asset}" for asset in exhibits.ASSETS if there.get(asset, True)]
             keys += [key for key in shown if key not in keys]
     written = {
         name: [source.path.removeprefix(WRITTEN), source.limit]
         for name, source in family.mixed_sources.items()
         if source.path.startswith(WRITTEN)
     }
+    given = [
+        name
+        for name, model in recipe.models.items()
+        if Path(recipe.parent_source(model.parent).location).parent != BUNDLED
+    ]
     return Spec(
         key=REPORT,
         stage="evaluation",
@@ -172,6 +180,7 @@ def _report(recipe: Recipe) -> Spec:
             "line": [list(one) for one in line],
             "teacher": TEACHER[1] if family.teacher and measured else None,
             "discard_at": family.pass_rates.discard_at if family.pass_rates else None,
+            **({"given": given} if given else {}),
             **({"self_distilled": written} if written else {}),
             **({"declared": declared} if declared else {}),
         },

@@ -5,7 +5,8 @@ Knows numbers and labels; colours are CSS classes of `style.py`. Nothing is fetc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from assets.evaluation.svg import drawing, element, text
@@ -81,6 +82,65 @@ def lines(series: Sequence[Line], x_label: str, *, width: int = 340, height: int
                 )
             )
     return drawing(width, height, "chart", *parts)
+
+
+def course(
+    points: Sequence[tuple[float, float]], x_label: str, write: Callable[[float], str]
+) -> str:
+    """What became of a measure over an amount: a curve, its first and last value written."""
+    width, height, left, right, top, bottom = 320, 190, 46, 30, 20, 34
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    low, high, furthest = min(ys), max(ys), max(xs) or 1.0
+    room = (high - low) * 0.2 or abs(high) * 0.05 or 1.0
+    low, high = low - room, high + room
+
+    def x(value: float) -> float:
+        return left + value / furthest * (width - left - right)
+
+    def y(value: float) -> float:
+        return top + (high - value) / (high - low) * (height - top - bottom)
+
+    parts = []
+    for tick in ticks(low, high, 4):
+        at = y(tick)
+        parts.append(element("line", class_="grid", x1=left, x2=width - right, y1=at, y2=at))
+        parts.append(label(f"{tick:g}", left - 6, at + 3.5, anchor="end"))
+    parts += [label(amount(tick), x(tick), height - 18) for tick in ticks(0.0, furthest, 4)]
+    parts.append(label(x_label, (left + width - right) / 2, height - 3, "axis"))
+    path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points)
+    parts.append(element("polyline", class_="line on", points=path))
+    for a, b in points:
+        about = title(f"{a:,.0f} {x_label}: {write(b)}")
+        parts.append(element("circle", about, class_="dot on", cx=x(a), cy=y(b), r=3))
+    for (a, b), side in ((points[0], "start"), (points[-1], "middle")):
+        above = -9 if b >= sum(ys) / len(ys) else 17
+        parts.append(label(write(b), x(a) + 4 * (side == "start"), y(b) + above, "number", side))
+    return drawing(width, height, "chart", *parts)
+
+
+def ticks(low: float, high: float, most: int) -> list[float]:
+    """At most `most` + 1 round numbers within the ends.
+
+    >>> ticks(0.0, 49323.0, 4)
+    [0.0, 20000.0, 40000.0]
+    """
+    rough = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(size * power for size in (1, 2, 5, 10) if size * power >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [round(n * step, 12) for n in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def amount(value: float) -> str:
+    """A number of tokens.
+
+    >>> amount(20000.0), amount(1.5e6), amount(500.0)
+    ('20 K', '1.5 M', '500')
+    """
+    for size, unit in ((1e9, " B"), (1e6, " M"), (1e3, " K")):
+        if value >= size:
+            return f"{value / size:g}{unit}"
+    return f"{value:g}"
 
 
 def accuracy_bar(accuracy: float, low: float, high: float, kind: str) -> str:

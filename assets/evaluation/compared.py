@@ -1,136 +1,150 @@
-"""The report's section on what became of a parent: size, cache, perplexity, KL, speed, answers.
+"""What became of a parent, as facts: its children's sizes, perplexity, KL, speed and answers, what
+each step changed, and what vLLM made of the export.
 
-Shows what `side_by_side.py` measured and what recovery drew; measures nothing.
+Reads what `side_by_side.py` measured, model by model, and puts the models of one parent together;
+`children.py` shows it.
 """
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
-from assets.evaluation.blocks import card, millions, table
-from assets.evaluation.charts import percent
-from assets.evaluation.svg import element, text
+import numpy as np
+
+from assets.evaluation.resampled import Estimate, difference
 from warehouse.store import Artifact
 
 ASSET = "side_by_side"
 EXPORT, IN_VLLM = "exported", "equal_in_vllm"
-CURVE = "held_out_curve"  # the picture that trained checkpoints carry
+PARENT, RAW = "parent", ("assembled", "fused")
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Change:
+    """What lies between two checkpoints, paired by sequence: the difference of KL to the parent,
+    nats a token, and the difference of cross-entropy, of which perplexities differ by the factor
+    exp."""
+
+    after: str
+    before: str
+    kl: Estimate
+    loss: Estimate
+
+
+@dataclass
 class Compared:
-    """A model's checkpoints side by side; `curves` are pictures of recovery by stage, `served` says
-    what vLLM made of the export, where it was asked."""
+    """The models of one parent. `rows` are of `side_by_side`, the parent's once and first, each
+    with its `label`; `speeds[label]` are (prefill, decode) tokens a second and how many times the
+    parent's that is, measured in turn; `served[model]` says what vLLM made of its export."""
 
+    models: list[str]
     rows: list[Row]
-    answers: list[Row]
-    speed: dict[str, float]
-    curves: dict[str, bytes]
-    served: str = ""
+    tokens_answered: int = 0
+    answers: list[Row] = field(default_factory=list)
+    speeds: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
+    served: dict[str, str] = field(default_factory=dict)
+
+    def of(self, model: str) -> list[Row]:
+        """The rows of a model, its parent's first."""
+        return [self.rows[0], *(row for row in self.rows[1:] if row["model"] == model)]
 
 
-def section(found: Mapping[str, Compared]) -> str:
-    """The section's HTML; empty where nothing was compared."""
-    return "".join(
-        card(f"{model.capitalize()}: the parent and what became of it", *_content(compared))
-        for model, compared in found.items()
+def gathered(by_key: Mapping[str, Artifact], parents: Mapping[str, str]) -> list[Compared]:
+    """What was compared, by parent; `parents` says which checkpoint each model comes from."""
+    there = [model for model in parents if f"{model}/{ASSET}" in by_key]
+    groups: dict[str, list[str]] = {}
+    for model in there:
+        groups.setdefault(parents[model], []).append(model)
+    return [_group(by_key, models) for models in groups.values()]
+
+
+def _group(by_key: Mapping[str, Artifact], models: list[str]) -> Compared:
+    made = Compared(models, [])
+    sums: dict[str, np.ndarray] = {}
+    for model in models:
+        artifact = by_key[f"{model}/{ASSET}"]
+        for row in artifact.table(ASSET).to_pylist():
+            name = label(models, model, row["stage"])
+            if name not in {each["label"] for each in made.rows}:
+                made.rows.append(row | {"label": name})
+                made.speeds[name] = _speeds(artifact.observations, row["stage"])
+        for row in artifact.table("answers_shown").to_pylist():
+            name = label(models, model, row["stage"])
+            if (row["prompt"], name) not in {(a["prompt"], a["label"]) for a in made.answers}:
+                made.answers.append(row | {"label": name})
+        made.tokens_answered = artifact.manifest["recipe"]["max_new_tokens"]
+        for stage, found in _sums(artifact).items():
+            sums.setdefault(label(models, model, stage), found)
+        if said := _served(by_key.get(f"{model}/{EXPORT}")):
+            made.served[model] = said
+    seed = by_key[f"{models[0]}/{ASSET}"].manifest["seed"]
+    made.changes = [_change(after, before, sums, seed) for after, before in _pairs(made)]
+    return made
+
+
+def label(models: Sequence[str], model: str, stage: str) -> str:
+    """What a checkpoint is called: with its model's name where there are several.
+
+    >>> label(["a"], "a", "distilled"), label(["a", "b"], "b", "distilled")
+    ('distilled', 'b distilled')
+    """
+    return stage if len(models) == 1 or stage == PARENT else f"{model} {stage}"
+
+
+def _pairs(compared: Compared) -> Iterable[tuple[str, str]]:
+    """What is set against what: every checkpoint against the one before it, a model's last against
+    its raw one, and the raw ones of further models against the first's."""
+    raw = []
+    for model in compared.models:
+        line = compared.of(model)
+        for before, after in pairwise(line):
+            yield after["label"], before["label"]
+        start = [at for at, row in enumerate(line) if row["stage"] in RAW]
+        if start:
+            raw.append(line[start[-1]]["label"])
+            if len(line) - start[-1] > 2:
+                yield line[-1]["label"], raw[-1]
+    for further in raw[1:]:
+        yield further, raw[0]
+
+
+def _sums(artifact: Artifact) -> dict[str, np.ndarray]:
+    """By stage, of every sequence KL, tokens, loss and predictions, `[N, 4]`."""
+    found: dict[str, list[list[float]]] = {}
+    for row in artifact.table("side_by_side_sequences").to_pylist():
+        values = [row[name] for name in ("kl", "tokens", "loss", "predictions")]
+        found.setdefault(row["stage"], []).append(values)
+    return {stage: np.array(rows, float) for stage, rows in found.items()}
+
+
+def _change(after: str, before: str, sums: Mapping[str, np.ndarray], seed: int) -> Change:
+    one, other = sums[after], sums[before]
+    if not np.array_equal(one[:, [1, 3]], other[:, [1, 3]]):
+        raise ValueError(f"{after} and {before} were not measured on the same sequences")
+    return Change(
+        after,
+        before,
+        difference(one[:, :2], other[:, :2], seed),
+        difference(one[:, 2:], other[:, 2:], seed),
     )
 
 
-def _content(compared: Compared) -> Iterable[str]:
-    tokens = compared.rows[0]["tokens"]
-    yield element(
-        "small",
-        text(
-            f"On {tokens:,} tokens of text that no stage saw; KL to the parent in nats a token. "
-            "Intervals are 95 %. Speeds are of one sequence on this machine, (… x) against the "
-            "parent's, measured in turn."
-        ),
-    )
-    head = (
-        "Checkpoint",
-        "Parameters",
-        "KV bytes a token",
-        "Perplexity",
-        "KL to the parent",
-        "Reading, tokens/s",
-        "Writing, tokens/s",
-    )
-    yield table(head, (_line(row, compared) for row in compared.rows))
-    if compared.served:
-        yield element("p", text(f"The export: {compared.served}."))
-    for stage, picture in compared.curves.items():
-        data = "data:image/png;base64," + base64.b64encode(picture).decode()
-        about = f"{stage}: held-out measures over tokens"
-        yield element("div", element("img", src=data, alt=about), class_="picture")
-    for prompt in dict.fromkeys(row["prompt"] for row in compared.answers):
-        said = [(r["stage"], r["answer"]) for r in compared.answers if r["prompt"] == prompt]
-        rows = (
-            element(
-                "tr",
-                element("td", text(stage), class_="stage"),
-                element("td", text(answer.strip() or "(nothing)"), class_="said"),
-            )
-            for stage, answer in said
-        )
-        yield element("p", element("b", text(prompt))) + element("table", *rows)
-
-
-def _line(row: Row, compared: Compared) -> tuple[str, ...]:
-    whole = compared.rows[0]
-    return (
-        row["stage"],
-        _share(millions(row["parameters"]), row, whole, "parameters"),
-        _share(f"{row['kv_bytes_per_token']:,}", row, whole, "kv_bytes_per_token"),
-        f"{row['perplexity']:.2f} ({row['perplexity_low']:.2f} to {row['perplexity_high']:.2f})",
-        f"{row['kl']:.3f} ({row['kl_low']:.3f} to {row['kl_high']:.3f})",
-        *(_speed(compared, row["stage"], what) for what in ("read", "written")),
-    )
-
-
-def _share(written: str, row: Row, whole: Row, name: str) -> str:
-    if row is whole or not whole[name]:
-        return written
-    return f"{written} ({percent(row[name] / whole[name])} %)"
-
-
-def _speed(compared: Compared, stage: str, what: str) -> str:
+def _speeds(observed: Mapping[str, Any], stage: str) -> dict[str, tuple[float, float]]:
     """Tokens a second, and how many times the parent's that is."""
-    own = compared.speed.get(f"{stage}_{what}_tokens_per_second")
-    beside = compared.speed.get(f"{stage}_beside_{what}_tokens_per_second")
-    if own is None or beside is None:
-        return ""
-    return f"{own:,.0f}" + ("" if own == beside else f" ({own / beside:.2f} x)")
+    found = {}
+    for what in ("read", "written"):
+        own = observed[f"{stage}_{what}_tokens_per_second"]
+        beside = observed[f"{stage}_beside_{what}_tokens_per_second"]
+        found[what] = own, own / beside
+    return found
 
 
 def _served(export: Artifact | None) -> str:
     """What the check of an export says of vLLM."""
     checks = export.checks if export is not None else ()
     return next((each.description for each in checks if each.name == IN_VLLM), "")
-
-
-def gathered(by_key: Mapping[str, Artifact], models: Iterable[str]) -> dict[str, Compared]:
-    """What was compared, by model."""
-    found = {}
-    for model in models:
-        artifact = by_key.get(f"{model}/{ASSET}")
-        if artifact is None:
-            continue
-        rows: list[Row] = artifact.table("side_by_side").to_pylist()
-        curves = {}
-        for stage in (row["stage"] for row in rows):
-            checkpoint = by_key.get(f"{model}/{stage}")  # a parent may be another model's
-            if checkpoint is not None and CURVE in checkpoint.manifest["images"]:
-                curves[stage] = checkpoint.image(CURVE)
-        found[model] = Compared(
-            rows,
-            artifact.table("answers_shown").to_pylist(),
-            {k: v for k, v in artifact.observations.items() if isinstance(v, float)},
-            curves,
-            _served(by_key.get(f"{model}/{EXPORT}")),
-        )
-    return found

@@ -15,12 +15,14 @@ from typing import Any
 
 from assets.evaluation import published
 from assets.evaluation.compared import Compared, gathered
+from assets.evaluation.exhibits import Exhibit, exhibits
 from assets.evaluation.paired import change
-from assets.evaluation.puzzle import Exhibit, exhibits
+from assets.evaluation.recovered import Course, courses
 from resources.pretrained.headers import header
 from warehouse.store import Artifact
 
 OVERALL = "overall"
+MODES = ("on", "off")  # of thinking
 Score = dict[str, Any]  # one row of a `benchmarks` table
 
 
@@ -39,13 +41,15 @@ class Stage:
     """A checkpoint in a model's line, with its scores and how it compares to the one before.
 
     `change[mode]` is (difference of accuracy, half-width of its 95 % interval) over the same
-    problems; None for the first stage. `scores` are empty where held-out problems did not measure.
+    problems; None for the first stage. `scores` are empty where held-out problems did not measure;
+    `stored` are the bytes of the weights on disk.
     """
 
     model: str
     key: str
     label: str
     parameters: int
+    stored: int
     layers: list[Layer]
     scores: list[Score]
     change: dict[str, tuple[float, float]] | None
@@ -71,9 +75,13 @@ class Stage:
 
 @dataclass
 class Facts:
-    """Everything the report shows. `self_distilled`: by source of the corpus, whose parent wrote
-    it and how many prompts it answered; `declared`: scores on declared benchmarks, by model;
-    `padded`: models that only the padded form holds, which saves nothing."""
+    """Everything the report shows.
+
+    `given`: models whose parent is a user's own, so that its role is its name and not what it
+    stands for; `self_distilled`: by source of the corpus, whose parent wrote it and how many
+    prompts it answered; `declared`: scores on declared benchmarks, by the models of a parent;
+    `padded`: models that only the padded form holds, which saves nothing.
+    """
 
     family: str
     roles: dict[str, str]
@@ -87,19 +95,24 @@ class Facts:
     discard_at: float = 1.0
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     puzzle: dict[str, list[Exhibit]] = field(default_factory=dict)
-    compared: dict[str, Compared] = field(default_factory=dict)
+    compared: list[Compared] = field(default_factory=list)
+    recovered: dict[str, dict[str, Course]] = field(default_factory=dict)
     self_distilled: dict[str, tuple[str, int]] = field(default_factory=dict)
     declared: dict[str, list[Score]] = field(default_factory=dict)
     padded: list[str] = field(default_factory=list)
+    given: list[str] = field(default_factory=list)
 
 
 def parameters(folder: Path) -> int:
     """Number of weights in a checkpoint folder, from the headers of its safetensors files."""
-    files = sorted(folder.glob("*.safetensors"))
-    total = sum(math.prod(tensor.shape) for file in files for tensor in header(file))
+    total = sum(math.prod(tensor.shape) for file in _weights(folder) for tensor in header(file))
     if not total:
         raise ValueError(f"{folder} holds no safetensors weights")
     return total
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
 
 
 def layers(folder: Path, parent: Path) -> list[Layer]:
@@ -110,7 +123,8 @@ def layers(folder: Path, parent: Path) -> list[Layer]:
     width = whole["intermediate_size"]
     blocks = config.get("block_configs")
     if not blocks:
-        return [Layer(1.0, 1.0, "full", "full")] * config["num_hidden_layers"]
+        full = Layer(1.0, 1.0, f"{heads} kv heads", f"width {width}")
+        return [full] * config["num_hidden_layers"]
     found = []
     for block in blocks:
         attention, ffn = block["attention"], block["ffn"]
@@ -160,9 +174,10 @@ def stage(
         checkpoint.key,
         label,
         parameters(checkpoint.path()),
+        sum(file.stat().st_size for file in _weights(checkpoint.path())),
         layers(checkpoint.path(), parent.path()),
         [] if benchmarks is None else benchmarks.table("benchmarks").to_pylist(),
-        None if compared is None else {m: change(*compared, m) for m in ("on", "off")},
+        None if compared is None else {m: change(*compared, m) for m in MODES},
     )
 
 
@@ -211,6 +226,7 @@ def gather(inputs: Mapping[str, Artifact], recipe: Mapping[str, Any]) -> Facts:
         )
         before[model] = scores
     facts = Facts(recipe["family"], dict(recipe["roles"]), lines)
+    facts.given = list(recipe.get("given", []))
     teacher = recipe.get("teacher")
     if teacher:
         checkpoint = by_key[teacher]
@@ -234,7 +250,8 @@ def gather(inputs: Mapping[str, Artifact], recipe: Mapping[str, Any]) -> Facts:
     facts.padded = [
         model for model, line in lines.items() if only_padded(by_key[line[-1].key].path())
     ]
-    facts.compared = gathered(by_key, lines)
+    facts.compared = gathered(by_key, {model: line[0].key for model, line in lines.items()})
+    facts.recovered = courses(by_key, [key for _, key, _ in recipe["line"]])
     facts.declared = published.gathered(by_key, recipe["line"], recipe.get("declared", []))
     for name, (model, prompts) in recipe.get("self_distilled", {}).items():
         facts.self_distilled[name] = model, prompts

@@ -11,6 +11,7 @@ from typing import Any
 
 from assets.evaluation.blocks import card, table
 from assets.evaluation.charts import percent
+from assets.evaluation.compared import label
 from assets.evaluation.paired import change
 from warehouse.store import Artifact
 
@@ -37,24 +38,40 @@ def key(checkpoint: str, name: str) -> str:
 def gathered(
     by_key: Mapping[str, Artifact], line: Sequence[Sequence[str]], names: Sequence[str]
 ) -> dict[str, list[Row]]:
-    """The scores by model, benchmark by benchmark along its line, which begins with its parent.
+    """The scores benchmark by benchmark, of all models of a parent together, which comes first.
 
-    `line` lists (model, key, label) of all checkpoints.
+    `line` lists (model, key, label) of all checkpoints. Found by the names of the models.
     """
     found: dict[str, list[Row]] = {}
-    for model in dict.fromkeys(model for model, _, _ in line):
-        own = [(checkpoint, label) for name, checkpoint, label in line if name == model]
+    for models in _families(line):
+        of = " and ".join(models)
+        own = {
+            checkpoint: label(models, model, stage)
+            for model, checkpoint, stage in line
+            if model in models
+        }
         for name in names:
-            scored = [(by_key[key(checkpoint, name)], label) for checkpoint, label in own]
+            scored = [(by_key[key(checkpoint, name)], said) for checkpoint, said in own.items()]
             parent = scored[0][0]
             before = {_asked(row): row for row in parent.table("benchmarks").to_pylist()}
-            for artifact, label in scored:
+            for artifact, said in scored:
                 for row in artifact.table("benchmarks").to_pylist():
                     differs = None
                     if artifact is not parent and _comparable(row, before.get(_asked(row))):
                         differs = change(parent, artifact, row["reasoning"])
-                    found.setdefault(model, []).append({**row, "stage": label, "change": differs})
+                    found.setdefault(of, []).append({**row, "stage": said, "change": differs})
     return found
+
+
+def _families(line: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The models by the parent they share; a model's first checkpoint is its parent."""
+    first: dict[str, str] = {}
+    for model, checkpoint, _ in line:
+        first.setdefault(model, checkpoint)
+    families: dict[str, list[str]] = {}
+    for model, parent in first.items():
+        families.setdefault(parent, []).append(model)
+    return list(families.values())
 
 
 def _asked(row: Row) -> tuple[str, str]:
@@ -71,7 +88,7 @@ def _comparable(row: Row, parent: Row | None) -> bool:
 
 def section(scores: Mapping[str, list[Row]]) -> str:
     """The section's HTML; empty where no benchmark is declared."""
-    made = [card(model.capitalize(), _table(rows)) for model, rows in scores.items() if rows]
+    made = [card(_capitals(models), _table(rows)) for models, rows in scores.items() if rows]
     about = (
         "<p>Benchmarks that the recipe declares, held out whole from everything that is trained "
         "on. Differences from the parent are paired over the problems that both answered, in "
@@ -79,6 +96,10 @@ def section(scores: Mapping[str, list[Row]]) -> str:
         "compared. Problems without a verdict count in none.</p>"
     )
     return about + "".join(made) if made else ""
+
+
+def _capitals(models: str) -> str:
+    return " and ".join(model.capitalize() for model in models.split(" and "))
 
 
 def _table(rows: Sequence[Row]) -> str:

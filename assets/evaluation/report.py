@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assets.evaluation import compared, published, puzzle, sections
-from assets.evaluation.facts import Facts, gather
+from assets.evaluation import children, equal_size, published, puzzle, recovered, sections
+from assets.evaluation.facts import MODES, Facts, gather
 from assets.evaluation.lineage import Node, ancestry, finder
+from assets.evaluation.overview import overview
 from assets.evaluation.style import CSS
 from assets.evaluation.svg import element, text
 from warehouse.store import Artifact, Output
@@ -43,7 +44,7 @@ def build_report(
         f"{model}_accuracy_{mode}": line[-1].score(mode)["accuracy"]
         for model, line in reversed(facts.lines.items())
         if line[-1].scores
-        for mode in sections.MODES
+        for mode in MODES
     }
     worse = [
         stage.key
@@ -73,11 +74,13 @@ def furthest(line: Sequence[Sequence[str]]) -> str:
 def page(facts: Facts, nodes: list[Node]) -> str:
     """The whole page."""
     made = {
-        "Parent and child": compared.section(facts.compared),
-        "Along the line": sections.along_the_line(facts),
+        "Parent and child": children.section(facts.compared, facts.lines),
         "Benchmarks": published.section(facts.declared),
-        "Thinking and depth": sections.by_depth(facts),
+        "Along the line": sections.along_the_line(facts),
+        "At equal size": equal_size.section(facts.puzzle),
+        "Healing": recovered.section(facts.recovered),
         "Architectures": sections.architectures(facts),
+        "Thinking and depth": sections.by_depth(facts),
         "Puzzle": puzzle.section(facts.puzzle),
         "Reinforcement learning": sections.reinforcement(facts),
         "Data": sections.data(facts),
@@ -91,18 +94,17 @@ def page(facts: Facts, nodes: list[Node]) -> str:
     ]
     models = ", ".join(model.capitalize() for model in facts.lines)
     measured = any(line[-1].scores for line in facts.lines.values())
-    source = "answers to held-out problems" if measured else "measurements"
     header = element(
         "header",
         element("div", text(f"Heirloom · recipe {facts.family}"), class_="mark"),
         element("h1", text(models)),
-        f'<p class="lead">Efficient reasoning models as assets with lineage: every number on this '
-        f"page comes from stored {source}, and every checkpoint from a recorded chain of "
+        '<p class="lead">What the recipe made of each parent, the answer first and what it rests '
+        "on below. Every number is a stored measurement, every checkpoint has a recorded chain of "
         "inputs.</p>",
         element("nav", *links),
     )
     footer = _footer() if measured else ""
-    main = element("main", header, sections.overview(facts), *bodies, footer)
+    main = element("main", header, overview(facts), *bodies, footer)
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Heirloom: {text(facts.family)}</title><style>{CSS}</style>"

@@ -7,59 +7,11 @@ from collections import Counter
 from assets.evaluation import charts, diagrams
 from assets.evaluation.blocks import card, cards, interval, key, millions, scroll, table
 from assets.evaluation.charts import Line, percent
-from assets.evaluation.facts import OVERALL, Facts, Stage
+from assets.evaluation.facts import MODES, OVERALL, Facts, Stage
 from assets.evaluation.lineage import Node
 from assets.evaluation.svg import element, text
 
-MODES = ("on", "off")
 MODE_KEYS = key("on", "thinking on") + key("off", "thinking off")
-
-
-def overview(facts: Facts) -> str:
-    """A card a model: what it became."""
-    made = []
-    for model, line in facts.lines.items():
-        first, last = line[0], line[-1]
-        size = millions(last.parameters)
-        if last.parameters != first.parameters:
-            kept = last.parameters / first.parameters
-            size = f"{millions(first.parameters)} → {size} <small>{kept:.0%}</small>"
-        head, rows = _accuracy(first, last) if last.scores else ("", {})
-        rows |= {"Parameters": size, "Stages": str(len(line))}
-        if model in facts.padded:
-            rows["Exported"] = "padded with zeros: saves neither memory nor time in an engine"
-        role = facts.roles.get(model, "its parent")
-        made.append(
-            element(
-                "div",
-                element(
-                    "div",
-                    element("b", text(model)),
-                    element("small", text(f"stands for {role}")),
-                    class_="name",
-                ),
-                head,
-                element(
-                    "dl", *(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows.items())
-                ),
-                class_="card",
-            )
-        )
-    return cards(*made)
-
-
-def _accuracy(first: Stage, last: Stage) -> tuple[str, dict[str, str]]:
-    """What a card says of a model's accuracy: its large number, and the rows below."""
-    on, off = last.score("on"), last.score("off")
-    before = max(first.score(mode)["accuracy"] for mode in MODES)
-    head = (
-        f'<div class="big">{percent(on["accuracy"])}<small> % thinking on</small></div>'
-        f'<div class="soft">{interval(on)} (95 %), {on["problems"]} problems</div>'
-    )
-    return head, {
-        "Thinking off": f"{percent(off['accuracy'])} % <small>{interval(off)}</small>",
-        "Parent, better mode": f"{percent(before)} %",
-    }
 
 
 def along_the_line(facts: Facts) -> str:
@@ -133,15 +85,8 @@ def _by_benchmark(line: list[Stage]) -> str:
 
 
 def architectures(facts: Facts) -> str:
-    """What each layer keeps, at the stages where that changes."""
-    parts = [
-        "<p>One column a layer: attention above, feed-forward network below. A cell is filled as "
-        "far as the layer keeps its parent's key-value heads or width.</p>",
-        key("attention", "attention kept"),
-        key("ffn", "FFN kept"),
-        key("fused", "several FFNs fused into a wider one"),
-        '<span class="key"><i class="ring"></i> removed</span>',
-    ]
+    """What each layer keeps, at the stages where that changes; a shared parent once."""
+    made, drawn = [], set[str]()
     for model, line in facts.lines.items():
         shown: list[Stage] = []
         for stage in line:
@@ -149,11 +94,27 @@ def architectures(facts: Facts) -> str:
                 shown.append(stage)
         strips = []
         for stage in shown:
+            if stage.key in drawn:
+                continue
+            drawn.add(stage.key)
             size = f"{len(stage.layers)} layers · {millions(stage.parameters)} parameters"
             about = element("small", text(f"{stage.label} · {size}"))
             strips.append(element("div", about, scroll(diagrams.strip(stage.layers)), class_="gap"))
-        parts.append(card(model.capitalize(), *strips))
-    return "".join(parts)
+        if strips:
+            made.append(card(model.capitalize(), *strips))
+    layers = [layer for line in facts.lines.values() for stage in line for layer in stage.layers]
+    fused = any(layer.ffn > diagrams.FUSED for layer in layers)
+    return "".join(
+        [
+            "<p>One column a layer: attention above, feed-forward network (FFN) below. A cell is "
+            "filled as far as the layer keeps its parent's key-value heads or width.</p>",
+            key("attention", "attention kept"),
+            key("ffn", "FFN kept"),
+            key("fused", "several FFNs fused into a wider one") if fused else "",
+            '<span class="key"><i class="ring"></i> removed</span>',
+            *made,
+        ]
+    )
 
 
 def by_depth(facts: Facts) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assets.evaluation.resampled import mean_of
 from assets.evaluation.speed import speeds
 from warehouse.store import Artifact, Output
 
@@ -21,22 +22,22 @@ if TYPE_CHECKING:
 
     from resources.execution import Execution
 
-RESAMPLES = 1000
 SPEEDS = ("read_tokens_per_second", "written_tokens_per_second")
 
 
 def compare(
     workdir: Path, inputs: Mapping[str, Artifact], recipe: Mapping[str, Any], execution: Execution
 ) -> Output:
-    """The tables `side_by_side` (a row a checkpoint) and `answers_shown` (a row a checkpoint and
-    prompt).
+    """The tables `side_by_side` (a row a checkpoint), `side_by_side_sequences` (a row a checkpoint
+    and text) and `answers_shown` (a row a checkpoint and prompt).
 
     Inputs: `corpus`, and the checkpoints by the names that `recipe["line"]` lists, the parent
     first. Recipe: `tokens`, `sequence_length`, `prompts`, `max_new_tokens`. `kl` is KL(parent ‖
     checkpoint) in nats a token, `perplexity` of the next token; both with 95 % intervals, a
-    bootstrap over sequences that are the same for all; observations hold the speeds, `beside` those
-    of the parent measured in turn with the checkpoint. Raises ValueError where the corpus holds
-    no text out.
+    bootstrap over sequences that are the same for all. Of each sequence there are sums in nats, so
+    that checkpoints can be compared in pairs: `loss` over `predictions`, `kl` over `tokens`.
+    Observations hold the speeds, `beside` those of the parent measured in turn with the checkpoint.
+    Raises ValueError where the corpus holds no text out.
     """
     import pyarrow as pa
 
@@ -52,7 +53,7 @@ def compare(
         return load(folder, device=device, dtype=precision.weights(folder))
 
     parent = opened(line[0])
-    rows, answers, speed = [], [], dict[str, Any]()
+    rows, sequences, answers, speed = [], [], [], dict[str, Any]()
     for number, name in enumerate(line):
         model = parent if not number else opened(name)
         losses, divergences = measured(parent, model, texts)
@@ -62,6 +63,7 @@ def compare(
         speed |= {f"{name}_beside_{key}": value for key, value in zip(SPEEDS, pair[0], strict=True)}
         row = {"model": recipe["model"], "stage": name, **_sizes(model.config)}
         rows.append(row | _row(losses, divergences, recipe))
+        sequences += _sequences(recipe["model"], name, losses, divergences)
         said = _answers(inputs[name], recipe, execution)
         answers += [
             {"model": recipe["model"], "stage": name, "prompt": prompt, "answer": answer}
@@ -72,6 +74,7 @@ def compare(
     return Output(
         tables={
             "side_by_side": pa.Table.from_pylist(rows),
+            "side_by_side_sequences": pa.Table.from_pylist(sequences),
             "answers_shown": pa.Table.from_pylist(answers),
         },
         metrics={f"{row['stage']}_{each}": row[each] for row in rows for each in _SHOWN},
@@ -149,16 +152,24 @@ def _row(
     }
 
 
-def mean_of(sums: np.ndarray, seed: int) -> tuple[float, float, float]:
-    """The mean a token of sums and counts `[N, 2]`, with a 95 % bootstrap interval over the N.
-
-    >>> mean_of(np.array([[2.0, 1], [2.0, 1]]), 0)
-    (2.0, 2.0, 2.0)
-    """
-    draw = np.random.default_rng(seed).integers(len(sums), size=(RESAMPLES, len(sums)))
-    totals = sums[draw].sum(axis=1)
-    low, high = np.quantile(totals[:, 0] / totals[:, 1], [0.025, 0.975])
-    return float(sums[:, 0].sum() / sums[:, 1].sum()), float(low), float(high)
+def _sequences(
+    model: str, stage: str, losses: np.ndarray, divergences: np.ndarray
+) -> list[dict[str, Any]]:
+    """What `measured` found of each text."""
+    return [
+        {
+            "model": model,
+            "stage": stage,
+            "sequence": number,
+            "loss": float(loss),
+            "predictions": int(predictions),
+            "kl": float(kl),
+            "tokens": int(tokens),
+        }
+        for number, ((loss, predictions), (kl, tokens)) in enumerate(
+            zip(losses, divergences, strict=True)
+        )
+    ]
 
 
 def _answers(checkpoint: Artifact, recipe: Mapping[str, Any], execution: Execution) -> list[str]:

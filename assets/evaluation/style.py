@@ -38,8 +38,9 @@ nav { display: flex; flex-wrap: wrap; gap: 6px 18px; margin-top: 22px; font-size
 nav a { color: var(--soft); text-decoration: none; border-bottom: 1px solid var(--faint);
   padding-bottom: 1px; }
 nav a:hover { color: var(--on); border-color: var(--on); }
-.cards { display: grid; gap: 18px; grid-template-columns: repeat(auto-fit, minmax(290px, 1fr));
-  margin: 22px 0; }
+.cards { display: flex; flex-wrap: wrap; gap: 18px; margin: 22px 0; }
+.cards > * { flex: 1 1 290px; max-width: 520px; }
+.cards svg.chart { max-width: 440px; }
 .card { background: var(--card); border: 1px solid var(--faint); border-radius: 16px;
   padding: 22px; box-shadow: var(--shadow); min-width: 0; }
 .card.flat { padding: 20px 22px 14px; }
@@ -54,14 +55,20 @@ dt { color: var(--soft); } dd { margin: 0; text-align: right; }
 .scroll { overflow-x: auto; margin: 18px 0; } .card .scroll { margin: 8px 0 0; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; }
 th { text-align: left; color: var(--soft); font-weight: 550; font-size: 12px;
-  padding: 6px 14px 8px 0; border-bottom: 1px solid var(--faint); white-space: nowrap; }
+  padding: 6px 14px 8px 0; border-bottom: 1px solid var(--faint); vertical-align: bottom; }
 td { padding: 8px 14px 8px 0; border-bottom: 1px solid var(--faint); white-space: nowrap;
   vertical-align: middle; }
 tr:last-child td { border-bottom: 0; } td.n, th.n { text-align: right; }
 td.stage {
   font-weight: 600; min-width: 118px;
 } td .range { color: var(--soft); font-size: 12px; margin-left: 6px; }
-td.said { white-space: pre-wrap; }
+h4 { font-size: 13.5px; margin: 22px 0 8px; font-weight: 600; }
+.answers { display: grid; gap: 14px 22px;
+  grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); }
+.answers > * { min-width: 0; border-left: 2px solid var(--faint); padding-left: 12px;
+  font-size: 13px; } .answers b { color: var(--soft); font-weight: 550; font-size: 12px; }
+.answers .said { white-space: pre-wrap; overflow-wrap: anywhere; }
+p.said { font-size: 13.5px; margin: 12px 0 0; max-width: none; }
 .up { color: var(--good); } .down { color: var(--bad); } .level { color: var(--soft); }
 .flag { display: inline-block; border-radius: 99px; padding: 1px 9px; font-size: 11.5px;
   font-weight: 600; border: 1px solid; }
@@ -80,7 +87,11 @@ section > .card { margin-top: 18px; }
 .gap { margin-top: 14px; }
 .picture { background: #fff; border-radius: 10px; padding: 8px; margin: 14px 0; overflow-x: auto;
   border: 1px solid var(--faint); }
+.pictures { display: flex; flex-wrap: wrap; gap: 0 14px; align-items: center; }
+.pictures > * { flex: 1 1 420px; min-width: 0; }
 .picture img { display: block; margin: 0 auto; max-width: 100%; height: auto; }
+dl.meanings { grid-template-columns: max-content 1fr; gap: 3px 16px; font-size: 12.5px; }
+dl.meanings dd { text-align: left; color: var(--soft); } dl.meanings dt { color: var(--ink); }
 dl.numbers { grid-template-columns: repeat(2, auto 1fr); gap: 5px 28px; max-width: 760px; }
 footer { margin-top: 72px; padding-top: 20px; border-top: 1px solid var(--faint);
   color: var(--soft); font-size: 13px; }
@@ -88,6 +99,7 @@ svg { display: block; max-width: none; } svg text { fill: var(--ink); font-size:
 svg.chart { width: 100%; height: auto; }
 svg.wide { max-width: 720px; } svg.bar { display: inline-block; vertical-align: -3px; }
 svg .tick, svg .axis { fill: var(--soft); font-size: 10.5px; } svg .label { font-size: 13px; }
+svg .named { font-size: 13px; font-weight: 600; }
 svg .number { fill: var(--soft); font-size: 11.5px; }
 .grid { stroke: var(--faint); }
 .band { opacity: .13; }
@@ -96,8 +108,11 @@ svg .number { fill: var(--soft); font-size: 11.5px; }
 .line.on { stroke: var(--on); }
 .line.off { stroke: var(--off); }
 .line.before { stroke: var(--teacher); }
+.line.best { stroke: var(--muted); stroke-width: 1.4; }
 .band.on, .dot.on, .fill.on { fill: var(--on); }
 .band.off, .dot.off, .fill.off { fill: var(--off); }
+.dot.before { fill: var(--teacher); } .dot.attention { fill: var(--attention); }
+.dot.fused { fill: var(--fused); } .dot.good { fill: var(--good); } .dot.bad { fill: var(--bad); }
 .fill.muted { fill: var(--muted); }
 .fill.bad { fill: var(--bad); opacity: .75; }
 .fill.good { fill: var(--good); opacity: .85; }
@@ -121,7 +136,9 @@ svg .inside { fill: #fff; font-size: 9.5px; font-weight: 600; }
 @media (max-width: 640px) { main { padding: 32px 16px 64px; }
 h1 { font-size: 31px; }
 h2 { margin-top: 52px; }
-dl.numbers { grid-template-columns: auto 1fr; }
+dl.meanings { grid-template-columns: max-content 1fr; gap: 3px 16px; font-size: 12.5px; }
+dl.meanings dd { text-align: left; color: var(--soft); } dl.meanings dt { color: var(--ink); }
+dl.numbers, dl.meanings { grid-template-columns: auto 1fr; }
 }
 @media print { .card { box-shadow: none; break-inside: avoid; } nav { display: none; } }
 """

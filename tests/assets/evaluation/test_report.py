@@ -16,8 +16,8 @@ from assets.evaluation.benchmark import build_benchmarks
 from assets.evaluation.declared import answer_table, score_table
 from assets.evaluation.facts import Stage, gather, layers, only_padded, parameters
 from assets.evaluation.lineage import ancestry, reduced
+from assets.evaluation.overview import overview
 from assets.evaluation.report import build_report
-from assets.evaluation.sections import overview
 from resources.benchmarks.answers import Answer, Measure
 from resources.benchmarks.intervals import wilson
 from resources.models import loading
@@ -97,7 +97,7 @@ def test_report_is_one_whole_page(family: tuple[Store, dict[str, Artifact]]) -> 
     page.feed(text)
     assert not page.open
     assert page.tags.count("svg") > 6
-    assert "Llama-3.3-70B &amp; more" in text
+    assert "stands for Llama-3.3-70B &amp; more" in text
     for words in ("Along the line", "serial depth k", "Everything that <b>super/sft</b>"):
         assert words in text
     assert "super_accuracy_on" in made.metrics
@@ -110,6 +110,11 @@ def test_a_report_needs_no_held_out_questions(family: tuple[Store, dict[str, Art
     text = made.path("report.html").read_text()
     assert "Parameters" in text and "Along the line" not in text and "held-out" not in text
     assert set(made.metrics) == {"stages_made_worse"}
+    assert text.count("<svg") == 1 + 1  # layers that stay as they are, and the lineage
+    own = support.build(
+        store, "evaluation/report", build_report, only, {**REPORT, "given": ["super"]}
+    )
+    assert "from Llama-3.3-70B &amp; more" in own.path("report.html").read_text()
 
 
 def test_a_model_that_only_the_padded_form_holds_is_said_to_save_nothing(
@@ -195,6 +200,22 @@ def test_declared_benchmarks_are_compared_with_the_parent_where_neither_is_at_ch
     assert published.section({}) == ""
 
 
+def test_targets_of_one_parent_stand_in_one_table_of_benchmarks(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    right, wrong = "correct", "incorrect"
+    made = [
+        scored(store, "parent", *[right] * 9, wrong, chance=0.25),
+        scored(store, "raw", *[right] * 8, wrong, wrong, chance=0.25),
+        scored(store, "small", *[right] * 7, *[wrong] * 3, chance=0.25),
+    ]
+    line = [("a", "super/parent", "parent"), ("a", "super/raw", "assembled")]
+    line += [("b", "super/parent", "parent"), ("b", "super/small", "assembled")]
+    found = published.gathered({each.key: each for each in made}, line, ["mc"])
+    stages = [row["stage"] for row in found["a and b"] if row["metric"] == "accuracy"]
+    assert list(found) == ["a and b"] and stages == ["parent", "a assembled", "b assembled"]
+    assert "A and B" in published.section(found)
+
+
 def test_text_that_a_parent_wrote_is_named(family: tuple[Store, dict[str, Artifact]]) -> None:
     store, artifacts = family
     recipe = REPORT | {"self_distilled": {"written": ["super", 160]}}
@@ -215,7 +236,7 @@ def test_facts_compare_on_the_same_problems(family: tuple[Store, dict[str, Artif
     ("change", "word"), [(-0.2, "worse"), (-0.05, "lower"), (0.0, ""), (0.2, "")]
 )
 def test_a_stage_that_made_the_model_worse_is_marked(change: float, word: str) -> None:
-    stage = Stage("m", "m/x", "x", 1, [], [], {"on": (change, 0.1)})
+    stage = Stage("m", "m/x", "x", 1, 2, [], [], {"on": (change, 0.1)})
     assert stage.worse("on") == word
 
 
@@ -269,3 +290,8 @@ def test_specs_benchmark_every_checkpoint_and_report_them(name: str) -> None:
     assert benchmarked == [*expected, "parents/teacher"]
     assert set(made[-1].inputs.values()) >= {spec.key for spec in made[:-1]}
     assert made[-1].reproducibility == "statistical"  # it shows measured seconds
+    assert ("given" in made[-1].recipe) == (name == "paper")  # the others have stand-ins
+
+
+def test_a_parent_of_a_users_own_is_no_stand_in() -> None:
+    assert specs(load_recipe("smol", check_paths=False))[-1].recipe["given"] == ["smol", "smol76"]

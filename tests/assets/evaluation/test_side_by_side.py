@@ -12,7 +12,10 @@ import torch
 from assets.catalog import all_specs
 from assets.evaluation import checks, compared
 from assets.evaluation.assets import specs
-from assets.evaluation.side_by_side import compare, held_out, mean_of
+from assets.evaluation.children import section
+from assets.evaluation.facts import Stage
+from assets.evaluation.resampled import difference, mean_of
+from assets.evaluation.side_by_side import compare, held_out
 from resources.models import loading
 from resources.recipe.errors import RecipeError
 from resources.recipe.loading import load as load_recipe
@@ -72,6 +75,20 @@ def test_means_weigh_tokens_not_sequences() -> None:
     assert low == pytest.approx(1 / 3) and high == 3.0
 
 
+def test_differences_are_paired_by_sequence() -> None:
+    draw = np.random.default_rng(0)
+    counts = draw.integers(4, 9, 30).astype(float)
+    hard = draw.uniform(0, 9, 30) * counts  # sequences differ by far more than the models do
+    before = np.stack([hard, counts], axis=1)
+    after = np.stack([hard + counts, counts], axis=1)
+    assert difference(before, before, 3) == (0.0, 0.0, 0.0)
+    assert difference(after, before, 3) == pytest.approx((1.0, 1.0, 1.0))
+    value, low, high = difference(after[:, :2], before * [0.9, 1.0], 3)
+    alone = mean_of(after, 3)
+    assert value == pytest.approx(alone[0] - 0.9 * mean_of(before, 3)[0])
+    assert low < value < high and high - low < 0.2 * (alone[2] - alone[1])
+
+
 def test_a_line_is_compared_with_its_parent(line: tuple[Store, dict[str, Artifact]]) -> None:
     store, inputs = line
     made = support.build(store, "super/side_by_side", compare, inputs, RECIPE)
@@ -90,11 +107,21 @@ def test_a_line_is_compared_with_its_parent(line: tuple[Store, dict[str, Artifac
         count += len(text) - 1
     assert parent["perplexity"] == pytest.approx(np.exp(total / count), rel=1e-5)
     assert parent["parameters"] == sum(p.numel() for p in model.parameters())
-    by_key = {artifact.key: artifact for artifact in (*inputs.values(), made)}
-    found = compared.gathered(by_key, ["super"])
-    html = compared.section(found)
-    assert html.count('class="said"') == 4
-    assert "The export" not in html
+    sums = made.table("side_by_side_sequences").to_pylist()
+    own = [row for row in sums if row["stage"] == "sft"]
+    assert [row["tokens"] for row in own] == [12, 8, 12, 9]
+    assert [row["predictions"] for row in own] == [11, 7, 11, 8]
+    assert sum(row["kl"] for row in own) / 41 == pytest.approx(child["kl"])
+    assert np.exp(sum(row["loss"] for row in own) / 37) == pytest.approx(child["perplexity"])
+    [found] = compared.gathered({made.key: made}, {"super": "super/parent"})
+    assert [(each.after, each.before) for each in found.changes] == [("sft", "parent")]
+    # Of the parent the KL is 0: the difference is the KL, but for the draws of the interval.
+    value, low, high = found.changes[0].kl
+    assert value == pytest.approx(child["kl"])
+    assert (low, high) == pytest.approx((child["kl_low"], child["kl_high"]), rel=0.05)
+    html = section([found], {"super": stages("super", "parent", "sft")})
+    assert html.count('class="said"') == 4 and "cut after 4 tokens" in html
+    assert "in vLLM" not in html
     measured = {name for name in made.observations if name.endswith("_tokens_per_second")}
     assert measured == {
         f"{stage}_{what}_tokens_per_second"
@@ -103,7 +130,80 @@ def test_a_line_is_compared_with_its_parent(line: tuple[Store, dict[str, Artifac
     }
     assert all(made.observations[name] > 0 for name in measured)
     assert "2 + 2?" in html and "KL to the parent" in html
-    assert compared.section({}) == ""
+    assert section([], {}) == ""
+
+
+def stages(model: str, *labels: str) -> list[Stage]:
+    return [Stage(model, f"{model}/{each}", each, 8, 5_000_000, [], [], None) for each in labels]
+
+
+def measured(store: Store, model: str, *line: str) -> Artifact:
+    """What `compare` gives of a line whose every step adds 0.1 nats of KL a token."""
+    rows, sums, answers = [], [], []
+    for number, stage in enumerate(line):
+        of = {"model": model, "stage": stage}
+        kl = 0.1 * number
+        ends = {"kl": kl, "kl_low": kl, "kl_high": kl}
+        ends |= {"perplexity": 20.0, "perplexity_low": 19.0, "perplexity_high": 21.0}
+        sizes = {"parameters": 2_000_000 - number, "kv_bytes_per_token": 64, "tokens": 8}
+        rows.append(of | sizes | ends)
+        answers.append(of | {"prompt": "Who?", "answer": f"{model} {stage}"})
+        sums += [
+            of | {"sequence": n, "loss": 9.0, "predictions": 3, "kl": 4 * kl, "tokens": 4}
+            for n in range(2)
+        ]
+    speeds = {
+        f"{stage}{beside}_{what}_tokens_per_second": 7.0
+        for stage in line
+        for beside in ("", "_beside")
+        for what in ("read", "written")
+    }
+    tables = {"side_by_side": rows, "side_by_side_sequences": sums, "answers_shown": answers}
+    output = Output(
+        tables={name: pa.Table.from_pylist(each) for name, each in tables.items()},
+        observations=speeds,
+    )
+    return support.publish(store, f"{model}/side_by_side", output, max_new_tokens=4)
+
+
+def test_two_targets_of_one_parent_stand_in_one_table(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    whole, half, other = ("parent", "assembled", "distilled", "sft"), ("parent", "assembled"), "o"
+    made = [
+        measured(store, "a", *whole),
+        measured(store, "b", *half),
+        measured(store, other, *half),
+    ]
+    parents = {"a": "a/parent", "b": "a/parent", other: "o/parent", "unmeasured": "u/parent"}
+    both, third = compared.gathered({each.key: each for each in made}, parents)
+    assert [row["label"] for row in both.rows] == [
+        "parent",
+        "a assembled",
+        "a distilled",
+        "a sft",
+        "b assembled",
+    ]
+    assert [row["label"] for row in third.rows] == ["parent", "assembled"]
+    changes = {(each.after, each.before): each.kl[0] for each in both.changes}
+    assert changes == pytest.approx(
+        {
+            ("a assembled", "parent"): 0.1,
+            ("a distilled", "a assembled"): 0.1,
+            ("a sft", "a distilled"): 0.1,
+            ("a sft", "a assembled"): 0.2,
+            ("b assembled", "parent"): 0.1,
+            ("b assembled", "a assembled"): 0.0,
+        }
+    )
+    lines = {"a": stages("a", *whole), "b": stages("b", *half)}
+    html = section([both], lines)
+    assert html.count("b assembled") == 5  # sizes, two changes, and once above its answer
+    assert html.count("2.00 M<") == 1 and "5 MB" in html and "(1.00 x)" in html
+    assert ">+0.200<" in html and ">0.000<" in html  # no spread, no interval
+    assert "<b>a parent</b>" not in html and "<td></td>" not in html and "(nothing)" not in html
+    alone = measured(store, "unmeasured", "parent")
+    [nothing] = compared.gathered({alone.key: alone}, parents)
+    assert (len(nothing.rows), nothing.changes) == (1, [])
 
 
 def test_it_is_made_where_it_is_asked_for() -> None:
@@ -128,5 +228,5 @@ def test_text_is_made_for_it_where_no_stage_reads_any(tmp_path: Path) -> None:
     read = {key.split("[")[0] for key in made["m/side_by_side"].inputs.values()}
     assert read == {"m/parent", "problems/corpus_tokens"} <= made.keys()
     assert "problems/corpus_tokens" not in {s.key for s in all_specs(load_recipe(recipe))}
-    with pytest.raises(RecipeError, match="set corpus.holdout to 1%"):
+    with pytest.raises(RecipeError, match="holdout to 1%"):
         load_recipe(recipe, [section, "corpus.holdout=0%"])
