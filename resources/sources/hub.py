@@ -181,6 +181,13 @@ def _explained(what: str) -> Iterator[None]:
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
         why = "not on this machine and the hub cannot be asked (HF_HUB_OFFLINE, or no network)"
         raise SourceError(f"{what}: {why}; or give the path of its files") from error
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        token = "it is private or the token is refused; set HF_TOKEN to one that may read it"
+        raise SourceError(
+            f"{what}: the hub answered {status}: "
+            + (token if status in (401, 403) else "try again later, or give the path of its files")
+        ) from error
     except Exception as error:  # httpx's own, and whatever a server of another kind makes of it
         raise SourceError(
             f"{what}: the hub cannot be reached ({type(error).__name__}); check the network and "

@@ -43,6 +43,7 @@ class Hub(ThreadingHTTPServer):
         self.repos: dict[tuple[str, str], dict[str, bytes]] = {}
         self.asked: list[str] = []
         self.damage = False
+        self.refuses = 0
 
 
 class Handler(Answering):
@@ -52,6 +53,9 @@ class Handler(Answering):
         path = unquote(self.path.partition("?")[0])
         self.server.asked.append(path)
         parts = path.strip("/").split("/")
+        if self.server.refuses:
+            self.answer(self.server.refuses, b"{}")
+            return
         if parts[:2] == ["api", "datasets"]:
             dataset, revision = "/".join(parts[2:4]), "/".join(parts[5:])
             commit = self.server.commits.get(revision, revision)
@@ -175,6 +179,16 @@ def test_what_the_hub_does_not_have_is_one_line(server: Hub, tmp_path: Path) -> 
         with pytest.raises(SourceError, match=words) as error:
             texts(declared(path, split="test"), tmp_path)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(401, "set HF_TOKEN"), (403, "set HF_TOKEN"), (429, "again later"), (500, "again later")],
+)
+def test_a_hub_that_refuses_says_why(server: Hub, tmp_path: Path, status: int, words: str) -> None:
+    server.refuses = status
+    with pytest.raises(SourceError, match=f"the hub answered {status}: .*{words}"):
+        texts(declared("hub:org/data"), tmp_path)
 
 
 def test_a_hub_out_of_reach_is_one_line(
