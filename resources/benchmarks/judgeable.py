@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from resources.verifiers import instructions, tools
+from resources.verifiers import instructions, math, tools
 
 
 def refuse(verifier: str | None, problem: Mapping[str, Any]) -> None:
@@ -19,6 +19,10 @@ def refuse(verifier: str | None, problem: Mapping[str, Any]) -> None:
     """
     if verifier == "code" and not (problem["tests"] or "").strip():
         raise ValueError("tests are empty; verifier code runs them")
+    if verifier == "math":
+        expected = problem["expected_answer"]
+        if math.verify(expected, expected).verdict != "correct":
+            raise ValueError(f"the answer is nothing to compare with, found {expected[:200]!r}")
     metadata = json.loads(problem["metadata"] or "{}")
     if verifier == "instructions":
         _instructions(problem["question"], metadata)

@@ -151,6 +151,18 @@ def test_every_method_answers_and_measures() -> None:
     assert {each.verdict for each in answers} == {None}
 
 
+def test_a_prompt_without_room_is_unknown_and_the_others_are_asked() -> None:
+    rows = [
+        problem(n, prompt="1+1? " * (900 if n == 1 else 1), expected_answer="2") for n in range(3)
+    ]
+    given = {"verifier": "exact", "max_new_tokens": 2, "samples": 2, "temperature": 0.5}
+    answers, (score,) = run(given, rows)
+    assert [each.problem["row_id"][0] for each in answers] == [0, 0, 1, 1, 2, 2]
+    assert [each.verdict == "unknown" for each in answers] == [False] * 2 + [True] * 2 + [False] * 2
+    assert "leaves no room in a context of 1024" in answers[2].evidence and score.problems == 2
+    assert [each.sample_index for each in answers] == [0, 1] * 3
+
+
 def test_methods_are_those_of_the_schema() -> None:
     assert all(method(name).answer and method(name).measure for name in METHODS)
     assert Sampling(0.0).stop == ()

@@ -103,6 +103,8 @@ TOOLS = "[{'name': 'f', 'parameters': {'type': 'object'}}]"
     ("answer", "given", "reason"),
     [
         (" ", {"verifier": "exact"}, "the answer is empty"),
+        ("$.$", {"verifier": "math"}, "empty"),
+        ("1 + " * 300 + "1", {"verifier": "math"}, "nothing to compare with"),
         (["a", " "], {"method": "loglikelihood", "choices": "answer", "answer": "0"}, "none empty"),
         ({"A": "a"}, {"verifier": "choice", "choices": "answer"}, r"say choices: answer.values\("),
         ("", {"verifier": "code", "tests": "{{ answer }}"}, "tests are empty"),
