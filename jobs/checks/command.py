@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobs.checks import amounts, data, machine, models, unused, written
+from jobs.checks import amounts, data, machine, models, shapes, unused, written
 from jobs.checks.asked import Asked, Check, Finding
 from jobs.errors import CommandError, one_line
 from resources.recipe.errors import dotted
@@ -32,11 +32,13 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("files and columns", amounts.amounts),
     ("parents", models.parents),
     ("tokenizer and template", models.templates),
-    ("parents", models.lengths),
-    ("exports", models.exports),
+    ("parents", shapes.lengths),
+    ("parents", shapes.variants),
+    ("exports", shapes.exports),
     ("engines", machine.engines),
     ("engines", machine.precision),
     ("placement", machine.placement),
+    ("placement", shapes.shared),
     ("isolation of programs", machine.isolation),
     ("used by nothing", unused.unused),
 )
@@ -72,15 +74,22 @@ def main(arguments: argparse.Namespace) -> int:
             asked = Asked(found.recipe, arguments.offline, Path(scratch), commits)
             for group, check in CHECKS:
                 findings = groups.setdefault(group, [])
-                findings += (each for each in _made(check, asked) if each not in findings)
+                made = _made(check, asked, broken=bool(found.faults))
+                findings += (each for each in made if each not in findings)
     return show(groups)
 
 
-def _made(check: Check, asked: Asked) -> Iterator[Finding]:
-    """A check's findings; that it broke off itself is one, and the other checks are still made."""
+def _made(check: Check, asked: Asked, *, broken: bool) -> Iterator[Finding]:
+    """A check's findings; that it broke off itself is one, and the other checks are still made.
+
+    Of a `broken` recipe it is none: sections that do not fit each other make checks break off.
+    """
     try:
         yield from check(asked)
     except Exception as error:
+        if broken:
+            yield "not looked at to the end: mend what is named above first"
+            return
         yield Fault("", "", f"this check broke off: {one_line(error)}", "mend what is named there")
 
 

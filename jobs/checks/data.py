@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from itertools import islice
+from pathlib import Path
 
 from jobs.checks.asked import Asked, Finding
-from resources.recipe.data import FIELDS, GYM, HELD_TEXT, PYTHON, WRITTEN, CorpusMix, Source
+from resources.recipe.data import FIELDS, GYM, HELD_TEXT, PYTHON, WRITTEN, CorpusMix, Files, Source
 from resources.recipe.family import ProblemSource
 from resources.recipe.tree import KeyPath
 
 SHARDS, BATCHES = 3, 1  # looked at: of each of the first shards, the first rows
 SOME = 50  # rows of a source of problems
+FEW = 4  # files that are named of a folder in which none was meant
 NO_FILES = ("hub:", PYTHON, WRITTEN, GYM, HELD_TEXT)  # paths that name none
 
 
@@ -43,7 +46,7 @@ def present(asked: Asked) -> Iterator[Finding]:
             try:
                 files(source.path, asked.recipe.directory, source.format is not None)
             except SourceError as error:
-                yield asked.fault((*keys, "path"), str(error))
+                yield asked.fault((*keys, "path"), str(error), _there(asked, source))
     for name, benchmark in asked.recipe.family.declared_benchmarks.items():
         for part in filter(None, (benchmark.problems, benchmark.examples)):
             if not part.path.startswith(NO_FILES):
@@ -130,10 +133,10 @@ def _rows(asked: Asked, keys: KeyPath, name: str, source: Source) -> Iterator[Fi
                 if first is None and batch.rejected.num_rows:
                     first = batch.rejected.slice(0, 1).to_pylist()[0]
     except SourceError as error:
-        yield asked.fault(keys, str(error))
+        yield asked.fault(keys, str(error), _there(asked, source))
         return
     rows = kept + rejected
-    why = "" if first is None else "{file}, line {line}: {field}: {reason}".format(**first)
+    why = "" if first is None else _where(first)
     if not kept:
         empty = f"{source.path}: no rows"
         what = f"none of the {rows} rows looked at can be used" if rows else empty
@@ -149,3 +152,28 @@ def _rows(asked: Asked, keys: KeyPath, name: str, source: Source) -> Iterator[Fi
         drops = f", {rejected} dropped ({why})" if rejected else ""
         many = "" if len(found) == 1 else f"{len(found):,} shards; "
         yield f"{name}: {many}of the first {rows:,} rows {kept:,} kept{drops}"
+
+
+def _where(row: Mapping[str, object]) -> str:
+    """A rejected row as people find it: file, line, field and reason."""
+    parts = (f"{row['file']}, line {row['line']}", row["field"], row["reason"])
+    return ": ".join(str(part) for part in parts if part)
+
+
+def _there(asked: Asked, source: Files) -> str:
+    """What lies where a source's files are looked for and not found; empty where they are there."""
+    if source.path.startswith(NO_FILES) or ":" in source.path:
+        return ""
+    path = asked.recipe.directory / Path(source.path).expanduser()
+    if path.is_file():
+        return "" if source.format is None else f"give a file of format {source.format}"
+    wild = next((i for i, part in enumerate(path.parts) if set(part) & set("*?[")), None)
+    folder = path if path.is_dir() else path.parent if wild is None else Path(*path.parts[:wild])
+    if not folder.is_dir():
+        return f"there is no folder {folder}"
+    names = sorted(each.name for each in folder.iterdir() if not each.name.startswith("."))
+    close = get_close_matches(path.name, names, n=1)
+    if close and wild is None and not path.is_dir():
+        return f"did you mean {Path(source.path).with_name(close[0])}?"
+    more = ", …" if names[FEW:] else ""
+    return f"{folder} holds {', '.join(names[:FEW])}{more}" if names else f"{folder} is empty"

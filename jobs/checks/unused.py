@@ -13,7 +13,7 @@ from typing import Any
 
 from jobs.checks.asked import Asked, Finding
 from resources.recipe.base import Optimizer
-from resources.recipe.data import FIELDS, CorpusMix
+from resources.recipe.data import FIELDS, PYTHON, WRITTEN, CorpusMix, Source
 from resources.recipe.family import Family
 from resources.recipe.model import Distillation
 from resources.recipe.puzzle import Puzzle
@@ -84,10 +84,38 @@ def _sources(recipe: Recipe) -> Iterator[Unread]:
             keys = ("sources", name, field)
             if getattr(source, field) == usual or not _own(recipe, keys):
                 continue
+            if (reader := _reader(source, field)) is not None:
+                yield keys, f"it is of {reader}", LEAVE_OUT
+                continue
             other = source.model_copy(update={field: usual})
             if _same(recipe, {"sources": {**family.sources, name: other}}):
                 what = f"nothing reads it of a source of kind {source.kind}, as this one is used"
                 yield keys, what, LEAVE_OUT
+
+
+def _reader(source: Source, field: str) -> str | None:
+    """What alone reads a field of this name, where this source is no such thing."""
+    files = not source.path.startswith((PYTHON, WRITTEN))
+    form = _format(source) if files else None
+    if field == "document" and (source.kind != "text" or not files or form in ("jsonl", "parquet")):
+        return "sources of kind text in files of plain text"
+    if field == "encoding" and (not files or form == "parquet"):
+        return "files of text"
+    away = source.path.startswith("hub:") and source.files is None
+    if field in ("config", "split") and not away:
+        return "hub data sets without `files`"
+    return None
+
+
+def _format(source: Source) -> str | None:
+    """The format of a source's files, where it is declared or their name says it."""
+    from resources.sources.account import SourceError
+    from resources.sources.shards import format_of
+
+    try:
+        return source.format or format_of(source.path)
+    except SourceError:
+        return None
 
 
 def _settings(recipe: Recipe) -> Iterator[Unread]:
@@ -118,8 +146,12 @@ def _settings(recipe: Recipe) -> Iterator[Unread]:
 
 
 def _stages(recipe: Recipe) -> Iterator[Unread]:
-    """Sections of a model that its `stages` do not name."""
+    """Sections of a model that its `stages` do not name; an order in it that means nothing."""
     for name, model in recipe.models.items():
+        order = [stage for stage in model.stage_fields() if stage in (model.stages or ())]
+        if model.stages and model.stages != order:
+            what = f"they run in the order {', '.join(order)}, however they are named"
+            yield (MODELS, name, "stages"), what, "write them so"
         for stage in model.stage_fields():
             node = recipe.tree.at((MODELS, name, stage))
             if model.stages is None or stage in model.stages or node is None or not node.value:

@@ -91,7 +91,7 @@ class Section(BaseModel):
     keys become strings).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     # Of a section in which names of the writer's own stand beside keys: the field with the section
     # of those keys, and the field of the names.
     parts: ClassVar[tuple[str, str] | None] = None

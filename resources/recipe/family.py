@@ -216,7 +216,8 @@ class Benchmarks(Section):
         named = {
             key: value
             for key, value in data.items()
-            if isinstance(value, dict) and key not in HeldOutBenchmarks.model_fields
+            if (value is None or isinstance(value, dict))
+            and key not in HeldOutBenchmarks.model_fields
         }
         rest = {key: value for key, value in data.items() if key not in named}
         return {"declared": named} | ({"own": rest} if rest else {})

@@ -139,6 +139,8 @@ class Sft(SftTraining):
 
 
 PARENT = "parent"
+# What all models share lies under these names, beside the models.
+TAKEN = ("benchmarks", "evaluation", "parents", "problems", "rl_data", "sft_data", "teacher")
 
 
 @dataclass(frozen=True)
@@ -240,6 +242,12 @@ class ModelRecipe(Section):
         return (target is None or target.engine != "transformers") and (
             healed or self.puzzle.library_of is None
         )
+
+    @model_validator(mode="after")
+    def _name_is_free(self) -> Self:
+        if self.name in TAKEN:
+            raise impossible(f"'{self.name}' names what all models share; call the model another")
+        return self
 
     @model_validator(mode="after")
     def _line_holds(self) -> Self:

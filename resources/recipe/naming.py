@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -60,8 +61,10 @@ def either(names: Iterable[str]) -> str:
 def shown(value: Any) -> str:
     """A value as messages show it: short, and on one line.
 
-    >>> shown("lots"), shown(list(range(40)))
-    ("'lots'", '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, …')
+    >>> shown("lots"), shown(None), shown(list(range(40)))
+    ("'lots'", 'null', '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, …')
     """
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

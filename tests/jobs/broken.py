@@ -96,7 +96,37 @@ BROKEN = (
     Broken(
         "a glob that matches nothing",
         f'sources: {{c: {{{SOURCE}, path: "./data/*.jsonl"}}}}\n',
-        ("mine.yaml:2: sources.c", "no file matches"),
+        ("mine.yaml:2: sources.c", "no file matches; there is no folder"),
+    ),
+    Broken(
+        "a source that lies beside",
+        f"sources: {{c: {{{SOURCE}, path: ./chat.jsonl}}}}\n",
+        ("chat.jsonl: no such file or folder; did you mean chats.jsonl?",),
+        {"chats.jsonl": lines(GOOD)},
+    ),
+    Broken(
+        "a folder without data",
+        f"sources: {{c: {{{SOURCE}, path: ./data}}}}\n",
+        ("no file of a known format in the folder;", "data holds a.bin, b.bin"),
+        {"data/a.bin": "", "data/b.bin": ""},
+    ),
+    Broken(
+        "a file that is not compressed as it says",
+        f"sources: {{c: {{{SOURCE}, path: ./c.jsonl.gz}}}}\n",
+        ("mine.yaml:2: sources.c", "c.jsonl.gz: cannot be read to its end"),
+        {"c.jsonl.gz": lines(GOOD)},
+    ),
+    Broken(
+        "a file that is not of its format",
+        f"sources: {{c: {{{SOURCE}, path: ./c.jsonl, format: parquet}}}}\n",
+        ("mine.yaml:2: sources.c", "not readable Parquet", "; give a file of format parquet"),
+        {"c.jsonl": lines(GOOD)},
+    ),
+    Broken(
+        "rows that are no JSON",
+        f"sources: {{c: {{{SOURCE}, path: ./c.jsonl}}}}\n",
+        ("none of the 1 rows", "c.jsonl, line 1: not JSON"),
+        {"c.jsonl": '{"messages": \n'},
     ),
     Broken(
         "a column that is absent",
@@ -136,6 +166,30 @@ BROKEN = (
         ("mine.yaml:2: generation.dtype: tf32 is arithmetic of GPUs, the device is cpu",
          "mine.yaml:5: models.super.puzzle.dtype: tf32", "take float32 or bfloat16",
          "engines: 2 to mend"),
+    ),
+    Broken(
+        "ranks that share more than train",
+        "execution: {ranks: 2, sequence_parallel: 4}\n",
+        ("mine.yaml:2: execution.sequence_parallel: 4 ranks are to share each micro-batch, and 2",
+         "write 1 or 2, or a multiple of it as execution.ranks"),
+    ),
+    Broken(
+        "ranks that share more heads than there are",
+        "execution: {ranks: 4, sequence_parallel: 4}\n",
+        ("execution.sequence_parallel: 4 ranks share whole heads, and super, the parent of super,",
+         "write a number that divides 2"),
+    ),
+    Broken(
+        "text longer than the parent reads",
+        "sources: {c: {kind: text, path: 'python:docstrings', license: psf-2.0}}\n"
+        "corpus: {mix: {c: 1}, tokens: 1K}\nside_by_side: {tokens: 9K, sequence_length: 4K}\n",
+        ("mine.yaml:4: side_by_side.sequence_length: 4,000 tokens, and super reads 1,024",),
+    ),
+    Broken(
+        "fewer heads than divide",
+        "models: {super: {puzzle: {library: {attention: [full, kv_3, noop]}}}}\n",
+        ("models.super.puzzle.library.attention: attention variant 'kv_3'",
+         "it can be full, kv_1, linear, noop"),
     ),
     Broken(
         "a plan for more devices than are started",

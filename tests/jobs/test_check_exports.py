@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobs.checks import asked, models
+from jobs.checks import asked, shapes
 from jobs.checks.asked import Asked
 from resources.recipe.loading import load
 from resources.recipe.reading.faults import Fault
@@ -43,12 +43,12 @@ def test_the_form_of_the_export_and_what_it_costs_are_said(
     recipe = load("smoke", check_paths=False)
     source = recipe.parent_source(recipe.models["super"].parent)
     monkeypatch.setattr(
-        models, "named", lambda asked: [(("models", "super", "parent"), source, "parent")]
+        shapes, "named", lambda asked: [(("models", "super", "parent"), source, "parent")]
     )
     monkeypatch.setattr(asked, "assemble", lambda *given: SimpleNamespace(folder=tmp_path))
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    found = list(models.exports(Asked(recipe, True, scratch)))
+    found = list(shapes.exports(Asked(recipe, True, scratch)))
     lines = [each for each in found if isinstance(each, str)]
     assert form in lines[0]
     faults = [each for each in found if isinstance(each, Fault)]
@@ -56,3 +56,10 @@ def test_the_form_of_the_export_and_what_it_costs_are_said(
     assert bool(faults) == (said is not None)
     if said is not None:
         assert any(said in str(each) for each in faults) and any(said in line for line in lines)
+
+
+def test_what_is_not_exported_is_not_said_to_be(tmp_path: Path) -> None:
+    recipe = load("smoke", ["models.super.puzzle.search.target={engine: transformers}"])
+    lines = [each for each in shapes.exports(Asked(recipe, True, tmp_path)) if each]
+    assert any(str(each).startswith("ultra: exported") for each in lines)
+    assert not any("super: exported" in str(each) for each in lines)

@@ -65,6 +65,14 @@ def found(folder: Path, *overrides: str) -> list[Fault]:
         (("sources.docs.holdout=7%",), ["sources.docs.holdout: nothing reads it of a source"]),
         (("sources.docs.over_long=cut",), ["sources.docs.over_long: nothing"]),
         (("sources.chats.over_long=cut",), []),
+        (("sources.chats.document=line",), ["sources.chats.document: it is of sources of kind te"]),
+        (("sources.docs.document=line",), ["sources.docs.document: it is of sources of kind text"]),
+        (("sources.docs.encoding=latin-1",), ["sources.docs.encoding: it is of files of text"]),
+        (("sources.chats.split=test",), ["sources.chats.split: it is of hub data sets"]),
+        (
+            ("models.m.stages=[sft, puzzle]",),
+            ["models.m.stages: they run in the order puzzle, sft"],
+        ),
         ((*QUESTIONS, f"pass_rates={RATES}"), ["pass_rates: no model has grpo", "problems/math"]),
         (("models.m.distillation.schedule=constant",), []),
         (

@@ -169,7 +169,8 @@ def _fault(error: ErrorDetails, data: Any, node: Node, start: KeyPath) -> Fault:
     kind = error["type"]
     if kind in {"unknown_key", "missing_key"}:
         keys.append(error.get("ctx", {})["key"])
-    what, remedy = worded(error, keys, data, _needs((*start, *keys)))
+    below = (0,) if kind == "list_type" else ()
+    what, remedy = worded(error, keys, data, _needs((*start, *keys, *below)))
     if kind == "union_tag_not_found" or kind == "union_tag_invalid":
         keys.append("method")
     if kind == "impossible":

@@ -5,6 +5,7 @@ Knows how pydantic calls its errors, and the slips that people make.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -64,6 +65,10 @@ def worded(error: ErrorDetails, keys: list[Any], data: Any, needs: str) -> tuple
         return f"must be a section of keys, found {shown(found)}", needs
     if kind == "too_short":
         return f"must have {context['min_length']} or more entries, found {shown(found)}", ""
+    if kind == "invalid_key":
+        return f"a key must be a word, found {keys[-1] if keys else found}", ""
+    if kind == "list_type" and needs:
+        return f"must be a list of sections, found {shown(found)}", needs
     if kind in _KINDS:
         wanted, remedy = _KINDS[kind]
         return f"must be {wanted}, found {shown(found)}", remedy(found)
@@ -106,10 +111,10 @@ def _number(found: Any) -> str:
     try:
         if text.endswith("%"):
             return f"write {float(text[:-1]) / 100:g}"
-        float(text)
+        known = math.isfinite(float(text))
     except ValueError:
-        return "such as 0.5 or 2e-5"
-    return f"write {text} without quotes"
+        known = False
+    return f"write {text} without quotes" if known else "such as 0.5 or 2e-5"
 
 
 def _switch(found: Any) -> str:

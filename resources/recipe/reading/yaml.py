@@ -15,6 +15,7 @@ import yaml
 from resources.recipe.errors import RecipeError, dotted
 from resources.recipe.tree import KeyPath, Mark, Node, Origin
 
+_MOST = 100_000  # values in one file, aliases counted as often as they are named
 _TRAPS = (":bool", ":float", ":int", ":timestamp")
 
 
@@ -67,6 +68,8 @@ def parse(text: str, shown: str, folder: Path, *, start: KeyPath = (), lines: bo
         if root is None:
             return Node(None, Origin(shown, None, folder))
         return _Builder(loader, shown, folder, lines).build(root, root.start_mark.line, start)
+    except RecursionError:
+        raise RecipeError(f"{shown}: nested too deep to be a recipe") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{mark.line + 1}: column {mark.column + 1}: " if mark and lines else " "
@@ -82,10 +85,16 @@ class _Builder:
     def __init__(self, loader: _Loader, shown: str, folder: Path, lines: bool) -> None:
         self.loader, self.shown, self.folder, self.lines = loader, shown, folder, lines
         self.open: list[yaml.Node] = []
+        self.built = 0
 
     def build(self, node: yaml.Node, line: int, path: KeyPath) -> Node:
         """The node at a path, said to stand on `line` (of its key, so that aliases are told)."""
         origin = Origin(self.shown, line + 1 if self.lines else None, self.folder)
+        self.built += 1
+        if self.built > _MOST:
+            raise RecipeError(
+                f"{origin}: {dotted(path)}: more than {_MOST:,} values; aliases name aliases here"
+            )
         if isinstance(node, yaml.ScalarNode):
             try:
                 return Node(self.loader.construct_object(node), origin)
@@ -120,6 +129,9 @@ class _Builder:
                     "a base (`extends`), or under `each` beside their names"
                 )
             key = self.loader.construct_object(key_node)
+            if not isinstance(key, str) and type(key) is not int:
+                word = key_node.value or "nothing"
+                raise RecipeError(f"{at}: {dotted(path)}: a key must be a word, found {word}")
             if key in found:
                 first = found[key].origin
                 raise RecipeError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,6 +31,9 @@ sources:
 corpus: {mix: {docs: 1, chats: 1}, tokens: 160K}
 """
 MAIN = "models.m.sft.main"
+BOMB = "a: &a [1, 2, 3, 4, 5, 6, 7, 8, 9]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in pairwise("abcdefgh")
+)
 
 
 def sections(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -71,6 +75,12 @@ def test_no_type_is_called_as_python_calls_it() -> None:
         ("sources.chats.path=s3://a/b", "sources.chats.path: 's3://a/b' is an address; fetch it"),
         ("sources.chats.path=~nobody-here/a", "sources.chats.path: '~nobody-here/a' names a home"),
         ("sources.My-Chats={kind: text, path: a, license: b}", "found 'My-Chats'; write my_chats"),
+        (f"{MAIN}.learning_rate=1e999", f"{MAIN}.learning_rate: must be a finite number, found in"),
+        (f"{MAIN}.learning_rate=nan", "must be a number, found 'nan'; such as 0.5 or 2e-5"),
+        ("models.m.sft=chats", "models.m.sft: must be a list of sections, found 'chats'; write {"),
+        ("sources.chats.license=true", "must be text, found true; put it in quotes"),
+        ("models.teacher={parent: bundled/nano}", "'teacher' names what all models share; call"),
+        ("benchmarks={gsm8k: null}", "benchmarks.gsm8k: must be a section of keys, found null"),
         ("execution.hosts=node1", "execution.hosts: must be a list, found 'node1'; write [node1]"),
         ("side_by_side.prompts=[3]", 'must be text, found 3; put it in quotes: "3"'),
         ("models.m.parent=bundled/suprr", "no bundled model 'suprr'; did you mean 'super'?"),
@@ -97,6 +107,10 @@ def test_a_slip_is_answered_with_what_was_meant(override: str, said: str, tmp_pa
         ("models: [{name: m}]\n", "models: must be a mapping of models by name, found [{'name"),
         ("models: {m: bundled/super}\n", "models.m: must be a section of keys, found 'bundled"),
         ("sources: {a: ./x.jsonl}\n", "sources.a: must be a section of keys, found './x.jsonl'"),
+        ("true: 1\n", "mine.yaml:1: : a key must be a word, found true"),
+        ("3: 1\n", "mine.yaml:1: [3]: a key must be a word, found 3"),
+        (f"x: {'[' * 3000}{']' * 3000}\n", "mine.yaml: nested too deep to be a recipe"),
+        (BOMB, "more than 100,000 values; aliases name aliases here"),
         ("extends: {a: b}\n", "extends: must be heirloom/NAME, ./FILE.yaml, ./FOLDER or a list of"),
     ],
 )  # fmt: skip
