@@ -36,13 +36,6 @@ HEAD = (
     "Prefill, tokens/s",
     "Decode, tokens/s",
 )
-TERMS = {
-    "KL": "how far the next-token probabilities lie from the parent's: 0 is the same",
-    "perplexity": "among how many equally likely next tokens the model wavers: less is better",
-    "KV cache": "what attention keeps of every token read, here in 16 bits",
-    "prefill, decode": "reading a prompt, and writing after it: one sequence on this machine, "
-    "(… x) against the parent measured in turn",
-}
 STEPS = {
     "assembled": "the chosen blocks put together, the whole not trained since: raw",
     "fused": "runs of feed-forward networks made one: raw",
@@ -69,11 +62,14 @@ def _cards(compared: Compared, lines: Mapping[str, Sequence[Stage]]) -> str:
 
 def _table(compared: Compared, sizes: Mapping[tuple[str, str], int]) -> Iterable[str]:
     tokens = compared.rows[0]["tokens"]
-    yield note(f"On {tokens:,} tokens of text that no stage saw. Intervals are 95 %.")
+    yield note(
+        f"On {tokens:,} tokens of text that no stage saw; intervals are 95 %. Speeds are of one "
+        "sequence on this machine, (… x) against the parent measured in turn."
+    )
     yield table(HEAD, (_line(row, compared, sizes) for row in compared.rows))
     for model, said in compared.served.items():
-        yield element("p", text(f"{model} exported, in vLLM: {said}."), class_="said")
-    yield meanings({**_steps(row["stage"] for row in compared.rows), **TERMS})
+        yield element("p", text(f"{model} exported: {said}."), class_="said")
+    yield meanings(_steps(row["stage"] for row in compared.rows))
 
 
 def _steps(stages: Iterable[str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from assets.evaluation.blocks import (
 )
 from assets.evaluation.charts import percent
 from assets.evaluation.exhibits import Exhibit
-from assets.evaluation.ways import BY_HAND, OWN, explained
+from assets.evaluation.ways import OWN, explained
 
 Row = dict[str, Any]
 HEAD = (
@@ -101,11 +101,14 @@ def _perplexity(row: Mapping[str, float], name: str) -> str:
     return estimate(row[name], row[f"{name}_low"], row[f"{name}_high"], decimal)
 
 
-def against_hand_cuts(baselines: Sequence[Row]) -> str:
-    """By how much the choice is better than the best that needs no search; empty without one."""
-    cuts = [row for row in baselines if row["feasible"] and row["method"] in BY_HAND]
-    if not cuts:
+def won(baselines: Sequence[Row], ways: Sequence[str] = ()) -> str:
+    """By how much KL the choice is better than the best of these other ways (empty: of all), with
+    which one that is; empty without one."""
+    others = [row for row in baselines if row["feasible"] and row["method"] != OWN]
+    others = [row for row in others if not ways or row["method"] in ways]
+    if not others:
         return ""
-    best = min(cuts, key=lambda row: row["kl"])
-    better = (best[f"above_{each}"] for each in ("search", "low", "high"))
-    return f"{change(*better)} against {best['method']}"
+    best = min(others, key=lambda row: row["kl"])
+    above = (best[f"above_{each}"] for each in ("search", "low", "high"))
+    said = change(*above)
+    return f"{said}{',' if 'noise' in said else ''} over {best['method']}"

@@ -5,19 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from assets.evaluation.blocks import cards, decimal, estimate, interval, millions, nats, stored
+from assets.evaluation.blocks import (
+    cards,
+    decimal,
+    estimate,
+    interval,
+    meanings,
+    millions,
+    nats,
+    stored,
+)
 from assets.evaluation.charts import percent
 from assets.evaluation.compared import RAW, Compared, Row
-from assets.evaluation.equal_size import against_hand_cuts
+from assets.evaluation.equal_size import won
 from assets.evaluation.facts import MODES, Facts, Stage
 from assets.evaluation.svg import element, text
+from assets.evaluation.ways import BY_HAND
 
 Rows = dict[str, str]  # term -> HTML
+CUT = {
+    "KL": "how far the next-token probabilities lie from the parent's: 0 is the same",
+    "perplexity": "among how many equally likely next tokens the model wavers: less is better",
+    "raw, healed": "a child put together from its blocks, and trained after that",
+}
+COMPARED = {
+    "KV cache": "what attention keeps of every token read, here in 16 bits",
+    "prefill, decode": "reading a prompt, and writing after it",
+}
 
 
 def overview(facts: Facts) -> str:
-    """A card a model."""
-    return cards(*(_card(facts, model, line) for model, line in facts.lines.items()))
+    """A card a model, and the terms that the page goes on to use."""
+    terms = (CUT if facts.puzzle or facts.compared else {}) | (COMPARED if facts.compared else {})
+    made = cards(*(_card(facts, model, line) for model, line in facts.lines.items()))
+    return made + (meanings(terms) if terms else "")
 
 
 def _card(facts: Facts, model: str, line: list[Stage]) -> str:
@@ -70,10 +91,15 @@ def _against_parent(model: str, compared: Compared, line: list[Stage]) -> tuple[
 
 
 def _won(facts: Facts, model: str) -> Rows:
-    """What the choice of layers is worth against cuts by hand, both raw."""
-    studied = [shown.baselines for shown in facts.puzzle.get(model, []) if shown.baselines]
-    said = against_hand_cuts(studied[0]) if studied else ""
-    return {"KL won over the best cut by hand, raw": text(said)} if said else {}
+    """What the choice of layers is worth against cuts by hand and all other ways, all raw."""
+    rows = [row for shown in facts.puzzle.get(model, []) for row in shown.baselines]
+    said = {
+        "KL won, raw, over the best cut by hand": won(rows, BY_HAND),
+        "KL won, raw, over the best other choice": won(rows),
+    }
+    if len(set(said.values())) == 1:
+        said.popitem()
+    return {term: text(value) for term, value in said.items() if value}
 
 
 def _kl(row: Row) -> str:

@@ -52,8 +52,8 @@ def section(found: Mapping[str, Mapping[str, Course]]) -> str:
         return ""
     about = (
         "<p>What training gave back, measured on held-out text before it, on the way and after it. "
-        "Each checkpoint measures on documents of its own choice, so that values differ a little "
-        "from those of other sections.</p>"
+        "Each checkpoint measures itself on other documents of it than other sections do, so that "
+        "values differ a little.</p>"
     )
     made = (
         card(key, cards(*(_chart(name, course) for name, course in shown.items())))

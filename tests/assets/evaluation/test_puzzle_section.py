@@ -20,6 +20,7 @@ from assets.evaluation.facts import Facts
 from assets.evaluation.lineage import Node
 from assets.evaluation.puzzle import section
 from assets.evaluation.report import page
+from assets.evaluation.ways import BY_HAND
 from assets.puzzle import pictures
 from assets.puzzle.assets import specs as puzzle_specs
 from assets.puzzle.fusing.tests import TEST_SCHEMA
@@ -218,13 +219,13 @@ def test_the_front_is_legible_with_few_and_many_models(models: int) -> None:
     assert all(after - before > 16 for before, after in pairwise(sorted(places)))
 
 
-def test_a_choice_is_set_against_the_best_cut_by_hand() -> None:
+def test_a_choice_is_set_against_the_best_cut_by_hand_and_the_best_other_way() -> None:
     rows = [baseline("m", way, kl, 0.8) for way, kl in (("search", 0.5), ("best uniform", 0.9))]
     rows.append(baseline("m", "contiguous depth", 0.8, 0.8))
-    assert (
-        equal_size.against_hand_cuts(rows) == "+0.300 (+0.200 to +0.400) against contiguous depth"
-    )
-    assert equal_size.against_hand_cuts(rows[:1]) == ""
+    rows.append(baseline("m", "paper greedy", 0.45, 0.8))
+    assert equal_size.won(rows, BY_HAND) == "+0.300 (+0.200 to +0.400) over contiguous depth"
+    assert equal_size.won(rows) == "-0.050 (-0.150 to +0.050), within noise, over paper greedy"
+    assert equal_size.won(rows[:1]) == ""
 
 
 def _rows(artifact: Artifact) -> list[dict[str, Any]]:

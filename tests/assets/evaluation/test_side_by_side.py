@@ -13,7 +13,8 @@ from assets.catalog import all_specs
 from assets.evaluation import checks, compared
 from assets.evaluation.assets import specs
 from assets.evaluation.children import section
-from assets.evaluation.facts import Stage
+from assets.evaluation.facts import Facts, Stage
+from assets.evaluation.overview import overview
 from assets.evaluation.resampled import difference, mean_of
 from assets.evaluation.side_by_side import compare, held_out
 from resources.models import loading
@@ -201,6 +202,11 @@ def test_two_targets_of_one_parent_stand_in_one_table(tmp_path: Path) -> None:
     assert html.count("2.00 M<") == 1 and "5 MB" in html and "(1.00 x)" in html
     assert ">+0.200<" in html and ">0.000<" in html  # no spread, no interval
     assert "<b>a parent</b>" not in html and "<td></td>" not in html and "(nothing)" not in html
+    cards = overview(Facts("test", {}, lines, compared=[both]))
+    one, two = (card.split("</div></div>")[0] for card in cards.split('class="name"')[1:])
+    assert "KL raw, before healing" in one and "parent → assembled → distilled → sft" in one
+    assert "before healing" not in two and "0.100" in two and "Problems" not in two
+    assert "<dd></dd>" not in cards and cards.count("<dt>KL</dt>") == 1
     alone = measured(store, "unmeasured", "parent")
     [nothing] = compared.gathered({alone.key: alone}, parents)
     assert (len(nothing.rows), nothing.changes) == (1, [])
