@@ -46,7 +46,7 @@ _HUB = re.compile(r"hub:(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 def _share(value: Any) -> Any:
     """A share as written: 0.01, or `1%`."""
-    if isinstance(value, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value.strip())):
+    if isinstance(value, str) and (found := re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*%", value.strip())):
         return float(found[1]) / 100
     return value
 

@@ -5,6 +5,7 @@ KEY is the path that `heirloom check --resolved` prints, VALUE is YAML.
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 from collections.abc import Iterable
@@ -45,24 +46,31 @@ def split(text: str) -> tuple[KeyPath, str]:
 
 def anchored(text: str) -> str:
     """The override with the paths in it that start here written out, so that it means the same
-    wherever it is read again."""
+    wherever it is read again: what begins with `./`, and what stands for a `path` and is here."""
     path, value = split(text)
     node = _value(text, value)
-    found = [leaf.value for _, leaf in leaves(node) if isinstance(leaf.value, str)]
-    if not any(each.startswith(_RELATIVE) for each in found):
+    if not any(_starts_here(keys[-1], leaf.value) for keys, leaf in leaves(node, path)):
         return text
 
-    def written_out(data: object) -> object:
+    def written_out(key: object, data: object) -> object:
         if isinstance(data, dict):
-            return {key: written_out(inner) for key, inner in data.items()}
+            return {inner: written_out(inner, each) for inner, each in data.items()}
         if isinstance(data, list):
-            return [written_out(inner) for inner in data]
-        if isinstance(data, str) and data.startswith(_RELATIVE):
+            return [written_out(None, each) for each in data]
+        if isinstance(data, str) and _starts_here(key, data):
             return str(Path(data).expanduser().resolve())
         return data
 
-    made = written_out(plain(node))
+    made = written_out(path[-1], plain(node))
     return f"{dotted(path)}={made if isinstance(made, str) else json.dumps(made)}"
+
+
+def _starts_here(key: object, value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    return value.startswith(_RELATIVE) or (
+        key == "path" and not Path(value).is_absolute() and bool(glob.glob(value))
+    )
 
 
 def apply(root: Node, overrides: Iterable[str]) -> Node:

@@ -305,6 +305,11 @@ def test_paths_in_overrides_start_where_the_reader_is(
     assert anchored("models.a.parent=./b") == f"models.a.parent={tmp_path}/b"
     assert anchored("seed=3") == "seed=3"
     assert split(anchored("a={b: [../c]}"))[1] == f'{{"b": ["{tmp_path.parent}/c"]}}'
+    (tmp_path / "x.jsonl").touch()
+    assert anchored("sources.a.path=x.jsonl") == f"sources.a.path={tmp_path}/x.jsonl"
+    assert split(anchored("a={path: '*.jsonl'}"))[1] == f'{{"path": "{tmp_path}/*.jsonl"}}'
+    for other in ("a.path=y.jsonl", "a.path=hub:a/b@main", "a.name=x.jsonl", "a.path=/x.jsonl"):
+        assert anchored(other) == other
 
 
 def test_every_fault_is_found_at_once(write: Write) -> None:
