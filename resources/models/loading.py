@@ -19,6 +19,8 @@ from resources.models.precision import name_of, torch_dtype
 from warehouse.files.filesystem import replacing_folder
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from resources.models.config import HeterogeneousDecoderConfig
     from resources.models.modeling import HeterogeneousDecoderForCausalLM
     from resources.models.weights import Weights
@@ -85,9 +87,8 @@ def load(
     """Load a folder of a supported family or one of ours, in evaluation mode.
 
     `dtype` is a name such as "float32"; None: as the weights are stored. Tensors go from the files
-    to the device one by one. Raises CheckpointError when the family is
-    another, a weight file is missing, truncated or of another format, or a tensor is missing, left
-    over or misshapen.
+    to the device one by one. Raises CheckpointError when the family is another, a weight file is
+    missing, truncated or of another format, or a tensor is missing, left over or misshapen.
     """
     import torch
     from transformers import GenerationConfig
@@ -101,9 +102,8 @@ def load(
     check_weights(weights, config.to_dict())
     with torch.device("meta"):
         model = HeterogeneousDecoderForCausalLM(config)
-    names = [name for name in model.state_dict() if name not in aliases(config.to_dict())]
     kind = torch_dtype(dtype or weights.dtype)
-    tensors = weights.read(names, device=torch.device(device), dtype=kind)
+    tensors = weights.read(weights_of(model), device=torch.device(device), dtype=kind)
     model.load_state_dict(tensors, strict=False, assign=True)
     model.tie_weights()
     model.renew_tables()
@@ -127,6 +127,12 @@ def aliases(values: Mapping[str, Any]) -> dict[str, str]:
     return {HEAD: EMBEDDING} if values["tie_word_embeddings"] else {}
 
 
+def weights_of(model: HeterogeneousDecoderForCausalLM) -> dict[str, Tensor]:
+    """The tensors of a model by name, without those that stand for another."""
+    left_out = aliases(model.config.to_dict())
+    return {name: each for name, each in model.state_dict().items() if name not in left_out}
+
+
 def publish(
     model: HeterogeneousDecoderForCausalLM, directory: str | Path, before: str | Path
 ) -> None:
@@ -146,8 +152,7 @@ def save(
     """Write a checkpoint folder: config.json, safetensors, and what makes the chat.
 
     Weights are written as `dtype` (None: as they are), rounded one by one; the model stays as it
-    is.
-    The folder appears whole or not at all: it is written beside and renamed into place; an
+    is. The folder appears whole or not at all: it is written beside and renamed into place; an
     existing folder is replaced. The bytes depend on the model only, not on library versions.
     """
     tokenizer_folder = Path(tokenizer_dir)
@@ -177,8 +182,5 @@ def _write(
     config = configuration(model) | {"dtype": dtype}
     write_json(folder / "config.json", config)
     write_chat(folder, tokenizer_folder, config)
-    weights = model.state_dict()
-    if model.config.tie_word_embeddings:
-        weights.pop("lm_head.weight", None)
     kind = torch_dtype(dtype)
-    write_weights(folder, ((name, tensor.to(kind)) for name, tensor in weights.items()))
+    write_weights(folder, ((name, tensor.to(kind)) for name, tensor in weights_of(model).items()))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from resources.models.export.limits import refusals
 from resources.models.export.writing import dtype_reasons, refuse, with_known_heads, write
 from resources.models.folders import check_stored
-from resources.models.loading import aliases, configuration
+from resources.models.loading import configuration, weights_of
 from resources.models.precision import name_of
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ def export(
     """
     refuse("for vLLM with our plugin", accepts(model.config.to_dict(), name_of(model.dtype)))
     model, remarks = with_known_heads(model)
-    left_out = aliases(model.config.to_dict())
-    weights = {name: each for name, each in model.state_dict().items() if name not in left_out}
+    weights = weights_of(model)
     expected = {name: tuple(each.shape) for name, each in weights.items()}
     values: dict[str, Any] = configuration(model)
     write(

@@ -19,6 +19,7 @@ from resources.models.export.nemotron_nas_layout import entries, tensors
 from resources.models.export.writing import dtype_reasons, refuse, with_known_heads, write
 from resources.models.families.nemotron_nas import ARCHITECTURE, MODEL_TYPE
 from resources.models.folders import check_stored
+from resources.models.loading import weights_of
 from resources.models.precision import name_of
 
 if TYPE_CHECKING:
@@ -69,22 +70,19 @@ def export(
     """Write the model, in its own dtype, in the published layout; replaces `folder`.
 
     The configuration's class (`configuration_decilm.py`) goes with it. Returns remarks about what
-    differs from the model, if anything (see `with_known_heads`).
-    Raises ExportError with all reasons before anything is written, CheckpointError when what was
-    written is not what the configuration demands.
+    differs from the model, if anything (see `with_known_heads`). Raises ExportError with all
+    reasons before anything is written, CheckpointError when what was written is not what the
+    configuration demands.
     """
     refuse("for vLLM", accepts(model.config.to_dict(), name_of(model.dtype)))
     model, remarks = with_known_heads(model)
     values = configuration(model.config, name_of(model.dtype))
-    weights = model.state_dict()
-    if model.config.tie_word_embeddings:
-        weights.pop("lm_head.weight", None)
 
     def finish(aside: Path) -> None:
         shutil.copyfile(CLASS_SOURCE, aside / CLASS_FILE)
         check_layout(aside)
 
-    write(folder, values, weights.items(), tokenizer_dir, finish)
+    write(folder, values, weights_of(model).items(), tokenizer_dir, finish)
     return remarks
 
 

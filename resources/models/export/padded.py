@@ -16,6 +16,7 @@ from resources.models.export.limits import head_reasons, plain_reasons
 from resources.models.export.writing import dtype_reasons, refuse, with_known_heads, write
 from resources.models.families.registry import family_of
 from resources.models.folders import check_stored
+from resources.models.loading import weights_of
 from resources.models.precision import name_of
 
 if TYPE_CHECKING:
@@ -132,13 +133,6 @@ def _alike(config: Mapping[str, Any]) -> bool:
     )
 
 
-def _tensors(model: HeterogeneousDecoderForCausalLM) -> dict[str, torch.Tensor]:
-    weights = dict(model.state_dict())
-    if model.config.tie_word_embeddings:
-        weights.pop("lm_head.weight", None)
-    return weights
-
-
 def _expected(
     model: HeterogeneousDecoderForCausalLM, values: Mapping[str, Any]
 ) -> dict[str, tuple[int, ...]]:
@@ -163,7 +157,7 @@ def _padded(
     import torch
     import torch.nn.functional as F
 
-    weights = _tensors(model)
+    weights = weights_of(model)
     head_dim = model.config.head_dim or 1
     for name, shape in expected.items():
         tensor = weights.get(name)
