@@ -18,7 +18,7 @@ from resources.recipe.reading import finding
 from resources.recipe.reading.faults import Fault
 from resources.recipe.reading.finding import HERE, names
 from resources.recipe.reading.later import taken_out
-from resources.recipe.reading.overrides import apply
+from resources.recipe.reading.overrides import apply, split
 from resources.recipe.reading.shape import MODELS
 from resources.recipe.reading.sharing import spread
 from resources.recipe.reading.validating import SCHEMA, validate
@@ -100,8 +100,6 @@ def fault_at(root: Node, keys: KeyPath, what: str, remedy: str = "", group: str 
 def _keys(where: str, root: Node) -> KeyPath:
     """The path in the tree of a place as `disagreements` names it, "family.…" or "<model>.…"."""
     top, _, rest = where.partition(".")
-    from resources.recipe.reading.overrides import split
-
     keys, _ = split(f"{rest}=")
     if top == "family":
         return keys
@@ -114,21 +112,16 @@ def _keys(where: str, root: Node) -> KeyPath:
 
 def _missing_paths(recipe: Recipe) -> list[Fault]:
     family = recipe.family
-    wanted: list[tuple[KeyPath, str | dict[str, Any], str]] = [
-        *([(("teacher",), family.teacher, "config.json")] if family.teacher else []),
-        *(
-            ((MODELS, n, "parent"), model.parent, "config.json")
-            for n, model in recipe.models.items()
-        ),
+    wanted: list[tuple[KeyPath, str | dict[str, Any]]] = [
+        *([(("teacher",), family.teacher)] if family.teacher else []),
+        *(((MODELS, name, "parent"), model.parent) for name, model in recipe.models.items()),
     ]
     if family.reward_model and family.reward_model.pretrained:
-        wanted.append(
-            (("reward_model", "pretrained"), family.reward_model.pretrained, "config.json")
-        )
+        wanted.append((("reward_model", "pretrained"), family.reward_model.pretrained))
     faults = []
-    for keys, given, marker in wanted:
+    for keys, given in wanted:
         try:
-            paths.check(paths.parent_source(given, recipe.directory), marker)
+            paths.check(paths.parent_source(given, recipe.directory))
         except RecipeError as error:
             faults.append(fault_at(recipe.tree, keys, str(error)))
     return faults

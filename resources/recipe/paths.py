@@ -32,13 +32,13 @@ def local(path: str, directory: Path) -> Path:
     return (directory / Path(path).expanduser()).resolve()
 
 
-def check(source: ParentSource, marker: str) -> None:
-    """Refuse a local folder that lacks its `marker` file, and files that are not there.
+def check(source: ParentSource) -> None:
+    """Refuse a local folder without a `config.json`, and files that are not there.
 
     Hub ids pass: what they hold is known once they are asked.
 
     Raises:
-        RecipeError: a folder, its marker file, a GGUF file, a tokenizer or a template is missing.
+        RecipeError: a folder, its configuration, a GGUF file, a tokenizer or a template is missing.
     """
     found = Path(source.location)
     if source.kind == "gguf" and not found.is_file():
@@ -46,8 +46,8 @@ def check(source: ParentSource, marker: str) -> None:
     if source.kind == "folder":
         if not found.is_dir():
             raise RecipeError(f"no folder {found}; give an existing one or a hub id org/name")
-        if not (found / marker).is_file():
-            raise RecipeError(f"{found} has no {marker}; give a folder in Hugging Face format")
+        if not (found / "config.json").is_file():
+            raise RecipeError(f"{found} has no config.json; give a folder in Hugging Face format")
     if source.tokenizer is not None and not (Path(source.tokenizer) / "tokenizer.json").is_file():
         raise RecipeError(f"{source.tokenizer} has no tokenizer.json; give a tokenizer's folder")
     if source.template is not None and not Path(source.template).is_file():
