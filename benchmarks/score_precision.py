@@ -5,8 +5,8 @@
 
 Scores the replacements of a library that lies in HOME in float32 and in bfloat16, on the same
 tokens of its corpus, by the build function of `block_scores` itself, and searches the recipe's
-limits with both. Prints a Markdown table. HOME is only read; scores stay in
-FOLDER, so that a killed run goes on.
+limits with both. Prints a Markdown table. HOME is only read; scores stay in FOLDER, so that a
+killed run goes on.
 """
 
 from __future__ import annotations

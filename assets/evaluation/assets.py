@@ -22,8 +22,8 @@ CHECKS = "assets.evaluation.checks:"
 
 def specs(recipe: Recipe) -> list[Spec]:
     """`<checkpoint>_benchmarks` for all checkpoints and the teacher, where the recipe has our own
-    benchmarks; `<checkpoint>_benchmark_<name>` for each declared one; then the
-    report, where anything is measured or shown side by side.
+    benchmarks; `<checkpoint>_benchmark_<name>` for each declared one; then the report, where
+    anything is measured or shown side by side.
     """
     section = recipe.family.own_benchmarks
     declared = [

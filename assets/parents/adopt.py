@@ -25,9 +25,9 @@ def adopt(
 ) -> Output:
     """A given checkpoint as an artifact, every number of it read once.
 
-    A parent is taken apart, so it must be of a
-    supported family; the teacher only answers, so any causal model will do that transformers loads
-    without its code. Raises CheckpointError, naming file and field, for what is missing or wrong.
+    A parent is taken apart, so it must be of a supported family; the teacher only answers, so any
+    causal model will do that transformers loads without its code. Raises CheckpointError, naming
+    file and field, for what is missing or wrong.
     """
     from resources.chat.chat import Chat
     from resources.chat.errors import ChatError

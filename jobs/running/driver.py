@@ -1,8 +1,8 @@
 """`heirloom run`: make what is missing or stale, one in-process Dagster run an asset or partition.
 
-Asks the planner before and after each, so that a rebuild with equal content spares what
-comes after it. Knows runs, signals and the log; what is stale is the planner's word, and Dagster
-is imported only when there is something to do.
+Asks the planner before and after each, so that a rebuild with equal content spares what comes after
+it. Knows runs, signals and the log; what is stale is the planner's word, and Dagster is imported
+only when there is something to do.
 """
 
 from __future__ import annotations

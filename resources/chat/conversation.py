@@ -24,7 +24,11 @@ FLAGS = ("/system_override", "/no_think", "/think")
 
 @dataclass(frozen=True)
 class Answer:
-    """An assistant turn as at inference: `text` up to where `span` ends is prompt and answer."""
+    """An assistant turn as at inference: `text` up to where `span` ends is prompt and answer.
+
+    `index` is its message's, `end` its turn-end token, `marks` what of `text` lies in
+    `{% generation %}` marks, `learned` whether it carries loss.
+    """
 
     index: int
     prompt: str

@@ -63,8 +63,8 @@ def settings(
     """What the files of a checkpoint or tokenizer folder say.
 
     `tokenizer` (a folder), `template` (a file) and `given` (what `chat.json` holds) take the place
-    of the folder's own.
-    Raises ChatError, naming file and field, where there is no template or a value is no such thing.
+    of the folder's own. Raises ChatError, naming file and field, where there is no template or a
+    value is no such thing.
     """
     if template is not None:
         templates = {"default": _text(template)}

@@ -1,7 +1,7 @@
 """Predicts tokens and seconds of every stage from a recipe and its machine's measured rates.
 
-`python -m resources.costs.budget tiny` prints the prediction. Knows no asset: stages
-are named, not looked up.
+`python -m resources.costs.budget tiny` prints the prediction. Knows no asset: stages are named, not
+looked up.
 """
 
 from __future__ import annotations

@@ -88,8 +88,8 @@ def check(folder: Path, role: Role = "parent") -> None:
 def read_weights(folder: Path, digests: Mapping[str, str] | None = None) -> None:
     """Read every file of the weights once: all numbers finite, each of the SHA-256 in `digests`.
 
-    A tied output head that is stored beside its embedding holds the same numbers.
-    Raises CheckpointError with the file and the tensor. Memory stays flat.
+    A tied output head that is stored beside its embedding holds the same numbers. Raises
+    CheckpointError with the file and the tensor. Memory stays flat.
     """
     config = read_json(folder / "config.json", "this is no checkpoint folder")
     tied = _TIED if config.get("tie_word_embeddings") else ()

@@ -83,8 +83,7 @@ class Files(Section):
     that ships with Python itself, or `reasoning_gym:TASK?seed=7&skip=4&…`, generated rows with
     different `question`s and `answer`. `fields` maps our names to their columns. `format` is told
     by the file's name where it is not given; `document` says what one document of a plain text file
-    is.
-    More than the share `max_drop` of rows that do not fit stops the asset.
+    is. More than the share `max_drop` of rows that do not fit stops the asset.
     """
 
     kind: str

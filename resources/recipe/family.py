@@ -39,8 +39,8 @@ class ProblemSource(Section):
     """A real data set entering by the problems door: which file, which field means what.
 
     `path` is a local file (`./…`, `/…`) for jsonl and parquet, a hub id for hub, a generator's name
-    for reasoning_gym (with `config` as its seed). `fields` maps our
-    column (question, expected_answer, tests, …) to theirs.
+    for reasoning_gym (with `config` as its seed). `fields` maps our column (question,
+    expected_answer, tests, …) to theirs.
     """
 
     format: Literal["jsonl", "parquet", "hub", "reasoning_gym"]

@@ -125,8 +125,8 @@ def merge(base: Node, over: Node) -> Node:
     """`over` on `base`: mappings merge deeply, scalars and lists replace, null takes a key out.
 
     A null where the base has no such key stays, as a value. A key takes out those of the base that
-    it stands in place of. A mark stays with what it marks: that
-    of a mapping goes to those of its values that stay.
+    it stands in place of. A mark stays with what it marks: that of a mapping goes to those of its
+    values that stay.
     """
     if not isinstance(base.value, dict) or not isinstance(over.value, dict):
         return over

@@ -126,9 +126,9 @@ def json_array(path: Path, encoding: str) -> Iterator[Row | Reject]:
     """The objects of a file that is one JSON array, element by element.
 
     Each has the number of the line on which it begins. Where several begin on one, as in an array
-    without line ends, the numbers go on counting: no two rows have the same.
-    Memory is one element and one block. A last element that is cut short is a reject; SourceError
-    where anything else is no JSON, since what follows cannot be told apart.
+    without line ends, the numbers go on counting: no two rows have the same. Memory is one element
+    and one block. A last element that is cut short is a reject; SourceError where anything else is
+    no JSON, since what follows cannot be told apart.
     """
     parser, text = _Parser(), _Text(path, encoding)
     text.skip()

@@ -41,9 +41,9 @@ def read(source: Files, shard: Shard) -> Iterator[Batch]:
     """The rows of one shard of a source of kind text, conversations or records, in order.
 
     Kept rows have `text`, `messages` or `record` (the declared fields as JSON), `file` and `line`
-    (of Parquet: the row), counted from 1, the same for no two rows of a file.
-    With `limit` the shard ends after so many kept rows. Raises SourceError where a file is missing,
-    damaged, of an unknown format, or lacks a declared Parquet column.
+    (of Parquet: the row), counted from 1, the same for no two rows of a file. With `limit` the
+    shard ends after so many kept rows. Raises SourceError where a file is missing, damaged, of an
+    unknown format, or lacks a declared Parquet column.
     """
     left = source.limit
     for piece in shard.pieces:

@@ -45,10 +45,10 @@ def load(
 
     `source` has `format` (jsonl, parquet, hub or reasoning_gym), `path` (a file, a hub id or a
     generator's name), optional `config` (a generator's seed), `split`, `limit`, `license`, and
-    `fields`: our field -> theirs. Of multiple-choice data
-    `choices` names their list of options and `expected_answer` a letter, an index or an option's
-    text. A `####` mark in an expected answer is cut as GSM8K writes it. `file` is where a local
-    source lies now; rows bear its declared `path` all the same.
+    `fields`: our field -> theirs. Of multiple-choice data `choices` names their list of options and
+    `expected_answer` a letter, an index or an option's text. A `####` mark in an expected answer is
+    cut as GSM8K writes it. `file` is where a local source lies now; rows bear its declared `path`
+    all the same.
 
     Raises LoadError when the file is missing, a row is not as declared, or the hub cannot be had.
     """

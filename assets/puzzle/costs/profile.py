@@ -87,8 +87,8 @@ def read_profile(
     recipe: dict[str, Any],
     execution: Execution,
 ) -> Output:
-    """The profile of another machine, from its source file; tables and recipe
-    as in `measure_profile`, less blocks and repeats.
+    """The profile of another machine, from its source file; tables and recipe as in
+    `measure_profile`, less blocks and repeats.
 
     Raises:
         ProfileError: it was made for another shape, dtype or lengths, or lacks a variant or batch.
