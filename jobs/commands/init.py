@@ -6,6 +6,7 @@ Reads the parent's small files and rows of each source, and writes nothing that 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import shutil
@@ -160,6 +161,7 @@ def _described(source: ParentSource) -> tuple[dict[str, Any], str]:
 def _chats(file: Path, folder: Path) -> Chats:
     """A file of conversations, from its first rows; CommandError where it holds none."""
     from resources.sources.account import SourceError as Unreadable
+    from resources.sources.reading import ROWS as ROWS_OF_A_BATCH
     from resources.sources.reading import read
     from resources.sources.shards import shards
 
@@ -172,7 +174,7 @@ def _chats(file: Path, folder: Path) -> Chats:
             kept = size = 0
             try:
                 for shard in shards(source, folder, Path(scratch)):
-                    for batch in islice(read(source, shard), -(-ROWS // 4096)):
+                    for batch in islice(read(source, shard), math.ceil(ROWS / ROWS_OF_A_BATCH)):
                         kept += batch.kept.num_rows
                         size += _text_bytes(batch.kept)
                         if batch.rejected.num_rows and not kept:

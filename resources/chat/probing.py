@@ -19,7 +19,7 @@ _FIRST, _ANSWER, _SECOND, _SYSTEM = "Alpha asks", "Beta answers", "Gamma asks", 
 
 @dataclass(frozen=True)
 class Habits:
-    """Of a template.
+    """What a template does with whatever it is given.
 
     `end` is the special token that ends an assistant's turn, `begin` the one that begins every text
     and nothing else (None where there is none). `system` says whether system turns are written, and

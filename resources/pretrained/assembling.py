@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from resources.chat.folder import MORE_TEMPLATES
+from resources.chat.folder import CHAT, MORE_TEMPLATES
 from resources.models.errors import CheckpointError
 from resources.pretrained import files, hub
 from resources.pretrained.source import ParentSource
@@ -106,8 +106,8 @@ def _write_chat(folder: Path, source: ParentSource) -> None:
     from resources.models.folders import write_json
 
     values = {**said(folder), **source.chat}
-    (folder / files.CHAT).unlink(missing_ok=True)
-    write_json(folder / files.CHAT, values)
+    (folder / CHAT).unlink(missing_ok=True)
+    write_json(folder / CHAT, values)
     try:
         dated = settings(folder).dated
     except ChatError:

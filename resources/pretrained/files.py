@@ -10,12 +10,11 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from resources.chat.folder import ADDED, MORE_TEMPLATES
+from resources.chat.folder import ADDED, CHAT, MORE_TEMPLATES
 from resources.models.errors import CheckpointError
 
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
-CHAT = "chat.json"  # how the reasoning toggle is worked, where the recipe says so
 TEMPLATES = ("chat_template.jinja", "chat_template.json")
 TOKENIZER = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", ADDED),
