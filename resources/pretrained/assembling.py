@@ -71,13 +71,18 @@ def assemble(source: ParentSource, workdir: Path, part: Part = "model") -> Assem
 
         origin = workdir / "converted"
         shutil.rmtree(origin, ignore_errors=True)
-        facts |= convert(Path(source.location), origin, weights=part == "model")
+        facts |= convert(
+            Path(source.location),
+            origin,
+            weights=part == "model",
+            tokenizer=source.tokenizer is None,
+        )
     elif source.kind == "hub":
         origin, digests = hub.fetch(source, weights=part == "model")
         facts |= {"revision": source.revision, "commit": source.commit}
     else:
         origin = Path(source.location)
-    if part == "description" and source.kind != "folder":
+    if part == "description" and source.kind == "hub":
         names = [item.name for item in origin.iterdir() if item.is_file()]
         chosen = [origin / name for name in files.describing(names)]
     else:

@@ -41,10 +41,10 @@ def source_faults(source: ParentSource, workdir: Path, role: Role = "parent") ->
 
 def described_faults(source: ParentSource, found: Assembled, role: Role = "parent") -> list[str]:
     """`source_faults` of a source whose description is gathered."""
-    seen = source.kind == "folder"
+    seen = source.kind != "hub"
     try:
         with found.naming():
-            seen = seen or (source.kind == "hub" and hub.outline(source, found.folder))
+            seen = seen or hub.outline(source, found.folder)
         return [found.said(line) for line in faults(found.folder, role, weights=seen)]
     except CheckpointError as error:
         return [str(error)]

@@ -1,18 +1,23 @@
-"""A GGUF file of a Llama, Qwen2 or Qwen3 as a folder: bf16 safetensors, tokenizer, chat template.
+"""A GGUF file of a Llama, Qwen2 or Qwen3 as a folder: safetensors, tokenizer, chat template.
 
-Whatever of the file changes what the model computes is read or refused by name; nothing is
-dropped. It does not know what the folder is for.
+What is stored as float32 or float16 stays so, what is quantized becomes bfloat16. Whatever of the
+file changes what the model computes is read or refused by name; nothing is dropped. It does not
+know what the folder is for.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.models.errors import CheckpointError
-from resources.pretrained.gguf_tokenizer import write_tokenizer
+from resources.models.folders import STORED
+from resources.models.precision import torch_dtype
+from resources.pretrained.files import FILE
+from resources.pretrained.gguf_tokenizer import write_template, write_tokenizer
+from resources.pretrained.headers import hollow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +44,8 @@ _LAYER = {
     "ffn_down": "mlp.down_proj",
 }
 _FREQUENCIES = "rope_freqs.weight"
+_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}  # of one number
+_LAYOUT = "Meta AI original pth"  # how every Llama in GGUF lies; older files say so
 _SIZES = {
     "block_count": "num_hidden_layers",
     "context_length": "max_position_embeddings",
@@ -61,10 +68,13 @@ _LLAMA3 = {
 }
 
 
-def convert(file: Path, folder: Path, *, weights: bool = True) -> dict[str, Any]:
+def convert(
+    file: Path, folder: Path, *, weights: bool = True, tokenizer: bool = True
+) -> dict[str, Any]:
     """Write the folder, a checkpoint as transformers has it; what the file holds, for the record.
 
-    Without `weights`, their names alone are looked at, and the rest is written.
+    Without `weights`, their names and shapes are written, and a hole in place of the numbers.
+    Without `tokenizer`, whose place another takes, the chat template alone is.
 
     Raises CheckpointError, naming the file and the key or tensor, for another architecture, for
     what would change the model and is not understood, and where memory does not hold the weights.
@@ -74,21 +84,21 @@ def convert(file: Path, folder: Path, *, weights: bool = True) -> dict[str, Any]
     reader = _opened(file)
     values = {name: _value(file, reader, name) for name in reader.fields if _scalar(name)}
     config = configuration(file, values, reader)
-    _room(file, reader)
+    _room(file, reader, _BYTES[config["dtype"]])
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config)
     write_token_ids(folder, config)
     if weights:
         write_weights(folder, _tensors(file, reader, config))
     else:
-        for tensor in reader.tensors:
-            if tensor.name != _FREQUENCIES:
-                _name(file, tensor.name)
-    write_tokenizer(file, values, folder)
+        hollow(folder / FILE, _outline(file, reader, config))
+    if tokenizer:
+        write_tokenizer(file, values, folder)
+    write_template(values, folder)
     stored: dict[str, int] = {}
     for tensor in reader.tensors:
         stored[tensor.tensor_type.name] = stored.get(tensor.tensor_type.name, 0) + 1
-    return {"stored_types": dict(sorted(stored.items())), "written_as": "bfloat16"}
+    return {"stored_types": dict(sorted(stored.items())), "written_as": config["dtype"]}
 
 
 def configuration(
@@ -100,6 +110,11 @@ def configuration(
         raise CheckpointError(
             f"{file}: general.architecture is {family!r}: GGUF is read for "
             f"{', '.join(_ARCHITECTURES)}; {_FOLDER}"
+        )
+    if values.get("split.count", 1) not in (0, 1):
+        raise CheckpointError(
+            f"{file}: is one of {values['split.count']} parts of a model (split.count): join them "
+            "with llama.cpp's llama-gguf-split --merge"
         )
     own = {
         name.removeprefix(f"{family}."): value
@@ -131,7 +146,7 @@ def configuration(
     return {
         **config,
         "architectures": [_ARCHITECTURES[family]],
-        "dtype": "bfloat16",
+        "dtype": _written_as(names.values()),
         "hidden_act": "silu",
         "model_type": family,
         "tie_word_embeddings": "output.weight" not in names,
@@ -140,6 +155,9 @@ def configuration(
 
 def _sizes(file: Path, family: str, own: dict[str, Any]) -> dict[str, Any]:
     """The sizes as config.json has them; takes their keys out of `own`."""
+    if own.get("tensor_data_layout") == _LAYOUT:
+        own.pop("tensor_data_layout")
+    own.setdefault("attention.head_count_kv", own.get("attention.head_count"))
     config: dict[str, Any] = {}
     for name, ours in _SIZES.items():
         if name not in own:
@@ -159,6 +177,16 @@ def _sizes(file: Path, family: str, own: dict[str, Any]) -> dict[str, Any]:
                 f"{config['head_dim']}: {_FOLDER}"
             )
     return config
+
+
+def _written_as(tensors: Iterable[ReaderTensor]) -> str:
+    """The type in which most of the numbers are stored, bfloat16 where they are quantized."""
+    held: dict[str, int] = {}
+    for tensor in tensors:
+        name = tensor.tensor_type.name
+        held[name] = held.get(name, 0) + int(tensor.n_elements)
+    most = max(held, key=lambda name: held[name], default="")
+    return {"F32": "float32", "F16": "float16"}.get(most, "bfloat16")
 
 
 def _rope(
@@ -237,14 +265,14 @@ def _value(file: Path, reader: GGUFReader, name: str) -> Any:
         raise CheckpointError(f"{file}: {name} is no UTF-8 text: {_FOLDER}") from error
 
 
-def _room(file: Path, reader: GGUFReader) -> None:
+def _room(file: Path, reader: GGUFReader, size: int) -> None:
     """Raise CheckpointError where memory would not hold a shard and its largest tensor."""
     import psutil
 
     from resources.models.folders import SHARD_BYTES
 
     elements = [int(tensor.n_elements) for tensor in reader.tensors]
-    need = min(2 * sum(elements), SHARD_BYTES) + 6 * max(elements)
+    need = min(size * sum(elements), SHARD_BYTES) + (4 + size) * max(elements, default=0)
     free = psutil.virtual_memory().available
     if need > free:
         raise CheckpointError(
@@ -259,6 +287,22 @@ def _tensors(
     for tensor in reader.tensors:
         if tensor.name != _FREQUENCIES:
             yield _name(file, tensor.name), _numbers(file, tensor, config)
+
+
+def _outline(file: Path, reader: GGUFReader, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The safetensors header of what `_tensors` gives."""
+    found: dict[str, Any] = {}
+    end = 0
+    for tensor in reader.tensors:
+        if tensor.name != _FREQUENCIES:
+            size = int(tensor.n_elements) * _BYTES[config["dtype"]]
+            found[_name(file, tensor.name)] = {
+                "dtype": STORED[config["dtype"]],
+                "shape": [int(each) for each in reversed(tensor.shape)],
+                "data_offsets": [end, end + size],
+            }
+            end += size
+    return found
 
 
 def _name(file: Path, name: str) -> str:
@@ -289,7 +333,7 @@ def _numbers(file: Path, tensor: ReaderTensor, config: Mapping[str, Any]) -> tor
             f"{_FOLDER}"
         ) from error
     # Copied out of the mapped file in one step with the rounding.
-    found = torch.tensor(numbers, dtype=torch.float32).to(torch.bfloat16)
+    found = torch.tensor(numbers, dtype=torch.float32).to(torch_dtype(config["dtype"]))
     heads = {"attn_q": "num_attention_heads", "attn_k": "num_key_value_heads"}
     part = tensor.name.split(".")[-2]
     if config["model_type"] == "llama" and part in heads:

@@ -36,7 +36,7 @@ _SPECIAL = {
 
 
 def write_tokenizer(file: Path, values: Mapping[str, Any], folder: Path) -> None:
-    """Write tokenizer.json, tokenizer_config.json and the chat template; `values` are the keys.
+    """Write tokenizer.json and tokenizer_config.json; `values` are the file's keys.
 
     Raises CheckpointError for a vocabulary whose way to split text is not known.
     """
@@ -67,6 +67,10 @@ def write_tokenizer(file: Path, values: Mapping[str, Any], folder: Path) -> None
             "tokenizer_class": "PreTrainedTokenizerFast",
         },
     )
+
+
+def write_template(values: Mapping[str, Any], folder: Path) -> None:
+    """Write the chat template, where the file has one; `values` are its keys."""
     template = values.get("tokenizer.chat_template")
     if template is not None:
         (folder / "chat_template.jinja").write_text(str(template))

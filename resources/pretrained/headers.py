@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,6 +99,23 @@ def header(file: Path) -> list[Tensor]:
             f"{'truncated' if size < place else 'damaged'}: {_AGAIN}"
         )
     return tensors
+
+
+def hollow(file: Path, tensors: Mapping[str, Any], size: int | None = None) -> None:
+    """Write a safetensors file of this header; its numbers are a hole that takes no room.
+
+    Raises CheckpointError where they would not fit into the `size` that the true file has.
+    """
+    text = json.dumps(tensors).encode()
+    end = max((each["data_offsets"][1] for each in tensors.values()), default=0)
+    if size is not None and end > size:
+        raise CheckpointError(
+            f"{file}: its header promises {end:,} bytes and the file has {size:,}, so it is "
+            "truncated: name another revision"
+        )
+    with open(file, "wb") as made:
+        made.write(len(text).to_bytes(8, "little") + text)
+        made.truncate(8 + len(text) + end)
 
 
 def scan(file: Path, sha256: str | None = None, tied: tuple[str, ...] = ()) -> dict[str, str]:

@@ -6,7 +6,6 @@ written or logged. It does not know what the files mean.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from resources.models.errors import CheckpointError
 from resources.pretrained.files import INDEX, describing, further_templates, shards, weights_file
+from resources.pretrained.headers import hollow
 from resources.pretrained.source import ParentSource, is_commit
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def outline(source: ParentSource, folder: Path) -> bool:
         tensors = _described(source, each)
         if tensors is None:
             return False
-        _hollow(folder / each, tensors, listed.sizes[each])
+        hollow(folder / each, tensors, listed.sizes[each])
     return True
 
 
@@ -152,23 +152,6 @@ def _described(source: ParentSource, name: str) -> dict[str, Any] | None:
         name: {"dtype": each.dtype, "shape": each.shape, "data_offsets": each.data_offsets}
         for name, each in found.tensors.items()
     }
-
-
-def _hollow(file: Path, tensors: dict[str, Any], size: int | None) -> None:
-    """A safetensors file of this header; its numbers are a hole that takes no room.
-
-    Raises CheckpointError where the header promises more than the `size` bytes of the file.
-    """
-    header = json.dumps(tensors).encode()
-    end = max((each["data_offsets"][1] for each in tensors.values()), default=0)
-    if size is not None and end > size:
-        raise CheckpointError(
-            f"{file}: its header promises {end:,} bytes and the file has {size:,}, so it is "
-            "truncated: name another revision"
-        )
-    with open(file, "wb") as made:
-        made.write(len(header).to_bytes(8, "little") + header)
-        made.truncate(8 + len(header) + end)
 
 
 def _offline(source: ParentSource, weights: bool) -> tuple[Path, dict[str, str]]:

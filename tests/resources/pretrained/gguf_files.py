@@ -30,11 +30,17 @@ def write(
     *,
     architecture: str = "llama",
     quantized: bool = False,
+    half: bool = False,
+    kv: int | None = KV,
+    parts: int = 1,
     without: tuple[str, ...] = (),
     tensors: dict[str, np.ndarray[Any, Any]] | None = None,
     **keys: Any,
 ) -> Path:
     """A small GGUF file with a tokenizer, a folder's or SentencePiece's own.
+
+    Matrices are float32, `half` or `quantized`; without `kv` the file does not say how many heads
+    of keys there are, and there are as many as of queries; it is one of `parts`.
 
     `keys` of the architecture have double underscores for dots.
     """
@@ -47,7 +53,10 @@ def write(
     writer.add_embedding_length(HIDDEN)
     writer.add_feed_forward_length(WIDTH)
     writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KV)
+    if kv is not None:
+        writer.add_head_count_kv(kv)
+    if parts > 1:
+        writer.add_uint16("split.count", parts)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10000.0)
     if isinstance(tokenizer, Path):
@@ -60,14 +69,14 @@ def write(
         add[type(value)](f"{architecture}.{name.replace('__', '.')}", value)
     generator = np.random.default_rng(0)
     size = int(keys.get("attention__key_length", HIDDEN // HEADS))
-    for name, shape in _shapes(architecture, tokens, size).items():
+    for name, shape in _shapes(architecture, tokens, size, kv or HEADS).items():
         if name not in without:
             numbers = generator.standard_normal(shape).astype(np.float32) / 8
             if quantized and len(shape) == 2:
                 kind = GGMLQuantizationType.Q8_0
                 writer.add_tensor(name, quantize(numbers, kind), raw_dtype=kind)
             else:
-                writer.add_tensor(name, numbers)
+                writer.add_tensor(name, numbers.astype("f2") if half and shape[1:] else numbers)
     for name, numbers in (tensors or {}).items():
         writer.add_tensor(name, numbers)
     writer.write_header_to_file()
@@ -77,7 +86,7 @@ def write(
     return file
 
 
-def _shapes(architecture: str, tokens: int, size: int) -> dict[str, tuple[int, ...]]:
+def _shapes(architecture: str, tokens: int, size: int, kv: int) -> dict[str, tuple[int, ...]]:
     """The tensors of a model with heads of that size, by name."""
     shapes: dict[str, tuple[int, ...]] = {
         "token_embd.weight": (tokens, HIDDEN),
@@ -88,8 +97,8 @@ def _shapes(architecture: str, tokens: int, size: int) -> dict[str, tuple[int, .
         shapes |= {
             f"blk.{layer}.attn_norm.weight": (HIDDEN,),
             f"blk.{layer}.attn_q.weight": (HEADS * size, HIDDEN),
-            f"blk.{layer}.attn_k.weight": (KV * size, HIDDEN),
-            f"blk.{layer}.attn_v.weight": (KV * size, HIDDEN),
+            f"blk.{layer}.attn_k.weight": (kv * size, HIDDEN),
+            f"blk.{layer}.attn_v.weight": (kv * size, HIDDEN),
             f"blk.{layer}.attn_output.weight": (HIDDEN, HEADS * size),
             f"blk.{layer}.ffn_norm.weight": (HIDDEN,),
             f"blk.{layer}.ffn_gate.weight": (WIDTH, HIDDEN),
@@ -97,7 +106,7 @@ def _shapes(architecture: str, tokens: int, size: int) -> dict[str, tuple[int, .
             f"blk.{layer}.ffn_down.weight": (HIDDEN, WIDTH),
         }
         if architecture == "qwen2":
-            rows = {"q": HEADS * size, "k": KV * size, "v": KV * size}
+            rows = {"q": HEADS * size, "k": kv * size, "v": kv * size}
             shapes |= {f"blk.{layer}.attn_{part}.bias": (n,) for part, n in rows.items()}
         if architecture == "qwen3":
             shapes |= {f"blk.{layer}.attn_{part}_norm.weight": (size,) for part in "qk"}

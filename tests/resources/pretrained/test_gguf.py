@@ -15,6 +15,7 @@ import torch
 from assets.parents.adopt import adopt
 from resources.execution import Execution
 from resources.models.errors import CheckpointError
+from resources.models.folders import stored_dtype
 from resources.pretrained.checking import source_faults
 from resources.pretrained.gguf import convert, llama3_factor
 from resources.pretrained.source import parse
@@ -47,7 +48,7 @@ def test_a_file_is_what_transformers_reads_of_it(
         *("config.json", "generation_config.json", "model.safetensors"),
         *("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
     }
-    assert output.observations["written_as"] == "bfloat16"
+    assert output.observations["written_as"] == ("bfloat16" if quantized else "float32")
     ours = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.bfloat16, trust_remote_code=False
     )
@@ -66,6 +67,49 @@ def test_a_file_is_what_transformers_reads_of_it(
     for text in ("What is 1 + 2 mod 7?", "  <think>\n\n x</think><|eot_id|>", "größer: 12 345\t!"):
         assert mine(text).input_ids == other(text).input_ids
     assert mine.chat_template == TEMPLATE
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_what_is_not_quantized_keeps_its_numbers(
+    half: bool, tmp_path: Path, tokenizer_dir: Path
+) -> None:
+    """Logits in float32 equal those of transformers' own reading, whose numbers are float32."""
+    from transformers import AutoModelForCausalLM
+
+    file = write(tmp_path / "m.gguf", tokenizer_dir, half=half)
+    convert(file, tmp_path / "out")
+    assert stored_dtype(tmp_path / "out") == ("float16" if half else "float32")
+    ours = AutoModelForCausalLM.from_pretrained(
+        tmp_path / "out", dtype=torch.float32, trust_remote_code=False
+    )
+    theirs = AutoModelForCausalLM.from_pretrained(
+        tmp_path, gguf_file="m.gguf", dtype=torch.float32, trust_remote_code=False
+    )
+    ids = torch.arange(4, 24)[None]
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(ids).logits, theirs(ids).logits, atol=1e-3 * half, rtol=0)
+
+
+def test_as_many_heads_of_keys_as_of_queries_need_not_be_said(
+    tmp_path: Path, tokenizer_dir: Path
+) -> None:
+    for name, kv in (("said", HEADS), ("unsaid", None)):
+        convert(write(tmp_path / f"{name}.gguf", tokenizer_dir, kv=kv), tmp_path / name)
+    for file in ("config.json", "model.safetensors"):
+        said, unsaid = ((tmp_path / name / file).read_bytes() for name in ("said", "unsaid"))
+        assert said == unsaid
+
+
+def test_a_vocabulary_that_is_not_read_is_another_tokenizers(
+    tmp_path: Path, tokenizer_dir: Path
+) -> None:
+    """What the refusal advises works."""
+    file = write(tmp_path / "m.gguf", tokenizer_dir, pre="tekken")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.ggml\.pre = 'tekken' is not read: name"):
+        convert(file, tmp_path / "out")
+    source = parse({"path": str(file), "tokenizer": str(tokenizer_dir)}, tmp_path)
+    output = adopt(tmp_path / "work", {}, {}, Execution(source=source))
+    assert {"tokenizer.json", "chat_template.jinja"} <= set(output.files)
 
 
 @pytest.mark.parametrize("split", ["llama-bpe", "qwen2", "smollm"])
@@ -134,6 +178,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"tensors": {"blk.0.attn_sinks.weight": np.zeros(4, dtype=np.float32)}},
         "tensor blk.0.attn_sinks.weight has no place in the model",
     ),
+    "a part": ({"parts": 3}, "is one of 3 parts of a model (split.count): join them with"),
     "missing": ({"without": ("blk.1.ffn_up.weight",)}, "1 missing tensors, first model.layers.1."),
     "NaN": (
         {"without": ("output_norm.weight",), "tensors": {
@@ -160,7 +205,11 @@ def test_what_would_change_the_model_is_refused(
 def test_checking_converts_no_weights(tmp_path: Path, tokenizer_dir: Path) -> None:
     file = write(tmp_path / "m.gguf", tokenizer_dir)
     assert source_faults(parse(str(file), tmp_path), tmp_path) == []
-    assert not (tmp_path / "converted" / "model.safetensors").exists()
+    hollow = tmp_path / "converted" / "model.safetensors"
+    assert not hollow.read_bytes()[-1000:].strip(b"\0")
+    short = write(tmp_path / "short.gguf", tokenizer_dir, without=("blk.1.ffn_up.weight",))
+    [line] = source_faults(parse(str(short), tmp_path), tmp_path)
+    assert "1 missing tensors, first model.layers.1.mlp.up_proj.weight" in line
     odd = write(
         tmp_path / "odd.gguf",
         tokenizer_dir,
