@@ -23,7 +23,7 @@ from warehouse.builds import Noted, noted
 from warehouse.errors import WarehouseError
 from warehouse.manifest import check_partition, label
 from warehouse.planning.accept import record_equal
-from warehouse.planning.code_version import CodeVersion, code_version, locate
+from warehouse.planning.code_version import CodeVersion, Sources, code_version, locate
 from warehouse.planning.equivalence import Equivalence
 from warehouse.planning.planner import Node, State, plan, state_of
 from warehouse.store import Artifact, CheckFailed, CheckResult, Output, Request, Store
@@ -41,20 +41,21 @@ def find_source(module: str) -> Path:
     return path
 
 
-def code_of(spec: Spec) -> Code:
+def code_of(spec: Spec, sources: Sources | None = None) -> Code:
     """The hand-bumped version of an expensive stage, else the hash of the code, read from disk."""
     if spec.version is not None:
         return Code(spec.version)
-    return code_version(spec.fn, CHECKOUT)
+    return code_version(spec.fn, CHECKOUT, sources)
 
 
-def codes_of(specs: Sequence[Spec]) -> dict[str, Code]:
+def codes_of(specs: Sequence[Spec], sources: Sources | None = None) -> dict[str, Code]:
     """`code_of` by asset key; specs of one module share its hash, one walk through its imports."""
     walked: dict[str, Code] = {}
+    sources = sources or Sources()
     for spec in specs:
         module = spec.fn.partition(":")[0]
         if spec.version is None and module not in walked:
-            walked[module] = code_of(spec)
+            walked[module] = code_of(spec, sources)
     return {
         spec.key: code_of(spec) if spec.version is not None else walked[spec.fn.partition(":")[0]]
         for spec in specs
@@ -66,12 +67,14 @@ def equivalence() -> Equivalence:
     return Equivalence.read(EQUIVALENCE)
 
 
-def nodes_of(specs: Sequence[Spec], digests: Digests | None = None) -> list[Node]:
+def nodes_of(
+    specs: Sequence[Spec], digests: Digests | None = None, sources: Sources | None = None
+) -> list[Node]:
     """What the planner needs to know of the specs, as they would be built now.
 
     A node an asset, or one for each of its partitions, in the given order.
     """
-    digests, codes, table = digests or Digests(), codes_of(specs), equivalence()
+    digests, codes, table = digests or Digests(), codes_of(specs, sources), equivalence()
     partitions = {spec.key: tuple(spec.slices()) for spec in specs}
     nodes: list[Node] = []
     for spec in specs:
@@ -117,8 +120,10 @@ def states_of(store: Store, specs: Sequence[Spec]) -> list[tuple[Node, State]]:
     What stands for what by the table of equivalence is recorded in the home, once.
     """
     digests = Digests(store.scratch / "digests.json")
-    nodes = nodes_of(specs, digests)
+    sources = Sources(store.scratch / "sources.json")
+    nodes = nodes_of(specs, digests, sources)
     digests.save()
+    sources.save()
     heads, wholes = store.heads(), store.wholes()
     found = plan(
         nodes,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from warehouse.errors import WarehouseError
-from warehouse.planning.code_version import code_version, tree_digest
+from warehouse.planning.code_version import Sources, code_version, tree_digest
 
 
 @pytest.fixture
@@ -116,3 +116,33 @@ def test_errors_name_the_module(checkout: Path) -> None:
 def test_the_digest_is_the_same_in_every_version_of_python() -> None:
     tree = ast.parse('async def f(x, *, y=None): return f"{x!r:>4}", [None]')
     assert tree_digest(tree) == "5015318681276f234ca74cd98ed734e5d5e14261375d4f700b3534866be94d63"
+
+
+def remembered(root: Path, memory: Path) -> str:
+    sources = Sources(memory)
+    found = code_version("assets.stage.train:build", root, sources).version
+    sources.save()
+    return found
+
+
+def test_a_module_is_parsed_once_for_all_processes(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = tmp_path / "sources.json"
+    before = remembered(checkout, memory)
+    assert before == version(checkout)
+    with monkeypatch.context() as patch:
+        patch.setattr(ast, "parse", lambda *given, **more: pytest.fail("parsed again"))
+        assert remembered(checkout, memory) == before
+    edit(checkout, "assets/stage/deeper.py", "1", "2")
+    after = remembered(checkout, memory)
+    assert after == version(checkout) != before
+    edit(checkout, "assets/stage/deeper.py", "2", "1")
+    assert remembered(checkout, memory) == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 1}'])
+def test_a_damaged_memory_is_no_memory(text: str, checkout: Path, tmp_path: Path) -> None:
+    memory = tmp_path / "sources.json"
+    memory.write_text(text)
+    assert remembered(checkout, memory) == version(checkout)

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from warehouse.errors import WarehouseError
+from warehouse.files.filesystem import replacing
 
 # The store is what artifacts go through, not what they are made by: only the modules that decide
 # content count.
@@ -22,6 +26,7 @@ _COUNTED_OF_WAREHOUSE = frozenset({"warehouse.rows"})
 # Nor do the recipe's sections, whose values are an asset's slice, and the execution settings, which
 # decide nothing: an option that nobody uses yet must not make every artifact of a home stale.
 _STATED = ("resources.recipe", "resources.execution")
+MOST = 4000  # modules of former code that are remembered beside today's
 
 
 @dataclass(frozen=True)
@@ -41,21 +46,90 @@ class _Source:
 _sources: dict[tuple[str, str], tuple[tuple[int, int], _Source]] = {}
 
 
-def code_version(fn: str, root: Path) -> CodeVersion:
+class Sources:
+    """What modules say, while one plan is made: where they lie, and their digests and imports.
+
+    With a `memory` file the latter are kept between processes, by the hash of the file's content,
+    of its name and of the rules here, so that a module is parsed once.
+    """
+
+    def __init__(self, memory: Path | None = None) -> None:
+        self.memory = memory
+        self.places: dict[tuple[str, Path], Path | None] = {}
+        self.used: dict[str, Any] = {}
+        self.known: dict[str, Any] = {}
+        if memory is not None and memory.is_file():
+            try:
+                self.known = dict(json.loads(memory.read_text()))
+            except (ValueError, TypeError):
+                self.known = {}  # only a cache: everything is parsed again
+
+    def locate(self, module: str, root: Path) -> Path | None:
+        """`locate`, asked once."""
+        if (module, root) not in self.places:
+            self.places[module, root] = locate(module, root)
+        return self.places[module, root]
+
+    def read(self, path: Path, name: str) -> _Source:
+        """What the module `name` at `path` says. WarehouseError where it is not valid Python."""
+        status = os.stat(path)
+        state = (status.st_size, status.st_mtime_ns)
+        known = _sources.get((str(path), name))
+        if known is None or known[0] != state or self.memory is not None:
+            known = (state, self._parsed(path, name))
+            _sources[(str(path), name)] = known
+        return known[1]
+
+    def _parsed(self, path: Path, name: str) -> _Source:
+        content = path.read_bytes()
+        key = hashlib.sha256(b"\0".join([_rules(), name.encode(), path.name.encode(), content]))
+        entry = self.used.get(key.hexdigest()) or self.known.get(key.hexdigest())
+        if entry is None:
+            try:
+                tree = ast.parse(content, filename=str(path))
+            except (SyntaxError, ValueError) as error:
+                raise WarehouseError(f"{path} is not valid Python: {error}") from error
+            imports = list(_imports(tree, name, path.name == "__init__.py"))
+            entry = [tree_digest(tree), imports]  # in this order: the digest takes docstrings out
+        self.used[key.hexdigest()] = entry
+        digest, imports = entry
+        return _Source(digest, tuple((module, tuple(names)) for module, names in imports))
+
+    def save(self) -> None:
+        """Keep what was used for the next process, where that is news."""
+        if self.memory is None or self.used.keys() <= self.known.keys():
+            return
+        kept = self.known | self.used
+        with replacing(self.memory) as aside:
+            aside.write_text(json.dumps(kept if len(kept) <= MOST else self.used))
+
+
+@cache
+def _rules() -> bytes:
+    """The rules of this module, by which digests are made."""
+    return hashlib.sha256(Path(__file__).read_bytes()).digest()
+
+
+def code_version(fn: str, root: Path, sources: Sources | None = None) -> CodeVersion:
     """The version of the module of `fn` ("package.module:function") within the checkout `root`.
 
     `WarehouseError` when there is no such module or it is not valid Python.
     """
+    sources = sources or Sources()
     start = fn.partition(":")[0]
-    if locate(start, root) is None:
+    if sources.locate(start, root) is None:
         raise WarehouseError(f"{fn}: there is no module {start} below {root}")
     waiting, modules = [start], {}
+    seen: set[str] = set()
     while waiting:
         name = waiting.pop()
-        path = locate(name, root)
-        if name in modules or path is None or not _counts(name):
+        if name in seen:
             continue
-        source = _read(path, name)
+        seen.add(name)
+        path = sources.locate(name, root)
+        if path is None or not _counts(name):
+            continue
+        source = sources.read(path, name)
         modules[name] = source.digest
         package = name.rpartition(".")[0]
         if package:
@@ -84,21 +158,6 @@ def _counts(name: str) -> bool:
     if any(name == stated or name.startswith(f"{stated}.") for stated in _STATED):
         return False
     return name.partition(".")[0] != "warehouse" or name in _COUNTED_OF_WAREHOUSE
-
-
-def _read(path: Path, name: str) -> _Source:
-    status = os.stat(path)
-    state = (status.st_size, status.st_mtime_ns)
-    known = _sources.get((str(path), name))
-    if known is None or known[0] != state:
-        try:
-            tree = ast.parse(path.read_bytes(), filename=str(path))
-        except (SyntaxError, ValueError) as error:
-            raise WarehouseError(f"{path} is not valid Python: {error}") from error
-        is_package = path.name == "__init__.py"
-        known = (state, _Source(tree_digest(tree), tuple(_imports(tree, name, is_package))))
-        _sources[(str(path), name)] = known
-    return known[1]
 
 
 def tree_digest(tree: ast.AST) -> str:
