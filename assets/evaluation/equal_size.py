@@ -110,5 +110,4 @@ def won(baselines: Sequence[Row], ways: Sequence[str] = ()) -> str:
         return ""
     best = min(others, key=lambda row: row["kl"])
     above = (best[f"above_{each}"] for each in ("search", "low", "high"))
-    said = change(*above)
-    return f"{said}{',' if 'noise' in said else ''} over {best['method']}"
+    return f"{change(*above)} · {best['method']}"

@@ -49,8 +49,8 @@ nav a:hover { color: var(--on); border-color: var(--on); }
 .big { font-size: 38px; font-weight: 670; letter-spacing: -.03em; line-height: 1.1;
   margin: 16px 0 2px; }
 .big small { font-size: 15px; font-weight: 500; letter-spacing: 0; }
-dl { display: grid; grid-template-columns: auto 1fr; gap: 5px 16px; margin: 16px 0 0;
-  font-size: 13.5px; }
+dl { display: grid; grid-template-columns: minmax(0, auto) minmax(50%, 1fr); gap: 5px 16px;
+  margin: 16px 0 0; font-size: 13.5px; }
 dt { color: var(--soft); } dd { margin: 0; text-align: right; }
 .scroll { overflow-x: auto; margin: 18px 0; } .card .scroll { margin: 8px 0 0; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; }

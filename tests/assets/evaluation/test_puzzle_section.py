@@ -223,8 +223,8 @@ def test_a_choice_is_set_against_the_best_cut_by_hand_and_the_best_other_way() -
     rows = [baseline("m", way, kl, 0.8) for way, kl in (("search", 0.5), ("best uniform", 0.9))]
     rows.append(baseline("m", "contiguous depth", 0.8, 0.8))
     rows.append(baseline("m", "paper greedy", 0.45, 0.8))
-    assert equal_size.won(rows, BY_HAND) == "+0.300 (+0.200 to +0.400) over contiguous depth"
-    assert equal_size.won(rows) == "-0.050 (-0.150 to +0.050), within noise, over paper greedy"
+    assert equal_size.won(rows, BY_HAND) == "+0.300 (+0.200 to +0.400) · contiguous depth"
+    assert equal_size.won(rows) == "-0.050 (-0.150 to +0.050), within noise · paper greedy"
     assert equal_size.won(rows[:1]) == ""
 
 
