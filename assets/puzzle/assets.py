@@ -157,7 +157,7 @@ class _Assets:
             "assembled",
             "choice.assemble:assemble",
             self._inputs("parent", "block_library", "architecture", "corpus"),
-            self._sample() | self._dtype(),
+            self._judged() | self._dtype(),
             checks=("kl_finite",),
             kinds=("torch", "safetensors"),
             description="The searched model, put together from parent and library, untrained.",
@@ -212,6 +212,13 @@ class _Assets:
     def _sample(self) -> dict[str, Any]:
         """The text that the scores were measured on, for what is compared with them."""
         return {key: getattr(self.puzzle.scores, key) for key in ("tokens", "sequence_length")}
+
+    def _judged(self) -> dict[str, Any]:
+        """The text that the chosen model is judged on: no less than it was chosen by."""
+        sample, measured = self._sample(), self.puzzle.search.measured
+        if measured:
+            sample["tokens"] = max(sample["tokens"], measured.tokens)
+        return sample
 
     def _timed(self) -> tuple[str, ...]:
         """The cost profile, for a search whose limits are in seconds."""

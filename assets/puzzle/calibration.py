@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Every tenth document judges models, every tenth scores blocks, the rest train.
 SHARES = {"train": tuple(range(8)), "score": (8,), "held_out": (9,), "all": tuple(range(10))}
+HELD_OUT_ORDER = 0  # the seed of the order in which text that a mixture holds out is read
 ACTIVATION_BYTES = 4_000_000_000  # of states between layers on disk, where an execution names none
 
 
@@ -75,6 +76,9 @@ class Sequences:
 def judging(corpus: Artifact, recipe: Mapping[str, Any]) -> Sequences:
     """Sequences that judge models: of a mixture's held-out text, else of the share for it.
 
+    Held-out text comes in one order for all, so that what two stages or two models of one parent
+    are given is the same text, or one the beginning of the other: figures compare.
+
     `recipe`: `tokens`, `sequence_length` and `seed`. Raises ValueError as `sequences` does.
     """
     apart = corpus.manifest["tables"].get("held_out", {}).get("rows", 0)
@@ -84,7 +88,7 @@ def judging(corpus: Artifact, recipe: Mapping[str, Any]) -> Sequences:
         share,
         tokens=recipe["tokens"],
         sequence_length=recipe["sequence_length"],
-        seed=recipe["seed"],
+        seed=HELD_OUT_ORDER if apart else recipe["seed"],
     )
 
 
