@@ -47,8 +47,20 @@ def check(source: ParentSource) -> None:
         if not found.is_dir():
             raise RecipeError(f"no folder {found}; give an existing one or a hub id org/name")
         if not (found / "config.json").is_file():
-            raise RecipeError(f"{found} has no config.json; give a folder in Hugging Face format")
+            raise RecipeError(f"{found} has no config.json; {_instead(found)}")
     if source.tokenizer is not None and not (Path(source.tokenizer) / "tokenizer.json").is_file():
         raise RecipeError(f"{source.tokenizer} has no tokenizer.json; give a tokenizer's folder")
     if source.template is not None and not Path(source.template).is_file():
         raise RecipeError(f"no file {source.template}; give the chat template as a Jinja file")
+
+
+def _instead(folder: Path) -> str:
+    """What to give in place of a folder that holds no checkpoint."""
+    if (folder / "adapter_config.json").is_file():
+        return (
+            "it holds an adapter: merge it into its model (peft's merge_and_unload) and give that"
+        )
+    single = sorted(folder.glob("*.gguf"))
+    if single:
+        return f"name the GGUF file itself, {single[0].name}"
+    return "give a folder in Hugging Face format"

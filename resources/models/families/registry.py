@@ -30,6 +30,7 @@ _LEFT_OUT = (
     *("architectures", "model_type", "transformers_version", "auto_map", "quantization_config"),
     *("sliding_window", "use_sliding_window", "max_window_layers", "layer_types"),
     *("no_rope_layers", "no_rope_layer_interval"),
+    "dual_chunk_attention_config",  # for servers, behind the context that a model is made for
 )
 
 

@@ -188,11 +188,12 @@ def test_of_every_other_causal_model_the_unknown_part_is_named() -> None:
         {"use_sliding_window": True, "sliding_window": 8, "layer_types": ["full_attention"] * 32},
         {"quantization_config": None, "torch_dtype": "auto", "rope_scaling": None},
         {"dtype": "auto", "attention_dropout": 0.1, "num_experts": 0, "logit_scale": 1.0},
+        {"dual_chunk_attention_config": {"chunk_size": 262144, "local_size": 8192}},
     ],
 )
 def test_what_changes_nothing_is_no_hindrance(values: dict[str, Any]) -> None:
     made = convert({"model_type": "qwen2", **values})
-    assert "sliding_window" not in made and "block_configs" not in made
+    assert not {"sliding_window", "dual_chunk_attention_config", "block_configs"} & set(made)
     assert HeterogeneousDecoderConfig(**made).dtype is None
 
 

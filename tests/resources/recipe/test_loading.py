@@ -234,7 +234,13 @@ def test_a_missing_parent_path_is_refused_with_its_key(edit: Edit, tmp_path: Pat
     assert re.search(place("nano.yaml: parent: no folder"), message)
     assert "hub id org/name" in message
     (folder / "absent").mkdir()
-    assert "has no config.json" in refusal(folder, check_paths=True)
+    assert "has no config.json; give a folder in" in refusal(folder, check_paths=True)
+    for name, said in (
+        ("m.gguf", "name the GGUF file itself, m.gguf"),
+        ("adapter_config.json", "it holds an adapter: merge it into its model"),
+    ):
+        (folder / "absent" / name).touch()
+        assert f"has no config.json; {said}" in refusal(folder, check_paths=True)
 
 
 def test_hub_ids_are_not_looked_up() -> None:
