@@ -94,8 +94,15 @@ def test_tags_of_another_model_are_text() -> None:
     ],
 )
 def test_benchmarks_judge_the_answer_alone(verifier: str, row: dict[str, Any], answer: str) -> None:
+    given = {"instruction_id_list": "ids", "kwargs": "kwargs"}
     protocol = Benchmark.model_validate(
-        {"path": "x", "license": "mit", "fields": {"question": "q"}, "verifier": verifier}
+        {
+            "path": "x",
+            "license": "mit",
+            "fields": {"question": "q", "ids": "ids", "kwargs": "kwargs"},
+            "verifier": verifier,
+            **({"metadata": given} if verifier == "instructions" else {}),
+        }
     )
     asked, said = [{**PROBLEM, **row}], [f"[THINK]\na, b\n[/THINK]\n\n{answer}"]
     assert judge(protocol, asked, said, OWN)[0].verdict == "correct"
