@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from assets.evaluation import compared, exhibits, published
+from assets.evaluation import compared
 from assets.evaluation.checkpoints import TEACHER, benchmark_key, checkpoints
+from assets.evaluation.page import exhibits, published
 from resources.pretrained.source import BUNDLED
 from resources.recipe.base import needed
 from resources.recipe.chats import tokens_of

@@ -1,6 +1,6 @@
 """The report: one self-contained HTML page about a family, from parents to final models.
 
-Puts the facts of `facts.py` on a page; it measures nothing itself.
+Puts the facts of `page/facts.py` on a page; it measures nothing itself.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assets.evaluation import children, equal_size, published, puzzle, recovered, sections
-from assets.evaluation.facts import MODES, Facts, gather
-from assets.evaluation.lineage import Node, ancestry, finder
-from assets.evaluation.overview import overview
-from assets.evaluation.style import CSS
-from assets.evaluation.svg import element, text
+from assets.evaluation.page import children, equal_size, published, puzzle, recovered, sections
+from assets.evaluation.page.facts import MODES, Facts, gather
+from assets.evaluation.page.lineage import Node, ancestry, finder
+from assets.evaluation.page.overview import overview
+from assets.evaluation.page.style import CSS
+from assets.evaluation.page.svg import element, text
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:

@@ -59,7 +59,7 @@ def found(folder: Path, *overrides: str) -> list[Fault]:
         ((), []),
         (("optimizer.betas=[0.8, 0.9]", "side_by_side.tokens=2K"), []),
         (("generation={temperature: 0.6, top_p: 0.9, max_new_tokens: 8}",), ["generation: no"]),
-        (("watched_folder=/tmp/x",), ["watched_folder: the recipe has no problems"]),
+        (("watched_folder=incoming",), ["watched_folder: the recipe has no problems"]),
         (("off_generator=m",), ["off_generator: no stage"]),
         (("programs=unjudged",), ["programs: no stage"]),
         (("sources.docs.holdout=7%",), ["sources.docs.holdout: nothing reads it of a source"]),

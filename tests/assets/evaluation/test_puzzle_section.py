@@ -11,16 +11,16 @@ from xml.etree import ElementTree
 import pyarrow as pa
 import pytest
 
-from assets.evaluation import equal_size, front
 from assets.evaluation.assets import specs
 from assets.evaluation.checks import report_self_contained
-from assets.evaluation.decision import decided
-from assets.evaluation.exhibits import ASSETS, Exhibit, exhibits
-from assets.evaluation.facts import Facts
-from assets.evaluation.lineage import Node
-from assets.evaluation.puzzle import section
+from assets.evaluation.page import equal_size, front
+from assets.evaluation.page.decision import decided
+from assets.evaluation.page.exhibits import ASSETS, Exhibit, exhibits
+from assets.evaluation.page.facts import Facts
+from assets.evaluation.page.lineage import Node
+from assets.evaluation.page.puzzle import section
+from assets.evaluation.page.ways import BY_HAND
 from assets.evaluation.report import page
-from assets.evaluation.ways import BY_HAND
 from assets.puzzle import pictures
 from assets.puzzle.assets import specs as puzzle_specs
 from assets.puzzle.fusing.tests import TEST_SCHEMA

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from assets.evaluation import checks, published
+from assets.evaluation import checks
 from assets.evaluation.assets import specs
 from assets.evaluation.benchmark import build_benchmarks
 from assets.evaluation.declared import answer_table, score_table
-from assets.evaluation.facts import Stage, gather, layers, only_padded, parameters
-from assets.evaluation.lineage import ancestry, reduced
-from assets.evaluation.overview import overview
+from assets.evaluation.page import published
+from assets.evaluation.page.facts import Stage, gather, layers, only_padded, parameters
+from assets.evaluation.page.lineage import ancestry, reduced
+from assets.evaluation.page.overview import overview
 from assets.evaluation.report import build_report
 from resources.benchmarks.answers import Answer, Measure
 from resources.benchmarks.intervals import wilson

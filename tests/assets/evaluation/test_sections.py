@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from assets.evaluation import recovered
-from assets.evaluation.facts import Facts, Layer, Stage
-from assets.evaluation.sections import architectures
+from assets.evaluation.page import recovered
+from assets.evaluation.page.facts import Facts, Layer, Stage
+from assets.evaluation.page.sections import architectures
 from tests.assets.rl import support
 from warehouse.store import Output, Store
 

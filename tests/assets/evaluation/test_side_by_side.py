@@ -12,9 +12,9 @@ import torch
 from assets.catalog import all_specs
 from assets.evaluation import checks, compared
 from assets.evaluation.assets import specs
-from assets.evaluation.children import section
-from assets.evaluation.facts import Facts, Stage
-from assets.evaluation.overview import overview
+from assets.evaluation.page.children import section
+from assets.evaluation.page.facts import Facts, Stage
+from assets.evaluation.page.overview import overview
 from assets.evaluation.resampled import difference, mean_of
 from assets.evaluation.side_by_side import compare, held_out
 from resources.models import loading

@@ -3,48 +3,19 @@
 from __future__ import annotations
 
 import gzip
-import itertools
 import json
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from resources.recipe.data import Source
-from resources.sources import json_rows, opening, shards
+from resources.sources import shards
 from resources.sources.account import Account, SourceError
 from resources.sources.reading import read
+from tests.resources.sources.reading import rows, source, texts
 
 CASES = Path(__file__).resolve().parents[4] / "shared" / "cases"
-
-
-def source(path: str, kind: str = "text", **more: Any) -> Source:
-    return Source.model_validate({"kind": kind, "path": path, "license": "mit", **more})
-
-
-def rows(folder: Path, declared: Source) -> tuple[list[Any], list[dict[str, Any]]]:
-    """Values kept (with their lines) and rejected rows of a whole source."""
-    kept: list[Any] = []
-    lost: list[dict[str, Any]] = []
-    for shard in shards.shards(declared, folder, folder / "hub"):
-        for batch in read(declared, shard):
-            assert batch.rows == batch.kept.num_rows + batch.rejected.num_rows
-            for value, file, line in map(dict.values, batch.kept.to_pylist()):
-                assert file
-                kept.append((value, line))
-            lost += batch.rejected.to_pylist()
-    return kept, lost
-
-
-def texts(folder: Path, name: str, content: bytes, **more: Any) -> list[str]:
-    (folder / name).write_bytes(content)
-    kept, lost = rows(folder, source(name, **more))
-    assert not lost, lost
-    return [text for text, _ in kept]
 
 
 LINES = b'{"text": "one"}\n{"text": "two"}\n'
@@ -223,90 +194,6 @@ def test_parquet_rows_that_do_not_fit_are_dropped(tmp_path: Path) -> None:
     ]
 
 
-def chat(*turns: tuple[str, str]) -> list[dict[str, str]]:
-    return [{"role": role, "content": content} for role, content in turns]
-
-
-def conversations(
-    folder: Path, given: list[dict[str, Any]], **more: Any
-) -> tuple[list[Any], list[Any]]:
-    (folder / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
-    pq.write_table(pa.Table.from_pylist(given), folder / "c.parquet")
-    kept, lost = rows(folder, source("c.jsonl", "conversations", **more))
-    assert [turns for turns, _ in kept] == [
-        turns for turns, _ in rows(folder, source("c.parquet", "conversations", **more))[0]
-    ]
-    return [turns for turns, _ in kept], lost
-
-
-def test_messages_and_sharegpt_and_exchanges(tmp_path: Path) -> None:
-    told = chat(("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello"))
-    trained = [{**turn, "train": True} for turn in told]
-    assert conversations(tmp_path, [{"messages": told}])[0] == [trained]
-    shared = [
-        {
-            "from": {"user": "human", "assistant": "gpt"}.get(t["role"], t["role"]),
-            "value": t["content"],
-        }
-        for t in told
-    ]
-    fields = {"messages": "conversations", "role": "from", "content": "value"}
-    assert conversations(tmp_path, [{"conversations": shared}], fields=fields)[0] == [trained]
-    alpaca = {"instruction": "Add.", "input": "1 2", "output": "3"}
-    fields = {"prompt": "instruction", "query": "input", "response": "output"}
-    kept, _ = conversations(tmp_path, [alpaca, {**alpaca, "input": ""}], fields=fields)
-    assert [turns[0]["content"] for turns in kept] == ["Add.\n\n1 2", "Add."]
-
-
-def test_a_turn_may_say_that_it_is_not_trained_on(tmp_path: Path) -> None:
-    turns = chat(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d"))
-    kept, _ = conversations(
-        tmp_path, [{"messages": [*turns[:1], {**turns[1], "train": False}, *turns[2:]]}]
-    )
-    assert [turn["train"] for turn in kept[0]] == [True, False, True, True]
-    (tmp_path / "d.jsonl").write_text(
-        json.dumps({"messages": [turns[0], {**turns[1], "train": False}]}) + "\n"
-    )
-    _, lost = rows(tmp_path, source("d.jsonl", "conversations"))
-    assert "no assistant turn to train on" in lost[0]["reason"]
-
-
-USER, REPLY = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
-
-
-@pytest.mark.parametrize(
-    "messages, reason",
-    [
-        (None, "must be a list of turns"),
-        ("[]", "must be a list of turns"),
-        ([], "must be a list of turns"),
-        ([USER], "the last turn must be the assistant's"),
-        ([REPLY, USER], "turns must be user, assistant"),
-        ([USER, USER, REPLY], "turns must be user, assistant"),
-        ([USER, REPLY, {"role": "system", "content": "s"}], "a system turn can only be the first"),
-        ([USER, {"role": "assistant", "content": None}], "must be text, is null"),
-        ([USER, {"role": "assistant", "content": ["b"]}], "must be text, is list"),
-        ([USER, {"role": "bot", "content": "b"}], "must be one of"),
-        ([USER, {"content": "b"}], "must be one of"),
-        ([USER, {**REPLY, "train": 0}], "must be true or false"),
-        ([USER, {**REPLY, "tool_calls": [1]}, USER, REPLY], "tool calls come with the next"),
-        ([USER, {"role": "tool", "content": "b"}, REPLY], "tool calls come with the next"),
-        ([USER, {"role": "assistant", "content": "\ud800"}], "lone surrogate"),
-        (["a", "b"], "each turn must be an object"),
-    ],
-)
-def test_conversations_that_do_not_fit_are_dropped(
-    tmp_path: Path, messages: Any, reason: str
-) -> None:
-    good = {"messages": [USER, REPLY]}
-    (tmp_path / "c.jsonl").write_text(
-        json.dumps(good) + "\n" + json.dumps({"messages": messages}) + "\n"
-    )
-    kept, lost = rows(tmp_path, source("c.jsonl", "conversations"))
-    assert [line for _, line in kept] == [1]
-    assert lost[0]["line"] == 2 and reason in lost[0]["reason"]
-
-
 def test_too_many_drops_stop_with_counts_and_examples(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "x"}\n' * 98 + '{"text": null}\n{"text": 1}\n')
     declared = source("a.jsonl", max_drop="1%")
@@ -336,54 +223,6 @@ def test_limit_keeps_the_first_rows(tmp_path: Path) -> None:
     assert [row["file"] for row in lost] == ["a.jsonl"]
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.text("ab\r\u2028é", max_size=9), max_size=30),
-    st.integers(1, 40),
-    st.booleans(),
-    st.integers(1, 16),
-)
-def test_ranges_of_a_file_hold_every_line_once(
-    tmp_path_factory: pytest.TempPathFactory, given: list[str], step: int, end: bool, block: int
-) -> None:
-    path = tmp_path_factory.mktemp("ranges") / "a.txt"
-    content = ("\n".join(given) + ("\n" if end and given else "")).encode()
-    path.write_bytes(content)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(opening, "BLOCK", block)
-        whole = list(opening.lines(path))
-        cuts = [*range(0, max(len(content), 1), step), None]
-        parts = [
-            line
-            for start, stop in itertools.pairwise(cuts)
-            for line in opening.lines(path, start or 0, stop)
-        ]
-    expected = content.split(b"\n")
-    expected = expected[:-1] if not expected[-1] else expected
-    assert [line.text for line in whole] == [text.removesuffix(b"\r") for text in expected]
-    assert parts == whole and [line.number for line in whole] == list(range(1, len(whole) + 1))
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(
-        st.fixed_dictionaries({"text": st.text(min_size=1, max_size=30), "n": st.integers()}),
-        max_size=8,
-    ),
-    st.integers(1, 60),
-    st.sampled_from([None, 1]),
-)
-def test_an_array_is_read_like_json_itself(
-    tmp_path_factory: pytest.TempPathFactory, given: list[Any], block: int, indent: int | None
-) -> None:
-    path = tmp_path_factory.mktemp("array") / "a.json"
-    path.write_text(json.dumps(given, indent=indent, ensure_ascii=False), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(opening, "BLOCK", block)
-        found = list(json_rows.json_array(path, "utf-8"))
-    assert [row[1] for row in found if isinstance(row, tuple)] == given
-
-
 def test_no_two_rows_of_an_array_have_one_number(tmp_path: Path) -> None:
     """Rows that say the same are told apart by it, whether the array has line ends or not."""
     same = '{"text": "x"}'
@@ -396,39 +235,6 @@ def test_no_two_rows_of_an_array_have_one_number(tmp_path: Path) -> None:
         kept, lost = rows(tmp_path, source("a.json"))
         assert [line for _, line in kept] == numbers
         assert all(row["line"] == 3 for row in lost)
-
-
-def test_big_files_are_read_in_ranges_and_new_shards_move_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shards, "SHARD_BYTES", 40)
-    (tmp_path / "a.jsonl").write_text("".join(f'{{"text": "{i}"}}\n' for i in range(20)))
-    table = pa.table({"text": [str(i) for i in range(20)]})
-    pq.write_table(table, tmp_path / "p.parquet", row_group_size=5)
-    declared = source("*")
-    before = shards.shards(declared, tmp_path, tmp_path)
-    assert [each.name for each in before][:2] == ["a.jsonl", "a.jsonl-1"] and len(before) > 8
-    kept, _ = rows(tmp_path, declared)
-    assert sorted(kept) == sorted([(str(i), i + 1) for i in range(20)] * 2)
-    (tmp_path / "0.jsonl").write_text('{"text": "new"}\n')
-    assert set(before) < set(shards.shards(declared, tmp_path, tmp_path))
-
-
-def test_many_small_files_are_bundled(tmp_path: Path) -> None:
-    for number in range(shards.MOST_FILES + 1):
-        (tmp_path / f"{number}.txt").write_text(str(number))
-    before = shards.shards(source("*.txt"), tmp_path, tmp_path)
-    (tmp_path / "more.txt").write_text("more")
-    after = shards.shards(source("*.txt"), tmp_path, tmp_path)
-    assert len(before) <= shards.BUNDLES and len(set(after) - set(before)) == 1
-
-
-def test_partitions_have_legal_and_different_names() -> None:
-    from warehouse.manifest import check_partition
-
-    names = ["a/b.jsonl", "a_b.jsonl", "ü.txt", "..x", "a..b", "train-00000-of-00002.parquet", "."]
-    made = [check_partition(shards.partition(name)) for name in names]
-    assert len(set(made)) == len(names)
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="the shared cases are not here")

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from assets.evaluation.charts import percent
-from assets.evaluation.svg import element, text
+from assets.evaluation.page.charts import percent
+from assets.evaluation.page.svg import element, text
 
 
 def card(heading: str, *content: str) -> str:

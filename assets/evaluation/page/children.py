@@ -1,7 +1,7 @@
 """The report's section on what became of a parent: a table of all its children, what each step
 changed, and their answers side by side.
 
-Shows the facts of `compared.py`; measures nothing.
+Shows the facts of `../compared.py`; measures nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from assets.evaluation.blocks import (
+from assets.evaluation.compared import PARENT, Change, Compared, Row
+from assets.evaluation.page.blocks import (
     card,
     change,
     decimal,
@@ -21,10 +22,9 @@ from assets.evaluation.blocks import (
     stored,
     table,
 )
-from assets.evaluation.charts import percent
-from assets.evaluation.compared import PARENT, Change, Compared, Row
-from assets.evaluation.facts import Stage
-from assets.evaluation.svg import element, text
+from assets.evaluation.page.charts import percent
+from assets.evaluation.page.facts import Stage
+from assets.evaluation.page.svg import element, text
 
 HEAD = (
     "Checkpoint",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from assets.evaluation import charts, diagrams
-from assets.evaluation.blocks import card, cards, interval, key, millions, scroll, table
-from assets.evaluation.charts import Line, percent
-from assets.evaluation.facts import MODES, OVERALL, Facts, Stage
-from assets.evaluation.lineage import Node
-from assets.evaluation.svg import element, text
+from assets.evaluation.page import charts, diagrams
+from assets.evaluation.page.blocks import card, cards, interval, key, millions, scroll, table
+from assets.evaluation.page.charts import Line, percent
+from assets.evaluation.page.facts import MODES, OVERALL, Facts, Stage
+from assets.evaluation.page.lineage import Node
+from assets.evaluation.page.svg import element, text
 
 MODE_KEYS = key("on", "thinking on") + key("off", "thinking off")
 

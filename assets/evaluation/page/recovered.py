@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from assets.evaluation import charts
-from assets.evaluation.blocks import card, cards, decimal, nats
-from assets.evaluation.charts import percent
+from assets.evaluation.page import charts
+from assets.evaluation.page.blocks import card, cards, decimal, nats
+from assets.evaluation.page.charts import percent
 from warehouse.store import Artifact
 
 Course = list[tuple[float, float]]  # (tokens trained on, value)

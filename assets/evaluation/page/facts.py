@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from assets.evaluation import published
 from assets.evaluation.compared import Compared, gathered
-from assets.evaluation.exhibits import Exhibit, exhibits
+from assets.evaluation.page import published
+from assets.evaluation.page.exhibits import Exhibit, exhibits
+from assets.evaluation.page.recovered import Course, courses
 from assets.evaluation.paired import change
-from assets.evaluation.recovered import Course, courses
 from resources.pretrained.headers import header
 from warehouse.store import Artifact
 

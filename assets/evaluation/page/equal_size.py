@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from assets.evaluation import front
-from assets.evaluation.blocks import (
+from assets.evaluation.page import front
+from assets.evaluation.page.blocks import (
     card,
     change,
     decimal,
@@ -20,9 +20,9 @@ from assets.evaluation.blocks import (
     nats,
     table,
 )
-from assets.evaluation.charts import percent
-from assets.evaluation.exhibits import Exhibit
-from assets.evaluation.ways import OWN, explained
+from assets.evaluation.page.charts import percent
+from assets.evaluation.page.exhibits import Exhibit
+from assets.evaluation.page.ways import OWN, explained
 
 Row = dict[str, Any]
 HEAD = (

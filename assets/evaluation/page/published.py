@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from assets.evaluation.blocks import card, table
-from assets.evaluation.charts import percent
 from assets.evaluation.compared import label
+from assets.evaluation.page.blocks import card, table
+from assets.evaluation.page.charts import percent
 from assets.evaluation.paired import change
 from warehouse.store import Artifact
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from assets.evaluation.svg import drawing, element, text
+from assets.evaluation.page.svg import drawing, element, text
 
 
 @dataclass(frozen=True)

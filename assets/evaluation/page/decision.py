@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from assets.evaluation.blocks import estimate, millions, nats, note, table
-from assets.evaluation.exhibits import Exhibit, Row
-from assets.evaluation.ways import OWN, proposer
+from assets.evaluation.page.blocks import estimate, millions, nats, note, table
+from assets.evaluation.page.exhibits import Exhibit, Row
+from assets.evaluation.page.ways import OWN, proposer
 
 
 def decided(shown: Exhibit, line: Sequence[Exhibit]) -> str:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from assets.evaluation.blocks import card, change, image, meanings, millions, nats, note, table
-from assets.evaluation.charts import percent
-from assets.evaluation.decision import decided, tried
-from assets.evaluation.exhibits import ASSETS, Exhibit, Row
-from assets.evaluation.svg import element, text
-from assets.evaluation.ways import OWN, explained
+from assets.evaluation.page.blocks import card, change, image, meanings, millions, nats, note, table
+from assets.evaluation.page.charts import percent
+from assets.evaluation.page.decision import decided, tried
+from assets.evaluation.page.exhibits import ASSETS, Exhibit, Row
+from assets.evaluation.page.svg import element, text
+from assets.evaluation.page.ways import OWN, explained
 
 ABOUT = (
     "<p>Puzzle (arXiv 2411.19146) makes variants of every layer's attention and feed-forward "

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from assets.evaluation.charts import label, title
-from assets.evaluation.facts import Layer
-from assets.evaluation.lineage import Node
-from assets.evaluation.svg import drawing, element, text
+from assets.evaluation.page.charts import label, title
+from assets.evaluation.page.facts import Layer
+from assets.evaluation.page.lineage import Node
+from assets.evaluation.page.svg import drawing, element, text
 
 CELL, GAP, TALL, LEFT = 22, 4, 34, 74  # of a strip, in pixels
 WIDE, HIGH, ACROSS, DOWN, ABREAST = 158, 38, 12, 34, 6  # graph nodes, spaces, nodes a row

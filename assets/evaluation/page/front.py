@@ -9,9 +9,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from assets.evaluation.charts import label, percent, title
-from assets.evaluation.svg import drawing, element
-from assets.evaluation.ways import OWN, RANDOM
+from assets.evaluation.page.charts import label, percent, title
+from assets.evaluation.page.svg import drawing, element
+from assets.evaluation.page.ways import OWN, RANDOM
 
 Row = dict[str, Any]
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 720, 46, 176, 16, 58

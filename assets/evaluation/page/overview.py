@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from assets.evaluation.blocks import (
+from assets.evaluation.compared import RAW, Compared, Row
+from assets.evaluation.page.blocks import (
     cards,
     decimal,
     estimate,
@@ -15,12 +16,11 @@ from assets.evaluation.blocks import (
     nats,
     stored,
 )
-from assets.evaluation.charts import percent
-from assets.evaluation.compared import RAW, Compared, Row
-from assets.evaluation.equal_size import won
-from assets.evaluation.facts import MODES, Facts, Stage
-from assets.evaluation.svg import element, text
-from assets.evaluation.ways import BY_HAND
+from assets.evaluation.page.charts import percent
+from assets.evaluation.page.equal_size import won
+from assets.evaluation.page.facts import MODES, Facts, Stage
+from assets.evaluation.page.svg import element, text
+from assets.evaluation.page.ways import BY_HAND
 
 Rows = dict[str, str]  # term -> HTML
 CUT = {
