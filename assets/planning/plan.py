@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from resources.costs import planning
-from resources.costs.planning import Settings, Sizes, Stage, Work
+from resources.costs.planning import Settings, Sizes, Stage
+from resources.recipe.effort import Work
 from warehouse.rows import with_ids
 from warehouse.store import Artifact, Output
 

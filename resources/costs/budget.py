@@ -11,20 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from resources.costs.parents import size_of
-from resources.costs.workload import responses, sft_tokens
+from resources.costs.workload import efforts
 from resources.recipe.base import Count, NonNegative, Section, needed
 from resources.recipe.benchmark import Benchmark
-from resources.recipe.data import WRITTEN, CorpusMix
+from resources.recipe.data import WRITTEN
 from resources.recipe.family import HeldOutBenchmarks
-from resources.recipe.model import Distillation, Recovery, Sft, Stage
-from resources.recipe.puzzle import Puzzle
-from resources.recipe.reinforcement import Grpo, PreferenceGrpo, Rloo, Rpo
 from resources.recipe.schema import Recipe
 
-HELD_OUT_MOST = 64  # examples that training is measured with (`resources/training/fit.py`)
 UNSTATED = 1000  # problems of a declared benchmark, where the recipe does not limit them
 TOKENS_PER_WORD = 1.5  # of English text and documentation, roughly
-WAYS = 7  # to choose, that a study of the search measures besides random ones
 
 
 class Planned(Section):
@@ -63,43 +58,25 @@ def predict(recipe: Recipe) -> dict[str, Planned]:
 
 
 def _all(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
-    for name, model in recipe.models.items():
-        for stage in model.line():
-            yield from _stage(recipe, name, stage)
+    yield from _stages(recipe)
     yield from _data(recipe)
     yield from _benchmarks(recipe)
     yield from _declared_benchmarks(recipe)
     yield from _side_by_side(recipe)
 
 
-def _stage(recipe: Recipe, name: str, stage: Stage) -> Iterator[tuple[str, int, float]]:
-    """A stage of a model's line, and what it needs of its own before it."""
-    machine, key, section = _machine(recipe, name), f"{name}/{stage.name}", stage.section
-    match section:
-        case Puzzle():
-            yield from _puzzle(recipe, name, section)
-        case Recovery():
-            tokens, models = section.tokens or 0, 1 + isinstance(section, Distillation)
-            taught = machine.score(tokens * (models - 1))
-            watched = machine.score(models * _watched(recipe, section))
-            yield key, tokens, machine.train(tokens) + taught + watched
-        case Sft():
-            tokens = sft_tokens(recipe, section)
-            yield key, tokens, machine.train(tokens)
-        case Grpo() | Rloo():
-            yield key, *_reinforcement(recipe, name, section)
-        case Rpo() | PreferenceGrpo():
-            yield key, *_preference(recipe, name, section)
-
-
-def _watched(recipe: Recipe, section: Recovery) -> float:
-    """Tokens of a mixture's held-out documents that measure recovery, all times together."""
-    corpus, length = recipe.family.corpus, section.sequence_length
-    if not isinstance(corpus, CorpusMix):
-        return 0.0  # a small share of the examples
-    apart = corpus.share_apart(recipe.family.sources) * corpus.tokens
-    times = 2 + sum(share < 1 for share in section.measure_at)  # before, after, and on the way
-    return times * min(apart, HELD_OUT_MOST * length)
+def _stages(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
+    """The stages of each model's line, and what they need of their own, as their sections say."""
+    for name in recipe.models:
+        machine = _machine(recipe, name)
+        for asset, effort in efforts(recipe, name).items():
+            seconds = machine.sample(effort.sampled) + machine.train(effort.trained)
+            seconds += machine.score(effort.scored)
+            seconds += machine.score(effort.measured)
+            if effort.judged:
+                reward = needed(recipe.family.reward_model, "reward_model")
+                seconds += _machine(recipe, reward.base).score(effort.judged)
+            yield f"{name}/{asset}", effort.tokens, seconds
 
 
 def _data(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
@@ -190,59 +167,6 @@ def _answer_tokens(recipe: Recipe, benchmarks: HeldOutBenchmarks) -> int:
     typical = recipe.execution.typical
     off_samples = 1 if benchmarks.off.temperature == 0 else benchmarks.samples
     return benchmarks.samples * typical.response_on + off_samples * typical.response_off
-
-
-def _puzzle(recipe: Recipe, name: str, section: Puzzle) -> Iterator[tuple[str, int, float]]:
-    machine, layers = _machine(recipe, name), size_of(recipe, name).layers
-    library, scores, search = section.library, section.scores, section.search
-    candidates = len(library.attention) * len(library.ffn) - 1
-    # From cached prefix activations, half of the model runs on average.
-    scoring = machine.score(scores.tokens * layers * candidates / 2)
-    changes = (search.rounds or 0) * (search.measured.improved if search.measured else 1)
-    steps = search.measured.steps - 1 if search.measured else 0
-    if changes + steps:  # each scores single changes again: all, or those worth it, about half
-        again = scoring * (changes + steps) / (2 if search.measured else 1)
-        yield f"{name}/architecture", scores.tokens, again
-    if (study := section.study) is not None:
-        whole = WAYS + study.random + study.assemblies
-        # Beside whole models, a run of neighbours from every layer on: half a model each.
-        tokens = study.tokens * whole + study.tokens * layers // 2
-        yield f"{name}/search_study", tokens, machine.score(tokens)
-    if section.library_of is not None:
-        return
-    tokens = section.importance.tokens
-    yield f"{name}/channel_importance", tokens, machine.score(tokens)
-    trained = sum(v not in {"full", "noop"} for v in [*library.attention, *library.ffn])
-    tokens = library.tokens or 0
-    # A variant trains half a block in each layer: half of the model's training cost.
-    seconds = machine.train(tokens * trained / 2) + machine.score(tokens)
-    yield f"{name}/block_library", tokens, seconds
-    yield f"{name}/block_scores", scores.tokens, scoring
-
-
-def _reinforcement(recipe: Recipe, name: str, section: Grpo | Rloo) -> tuple[int, float]:
-    typical, machine = recipe.execution.typical, _machine(recipe, name)
-    answers = responses(section)
-    sampled, trained = answers * typical.response_on, answers * typical.example
-    # The policy's own and the reference's log-probabilities are scored once each.
-    seconds = machine.sample(sampled) + machine.train(trained) + machine.score(2 * trained)
-    return sampled + trained, seconds
-
-
-def _preference(recipe: Recipe, name: str, section: Rpo | PreferenceGrpo) -> tuple[int, float]:
-    typical, machine = recipe.execution.typical, _machine(recipe, name)
-    reward, rounds = needed(recipe.family.reward_model, "reward_model"), len(section.rounds)
-    judge = _machine(recipe, reward.base)
-    updates = rounds * section.steps * section.batch_size
-    if section.method == "rpo_offline":
-        answers, examples = rounds * section.prompts * section.samples, 2 * updates
-    elif section.method == "rpo_online":
-        answers, examples = updates * section.samples, 2 * updates
-    else:
-        answers = examples = updates
-    sampled, trained = answers * typical.response_on, examples * typical.example
-    seconds = machine.sample(sampled) + machine.train(trained) + machine.score(trained)
-    return sampled + trained, seconds + judge.score(answers * typical.example)
 
 
 def main(arguments: list[str]) -> int:

@@ -6,7 +6,6 @@ knows neither recipes nor files: `resources/costs/workload.py` says what the sta
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -17,33 +16,9 @@ from resources.costs.placement import DoesNotFitError, Machine, Memory, Placemen
 from resources.models import accounting
 from resources.models.accounting import Shape
 from resources.models.precision import BFLOAT16, Precision
+from resources.recipe.effort import Work
 
 Blocks = Sequence[Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class Work:
-    """What one stage trains on: `tokens` in all, sequences of `length`, a step of `batch_tokens`.
-
-    `taught`: a live teacher runs beside it. `chunk` tokens' logits are held at once (None: all of a
-    micro-batch); only where `chunks` does the stage have that setting. Each token passes the model
-    `forward` further times without training. `dtype` is what the recipe computes in, if it says so.
-    """
-
-    stage: str
-    tokens: int
-    length: int
-    batch_tokens: int
-    taught: bool = False
-    chunk: int | None = None
-    chunks: bool = False
-    forward: float = 0.0
-    dtype: str | None = None
-
-    def record(self) -> dict[str, Any]:
-        """As JSON values; what is computed in only where the recipe says it."""
-        values = dataclasses.asdict(self)
-        return values if self.dtype else {k: v for k, v in values.items() if k != "dtype"}
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ Knows nothing of shared data (see `family.py`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -26,18 +26,39 @@ from resources.recipe.base import (
     check_proportions,
     impossible,
 )
+from resources.recipe.effort import Effort, Material, StageSection, Work
 from resources.recipe.errors import nearest
 from resources.recipe.puzzle import Fusion, Puzzle
 from resources.recipe.reinforcement import Grpo, PreferenceGrpo, Rloo, Rpo
 
+HELD_OUT_MOST = 64  # examples that training is measured with (`resources/training/fit.py`)
 
-class Recovery(Learning):
+
+class Recovery(Learning, StageSection):
     """Training that heals a searched model; held-out examples measure it as it goes.
 
     They do so before, after, and when the shares `measure_at` of the steps are done.
     """
 
+    teachers: ClassVar[int] = 0  # models that read what is learned, and what measures it
     measure_at: list[PositiveShare] = Field(default=[0.1, 0.25, 0.5, 1.0])
+
+    def efforts(self, checkpoint: str, material: Material) -> dict[str, Effort]:
+        """One pass over the tokens; a mixture's held-out documents, as often as they measure."""
+        tokens = self.tokens or (self.epochs or 1) * material.corpus
+        times = 2 + sum(share < 1 for share in self.measure_at)  # before, after, and on the way
+        held_out = min(material.held_out, HELD_OUT_MOST * self.sequence_length)
+        effort = Effort(
+            tokens,
+            trained=tokens,
+            scored=self.teachers * tokens,
+            measured=times * held_out * (1 + self.teachers),
+            work=self._work(checkpoint, tokens),
+        )
+        return {checkpoint: effort}
+
+    def _work(self, checkpoint: str, tokens: int) -> Work:
+        return Work(checkpoint, tokens, self.sequence_length, self.batch_tokens, dtype=self.dtype)
 
 
 class Distillation(Recovery):
@@ -49,6 +70,7 @@ class Distillation(Recovery):
     micro-batch). A `cached` teacher's `top_k` log-probabilities are computed once, as an artifact.
     """
 
+    teachers: ClassVar[int] = 1
     temperature: Positive
     direction: Literal["forward", "reverse"]
     kl_weight: NonNegative = 1.0
@@ -89,6 +111,10 @@ class Distillation(Recovery):
             )
         return self
 
+    def _work(self, checkpoint: str, tokens: int) -> Work:
+        work, live = super()._work(checkpoint, tokens), self.teacher == "live"
+        return replace(work, taught=live, chunk=self.chunk, chunks=True)
+
 
 class SftTraining(Learning):
     """How an SFT stage trains on its blend, in full packs where `packed`."""
@@ -96,7 +122,7 @@ class SftTraining(Learning):
     packed: bool
 
 
-class Sft(SftTraining):
+class Sft(SftTraining, StageSection):
     """One SFT stage; its `name` is the artifact's. Starts from the checkpoint before it, or the
     artifact `start_from` names. `samples` rows (null: as many as there are) are drawn by the
     weights of `domains`, or of `mix`, which names sources of conversations beside domains.
@@ -137,6 +163,18 @@ class Sft(SftTraining):
         """The weight of each domain and source."""
         return {str(name): weight for name, weight in (*self.domains.items(), *self.mix.items())}
 
+    def efforts(self, checkpoint: str, material: Material) -> dict[str, Effort]:
+        """What is drawn, as often as it is passed over."""
+        tokens = self.tokens or self._samples(material) * (self.epochs or 1) * material.example
+        work = Work(checkpoint, tokens, self.sequence_length, self.batch_tokens, dtype=self.dtype)
+        return {checkpoint: Effort(tokens, trained=tokens, work=work)}
+
+    def _samples(self, material: Material) -> int:
+        if self.samples:
+            return self.samples
+        drawn = (name for name, weight in self.weights.items() if weight)
+        return max(1, sum(material.samples(name, self.reasoning) for name in drawn))
+
 
 PARENT = "parent"
 # What all models share lies under these names, beside the models.
@@ -157,7 +195,7 @@ class Stage:
 
     name: str
     before: str
-    section: Section
+    section: StageSection
 
 
 class ModelRecipe(Section):

@@ -19,12 +19,14 @@ from resources.recipe.base import (
     Training,
     impossible,
 )
+from resources.recipe.effort import Effort, Material, StageSection
 from resources.recipe.errors import nearest
 from resources.recipe.search import Search
 
 ATTENTION = re.compile(r"^(full|kv_[1-9]\d*|linear|noop)$")
 FFN = re.compile(r"^(full|ratio_[1-9]\d?(\.\d+)?|linear|noop)$")
 Metric = Literal["kl", "kl_long", "lm_loss", "hidden_cosine", "hidden_mse", "top_k", "task"]
+WAYS = 7  # to choose, that a study of the search measures besides random ones
 MOST_GROUPS = 99  # Dagster shows partitions well up to a hundred
 
 
@@ -202,7 +204,7 @@ class Study(Section):
     sequence_length: Count
 
 
-class Puzzle(Computed):
+class Puzzle(Computed, StageSection):
     """Puzzle NAS: importance, block library, scores, costs, search, and a study of the search.
 
     `library_of` names another model of the same parent whose library, scores and costs this one
@@ -217,6 +219,33 @@ class Puzzle(Computed):
     costs: Costs
     search: Search
     study: Study | None = None
+
+    def efforts(self, checkpoint: str, material: Material) -> dict[str, Effort]:
+        """Searching, measured where it is, and what is made for it, where that is its own."""
+        made, layers = {}, material.layers
+        library, scores, measured = self.library, self.scores, self.search.measured
+        candidates = len(library.attention) * len(library.ffn) - 1
+        # From cached prefix activations, half of the model runs on average.
+        scored = scores.tokens * layers * candidates / 2
+        changes = (self.search.rounds or 0) * (measured.improved if measured else 1)
+        steps = measured.steps - 1 if measured else 0
+        if changes + steps:  # each scores single changes again: all, or those worth it, about half
+            again = scored * (changes + steps) / (2 if measured else 1)
+            made["architecture"] = Effort(scores.tokens, scored=again)
+        if self.study is not None:
+            whole = WAYS + self.study.random + self.study.assemblies
+            # Beside whole models, a run of neighbours from every layer on: half a model each.
+            tokens = self.study.tokens * whole + self.study.tokens * layers // 2
+            made["search_study"] = Effort(tokens, scored=tokens)
+        if self.library_of is not None:
+            return made
+        trained = sum(v not in {"full", "noop"} for v in [*library.attention, *library.ffn])
+        read, tokens = self.importance.tokens, library.tokens or 0
+        made["channel_importance"] = Effort(read, scored=read)
+        # A variant trains half a block in each layer: half of the model's training cost.
+        made["block_library"] = Effort(tokens, trained=tokens * trained / 2, scored=tokens)
+        made["block_scores"] = Effort(scores.tokens, scored=scored)
+        return made
 
     @model_validator(mode="after")
     def _rules_name_variants(self) -> Self:
@@ -258,7 +287,7 @@ class Puzzle(Computed):
         return self
 
 
-class Fusion(Section):
+class Fusion(StageSection):
     """FFN Fusion: runs of at least `min_run` attention-free layers become one wide FFN each.
 
     `max_dependency` is the largest cosine distance between a layer's contribution with and without
@@ -273,6 +302,10 @@ class Fusion(Section):
     tokens: Count
     sequence_length: Count
     windows: list[Annotated[list[CountOrZero], Field(min_length=2, max_length=2)]] | None
+
+    def efforts(self, checkpoint: str, material: Material) -> dict[str, Effort]:
+        """Nothing that counts: a few passes over little text."""
+        return {}
 
     @model_validator(mode="after")
     def _windows_are_runs(self) -> Self:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -20,6 +22,19 @@ from resources.recipe.base import (
     check_proportions,
     impossible,
 )
+from resources.recipe.effort import Effort, Material, StageSection, Work
+
+# Passes of a token beside the one that trains: sampled once, then scored by policy and reference,
+# or of a pair by the reference alone.
+VERIFIED, PAIRED = 3.0, 1.0
+
+
+def _practice(material: Material, work: Work, answers: int, examples: int) -> Effort:
+    """Answers sampled, examples of them trained on and scored once, in one process."""
+    sampled, trained = answers * material.response, examples * material.example
+    return Effort(
+        sampled + trained, trained=trained, scored=trained, sampled=sampled, work=work, alone=True
+    )
 
 
 class Reward(Section):
@@ -34,7 +49,7 @@ class Reward(Section):
         return self
 
 
-class PolicyGradient(Optimizer, Computed):
+class PolicyGradient(Optimizer, Computed, StageSection):
     """RL with verifiable rewards: a step samples `prompts_per_step` x `samples` responses and
     makes `updates_per_rollout` optimizer updates of `batch_size` responses each.
 
@@ -70,6 +85,20 @@ class PolicyGradient(Optimizer, Computed):
             )
         return self
 
+    def efforts(self, checkpoint: str, material: Material) -> dict[str, Effort]:
+        """Every response is sampled, scored by the policy and by the reference, and trained on."""
+        answers = self.steps * self.prompts_per_step * self.samples
+        work = Work(
+            checkpoint,
+            answers * material.response,
+            self.max_new_tokens,
+            self.batch_size * self.max_new_tokens,
+            forward=VERIFIED,
+            dtype=self.dtype,
+        )
+        effort = _practice(material, work, answers, answers)
+        return {checkpoint: replace(effort, scored=2 * effort.scored)}
+
 
 class Curriculum(Section):
     """Easy to hard by pass rate: a Gaussian of width `sigma` whose centre falls step by step."""
@@ -101,7 +130,7 @@ class Round(Section):
         return value
 
 
-class Preference(Optimizer, Computed):
+class Preference(Optimizer, Computed, StageSection):
     """The common part of the preference stages; its `name` is the artifact's.
 
     A round has a pool of `prompts`, `samples` responses each, and `steps` optimizer updates of
@@ -117,6 +146,30 @@ class Preference(Optimizer, Computed):
     temperature: Positive
     top_p: PositiveShare
     max_new_tokens: Count
+
+    @property
+    def updates(self) -> int:
+        """How many pairs or responses all rounds train on."""
+        return len(self.rounds) * self.steps * self.batch_size
+
+    def efforts(self, checkpoint: str, material: Material) -> dict[str, Effort]:
+        """Responses are sampled and judged; those that are trained on, the reference scores."""
+        answers, size, forward = self._drawn()
+        examples, longest = size * self.updates, self.max_new_tokens
+        work = Work(
+            checkpoint,
+            examples * material.response,
+            longest,
+            size * self.batch_size * longest,
+            forward=forward,
+            dtype=self.dtype,
+        )
+        effort = _practice(material, work, answers, examples)
+        return {checkpoint: replace(effort, judged=answers * material.example)}
+
+    @abstractmethod
+    def _drawn(self) -> tuple[int, int, float]:
+        """Responses sampled in all, those of one of a batch, and `Work.forward`."""
 
 
 class Rpo(Preference):
@@ -135,6 +188,12 @@ class Rpo(Preference):
                 "prompts give; lower it or raise 'prompts'"
             )
         return self
+
+    def _drawn(self) -> tuple[int, int, float]:
+        if self.method == "rpo_offline":
+            return len(self.rounds) * self.prompts * self.samples, 2, PAIRED
+        # All of a prompt's samples are drawn for the two of them that are trained on.
+        return self.updates * self.samples, 2, PAIRED + self.samples / 2
 
 
 class PreferenceGrpo(Preference):
@@ -157,3 +216,6 @@ class PreferenceGrpo(Preference):
                 f"step, more than the round's {self.prompts}; lower it or raise 'prompts'"
             )
         return self
+
+    def _drawn(self) -> tuple[int, int, float]:
+        return self.updates, 1, VERIFIED

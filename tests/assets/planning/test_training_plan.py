@@ -12,10 +12,11 @@ import torch
 from assets.planning import assets, pace
 from resources.costs import planning
 from resources.costs.placement import Machine
-from resources.costs.planning import Settings, Sizes, Work
+from resources.costs.planning import Settings, Sizes
 from resources.execution import Execution
 from resources.models.accounting import blocks_of
 from resources.models.config import HeterogeneousDecoderConfig
+from resources.recipe.effort import Work
 from resources.recipe.execution import Hardware
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe

@@ -9,8 +9,8 @@ import pytest
 from resources.costs import budget
 from resources.costs.budget import Planned
 from resources.costs.parents import size_of
-from resources.costs.workload import sft_tokens
 from resources.recipe.loading import load
+from resources.recipe.model import HELD_OUT_MOST
 from resources.recipe.schema import Recipe
 from resources.training import fit
 
@@ -73,7 +73,7 @@ def test_declared_benchmarks_are_counted() -> None:
 
 def test_recovery_counts_what_measures_it() -> None:
     """Parent and child on at most 64 held-out examples, before, after and at each share between."""
-    assert budget.HELD_OUT_MOST == fit.HELD_OUT_MOST
+    assert HELD_OUT_MOST == fit.HELD_OUT_MOST
     section = "models.smol.distillation.measure_at="
     plans = [
         budget.predict(load("smol", [section + shares], check_paths=False))["smol/distilled"]
@@ -82,6 +82,12 @@ def test_recovery_counts_what_measures_it() -> None:
     once = plans[1].seconds - plans[0].seconds
     assert once == pytest.approx(2 * 16_000 / 725, rel=0.05)
     assert plans[2].seconds - plans[0].seconds == pytest.approx(3 * once)
+
+
+def test_recovery_by_epochs_counts_the_corpus_as_often() -> None:
+    changes = ["tokens=null", "epochs=3"]
+    recipe = load("smol", [f"models.smol.distillation.{each}" for each in changes])
+    assert budget.predict(recipe)["smol/distilled"].tokens == 3 * 160_000
 
 
 def test_a_parent_of_another_size_costs_in_proportion() -> None:
@@ -112,8 +118,7 @@ def test_a_stage_without_a_number_of_samples_is_costed_by_what_there_is(tmp_path
         "         learning_rate: 1e-3, min_learning_rate: 1e-4}\n"
     )
     recipe = load(str(tmp_path / "mine.yaml"))
-    (stage,) = recipe.models["nano"].sft
     science = recipe.family.sft_data["science"]
     rows = 10 + science.prompts * science.samples_on
     assert recipe.execution.typical.example == 85
-    assert sft_tokens(recipe, stage) == rows * 85 * 3
+    assert budget.predict(recipe)["nano/sft_chat"].tokens == rows * 85 * 3
