@@ -27,7 +27,7 @@ def refuse(verifier: str | None, problem: Mapping[str, Any]) -> None:
     if verifier == "instructions":
         _instructions(problem["question"], metadata)
     if verifier == "tools":
-        _tools(problem["expected_answer"], metadata)
+        tools.truth(problem["expected_answer"], metadata.get("tools"))
 
 
 def _instructions(question: str, metadata: Mapping[str, Any]) -> None:
@@ -42,16 +42,3 @@ def _instructions(question: str, metadata: Mapping[str, Any]) -> None:
         instructions.verify("An answer.", names, given, prompt=question)
     except AttributeError as error:  # an argument of another type than the instruction's
         raise ValueError(f"instructions {', '.join(names)} with {given}: {error}") from None
-
-
-def _tools(expected: str, metadata: Mapping[str, Any]) -> None:
-    """The expected calls must be what they are compared with."""
-    try:
-        found = tools.verify(f"<TOOLCALL>{expected}</TOOLCALL>", expected, metadata.get("tools"))
-    except (TypeError, KeyError, AttributeError) as error:
-        shown = json.dumps(metadata["tools"])[:200]
-        raise ValueError(
-            f"tools must be a list of objects with a name and parameters, found {shown}"
-        ) from error
-    if found.verdict != "correct":
-        raise ValueError(f"the expected calls do not fit the tools: {found.evidence}")

@@ -101,7 +101,11 @@ def _code(answer: str, problem: Problem) -> Verdict | tuple[str, str]:
 
 
 def _tools(answer: str, problem: Problem) -> Verdict:
-    return tools.verify(answer, problem["expected_answer"], _metadata(problem).get("tools"))
+    metadata = _metadata(problem)
+    if not problem["expected_answer"]:
+        return Verdict("unknown", "the problem has no expected calls")
+    language = str(metadata.get("language") or "python")
+    return tools.verify(answer, problem["expected_answer"], metadata.get("tools"), language)
 
 
 def _instructions(answer: str, problem: Problem) -> Verdict:

@@ -101,10 +101,8 @@ def test_tool_calls_are_compared_by_structure() -> None:
         "",
     ):
         assert tools.verify(response, EXPECTED).verdict == "incorrect"
-    assert "must be integer" in tools.verify(call(a="1"), EXPECTED, SCHEMA).evidence
-    assert "unknown c" in tools.verify(call(a=1, c=2), EXPECTED, SCHEMA).evidence
-    with pytest.raises(ValueError, match="expected calls"):
-        tools.verify(call(a=1), "{}")
+    assert "not of type 'integer'" in tools.verify(call(a="1"), EXPECTED, SCHEMA).evidence
+    assert "'c' was unexpected" in tools.verify(call(a=1, c=2), EXPECTED, SCHEMA).evidence
 
 
 def problem(domain: str, **columns: object) -> dict[str, object]:
