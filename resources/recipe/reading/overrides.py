@@ -109,6 +109,8 @@ def _refuse_unknown(root: Node, path: KeyPath, text: str) -> None:
             there = f"holds {count}, {dotted((*before, 0))} the first" if count else "is empty"
             raise RecipeError(f"--set {text}: {dotted(before)} is a list and {there}")
         known = shape.keys(before)
+        if known is None and key == sharing.EACH:
+            continue
         if known is None and length == len(path):
             return  # a new name in a mapping of the writer's own names
         allowed = list(dict.fromkeys([*here, *(known or []), *sharing.keys(before)]))

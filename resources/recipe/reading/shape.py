@@ -44,7 +44,7 @@ def keys(path: KeyPath) -> list[str] | None:
     if not path:
         return list(top())
     found = [each for annotation in at(path) for each in _flat(annotation)]
-    if any(get_origin(each) is dict or _open(each) for each in found):
+    if any(get_origin(each) is dict or _open(each) or _by_name(each) for each in found):
         return None
     return list(dict.fromkeys(k for each in found if _is_section(each) for k in each.model_fields))
 
@@ -53,7 +53,7 @@ def _step(annotation: Any, key: str | int) -> Iterator[Any]:
     for each in _flat(annotation):
         if get_origin(each) is dict:
             yield get_args(each)[1]
-        elif get_origin(each) is list and (str(key).isdigit() or _named(get_args(each)[0])):
+        elif _by_name(each) or (get_origin(each) is list and str(key).isdigit()):
             yield get_args(each)[0]
         elif _open(each):
             keys, names = (each.model_fields[part].annotation for part in each.parts)
@@ -78,9 +78,10 @@ def _open(annotation: Any) -> bool:
     return _is_section(annotation) and getattr(annotation, "parts", None) is not None
 
 
-def _named(annotation: Any) -> bool:
-    """Whether a list of it may also be a mapping, by its sections' names."""
-    return _is_section(annotation) and "name" in annotation.model_fields
+def _by_name(annotation: Any) -> bool:
+    """Whether it is a list that may also be a mapping, by its sections' names."""
+    inner: Any = get_args(annotation)[0] if get_origin(annotation) is list else None
+    return _is_section(inner) and "name" in inner.model_fields
 
 
 def _is_section(annotation: Any) -> bool:

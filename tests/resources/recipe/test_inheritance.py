@@ -276,6 +276,20 @@ def test_overrides_reach_everything_and_are_kept() -> None:
     assert node is not None and str(node.origin) == "--set execution.threads=7"
 
 
+def test_an_override_adds_a_name_and_what_names_share(write: Write) -> None:
+    stage = "{domains: {math: 1}, reasoning: [off], samples: 2, packed: true, epochs: 1,"
+    stage += " learning_rate: 1e-3, batch_tokens: 256, sequence_length: 256}"
+    models = f"{{a: {{parent: bundled/super, sft: {{one: {stage}}}}}, b: {{parent: bundled/nano}}}}"
+    base = "extends: [heirloom/single-gpu, heirloom/questions]"
+    path = write("mine.yaml", f"{base}\nmodels: {models}")
+    given = (f"models.a.sft.two={stage}", "models.each.role=mine", "models.b.role=yours")
+    found = load(path, given, check_paths=False)
+    assert [stage.name for stage in found.models["a"].sft] == ["one", "two"]
+    assert [model.role for model in found.models.values()] == ["mine", "yours"]
+    with pytest.raises(RecipeError, match="did you mean 'role'"):
+        load(path, ("models.each.rolle=mine",), check_paths=False)
+
+
 @pytest.mark.parametrize(
     ("override", "right"),
     [
