@@ -89,7 +89,6 @@ def wanted_modes(recipe: Recipe, stage: Sft) -> dict[str, list[str]]:
     """The modes of each weighted domain that the stage wants and the family samples at all.
 
     Of a source all conversations are wanted, as they are; of a domain that is not judged, none.
-    Raises ValueError when a weighted domain has none.
     """
     modes: dict[str, list[str]] = {}
     for domain, weight in stage.weights.items():
@@ -101,12 +100,6 @@ def wanted_modes(recipe: Recipe, stage: Sft) -> dict[str, list[str]]:
         data = recipe.family.sft_data.get(domain)  # type: ignore[call-overload]
         sampled = {"on": data.samples_on, "off": data.samples_off} if data else {}
         modes[domain] = [mode for mode in stage.reasoning if sampled.get(mode)]
-        if not modes[domain]:
-            raise ValueError(
-                f"SFT stage {stage.name} weighs {domain} with reasoning "
-                f"{' and '.join(stage.reasoning)}, but sft_data.{domain} in family.yaml makes no "
-                "such samples"
-            )
     return modes
 
 

@@ -215,11 +215,12 @@ def _execution(recipe: Recipe) -> Iterator[Unread]:
 def _material(asked: Asked) -> Iterator[Finding]:
     """Data that is made and that no model, score or report is made of."""
     from assets.catalog import all_specs
+    from resources.sources.account import SourceError
 
     try:
         specs = all_specs(asked.recipe)
-    except Exception:
-        return  # said by the check that it breaks
+    except SourceError:
+        return  # said with the files
     material = {spec.key: spec for spec in specs if spec.stage in _MATERIAL}
     waiting = [key for spec in specs if spec.stage not in _MATERIAL for key in spec.reads()]
     read: set[str] = set()
@@ -240,7 +241,7 @@ def _same(recipe: Recipe, changes: Mapping[str, Any]) -> bool:
     other = replace(recipe, family=recipe.family.model_copy(update=dict(changes)))
     try:
         return _built(recipe) == _built(other)
-    except Exception:
+    except ValueError:
         return False  # what it needs is not there: then something reads it
 
 

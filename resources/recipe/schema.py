@@ -14,7 +14,7 @@ from resources.recipe.execution import ExecutionSettings
 from resources.recipe.family import Corpus, Family
 from resources.recipe.model import PARENT, ModelRecipe, Sft
 from resources.recipe.paths import local, parent_source
-from resources.recipe.tree import Node, Origin
+from resources.recipe.tree import KeyPath, Node, Origin
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Recipe:
     """A loaded recipe. `models` are in the order nano, super, ultra, then others by name.
 
     `tree` is what was written, with where each value stands; `marks` the marked ones of it by key
-    path; `overrides` what `--set` put in.
+    path; `shared` each value that was written once for many sections, with its own path;
+    `overrides` what `--set` put in.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Recipe:
     execution: ExecutionSettings
     marks: Mapping[str, Node] = field(default_factory=dict)
     tree: Node = field(default_factory=lambda: Node({}, Origin("default")))
+    shared: tuple[tuple[KeyPath, Node], ...] = ()
     overrides: tuple[str, ...] = ()
 
     @property
@@ -131,6 +133,17 @@ def _sampled(family: Family, where: str, stage: Sft) -> Iterator[tuple[str, str]
                 f"{where}.reasoning",
                 f"'{mode}' is wanted, but {wanted} is 0 in all of the stage's domains; "
                 "sample some or leave the mode out",
+            )
+    for domain in domains:
+        data = family.sft_data[domain]
+        sampled = {"on": data.samples_on, "off": data.samples_off}
+        drawn = stage.weights[domain] > 0 and domain not in family.unjudged
+        if drawn and not any(sampled[mode] for mode in stage.reasoning):
+            modes = " and ".join(f"samples_{mode}" for mode in stage.reasoning)
+            yield (
+                f"{where}.{'domains' if stage.domains else 'mix'}.{domain}",
+                f"sft_data.{domain} makes no samples of the stage's reasoning ({modes} 0); sample "
+                "some, or leave the domain out",
             )
 
 
