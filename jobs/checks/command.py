@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobs.checks import amounts, data, machine, models, shapes, unused, written
+from jobs.checks import amounts, data, machine, models, overridden, shapes, unused, written
 from jobs.checks.asked import Asked, Check, Finding
 from jobs.errors import CommandError, one_line
 from resources.recipe.errors import dotted
@@ -41,6 +41,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("placement", shapes.shared),
     ("isolation of programs", machine.isolation),
     ("used by nothing", unused.unused),
+    ("used by nothing", overridden.overridden),
 )
 # What a run looks at before it begins: done in an instant, without network.
 FIRST: tuple[Check, ...] = (
@@ -49,6 +50,7 @@ FIRST: tuple[Check, ...] = (
     machine.engines,
     machine.precision,
     unused.unused,
+    overridden.overridden,
 )
 
 

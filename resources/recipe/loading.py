@@ -20,7 +20,7 @@ from resources.recipe.reading.finding import HERE, names
 from resources.recipe.reading.later import taken_out
 from resources.recipe.reading.overrides import apply, split
 from resources.recipe.reading.shape import MODELS
-from resources.recipe.reading.sharing import spread
+from resources.recipe.reading.sharing import shared_values, spread
 from resources.recipe.reading.validating import SCHEMA, validate
 from resources.recipe.schema import Recipe, disagreements
 from resources.recipe.tree import KeyPath, Node, marks, swept
@@ -66,7 +66,8 @@ def examine(
     """
     path = finding.find(name_or_path)
     try:
-        root = swept(completed(spread(apply(completed(finding.tree(path)), overrides))))
+        written = apply(completed(finding.tree(path)), overrides)
+        root = swept(completed(spread(written)))
     except RecipeError as error:
         return Examined(None, None, [Fault(SCHEMA, "", str(error))])
     root, later = taken_out(root)
@@ -83,6 +84,7 @@ def examine(
         sections.execution,
         marks={where: node for where, node in found.items() if node.mark is not None},
         tree=root,
+        shared=tuple(shared_values(written)),
         overrides=tuple(overrides),
     )
     for where, message in disagreements(recipe.family, recipe.models):

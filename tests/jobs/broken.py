@@ -66,6 +66,18 @@ BROKEN = (
         ("models.nano.sft", "no SFT data for domain 'tools'"),
     ),
     Broken(
+        "a domain without samples that the stage reads",
+        "sft_data: {math: {samples_on: 0}}\n",
+        ("models.nano.sft[0].domains.math: sft_data.math makes no samples of the stage's reasoning",
+         "(samples_on 0); sample some, or leave the domain out"),
+    ),
+    Broken(
+        "a setting that every section says itself",
+        "optimizer: {learning_rate: 1e-4}\n",
+        ("mine.yaml:2: optimizer.learning_rate: every section says its own, which goes before it",
+         "models.nano.sft[0].learning_rate (heirloom/"),
+    ),
+    Broken(
         "a parent that is not there",
         "models: {super: {parent: ./absent}}\n",
         ("mine.yaml:2: models.super.parent", "absent"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs.checks.asked import Asked
+from jobs.checks.overridden import overridden
 from jobs.checks.unused import unused
 from resources.recipe.loading import load
 from resources.recipe.reading.faults import Fault
@@ -40,6 +41,21 @@ ASKED = (  # text that nothing trains on and a benchmark asks about
     "corpus.holdout=10%",
     "benchmarks={continuation: {}}",
 )
+LEARNING_RATE = (
+    "optimizer.learning_rate: every section says its own, which goes before it: "
+    "models.m.puzzle.library.learning_rate (heirloom/laptop.yaml:9) and 2 more; set it there"
+)
+SFT = (
+    "{mix: {chats: 1}, samples: 18, epochs: 1, packed: true, batch_tokens: 4096,"
+    " sequence_length: 1024}"
+)
+KEPT = (  # all that runs says its own
+    "models.m.puzzle.library.warmup_ratio=0.1",
+    "models.m.sft=null",
+    "models.m.distillation=null",
+    "sources.chats=null",
+    "corpus.mix.chats=null",
+)
 RATES = (
     "{model: m, artifact: main, domains: [math], prompts: 1, samples: 2, temperature: 1.0,"
     " top_p: 1.0, max_new_tokens: 8, discard_at: 0.75}"
@@ -49,8 +65,11 @@ RATES = (
 def found(folder: Path, *overrides: str) -> list[Fault]:
     (folder / "chats.jsonl").write_text(lines(*[GOOD] * 20))
     (folder / "mine.yaml").write_text(RECIPE)
-    recipe = load(folder / "mine.yaml", overrides)
-    return [each for each in unused(Asked(recipe, True, folder)) if isinstance(each, Fault)]
+    return _faults(Asked(load(folder / "mine.yaml", overrides), True, folder))
+
+
+def _faults(asked: Asked) -> list[Fault]:
+    return [each for each in (*unused(asked), *overridden(asked)) if isinstance(each, Fault)]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +77,21 @@ def found(folder: Path, *overrides: str) -> list[Fault]:
     [
         ((), []),
         (("optimizer.betas=[0.8, 0.9]", "side_by_side.tokens=2K"), []),
+        (("optimizer.learning_rate=1e-4",), [LEARNING_RATE]),
+        (("optimizer.learning_rate=1e-4", f"models.m.sft.more={SFT}"), []),
+        (
+            ("models.each.stages=[puzzle]", "optimizer.warmup_ratio=0.2", *KEPT),
+            ["warmup_ratio: every section says its own, which goes before it: models.m.puzzle.li"],
+        ),
+        (("reinforcement.temperature=0.9",), ["temperature: no section that runs takes it"]),
+        (("models.each.role=mine",), []),
+        (("models.each.role=mine", "models.m.role=yours"), ["each.role: every section says its"]),
+        (("sources.each.limit=7", "sources.chats.limit=8"), []),
+        (
+            ("sources.each.limit=7", "sources.chats.limit=8", "sources.docs.limit=8"),
+            ["s.each.limit"],
+        ),
+        (("models.each.distillation.teacher=live",), []),
         (("generation={temperature: 0.6, top_p: 0.9, max_new_tokens: 8}",), ["generation: no"]),
         (("watched_folder=incoming",), ["watched_folder: the recipe has no problems"]),
         (("off_generator=m",), ["off_generator: no stage"]),
@@ -110,5 +144,4 @@ def test_what_stages_leave_out_stops_nothing(home: Home, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["tiny", "smoke", "smol", "paper", "practitioner"])
 def test_bundled_recipes_say_nothing_in_vain(name: str, home: Home, tmp_path: Path) -> None:
-    recipe = load(name, check_paths=False)
-    assert not [each for each in unused(Asked(recipe, True, tmp_path)) if isinstance(each, Fault)]
+    assert not _faults(Asked(load(name, check_paths=False), True, tmp_path))

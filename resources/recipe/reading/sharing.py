@@ -8,7 +8,7 @@ Knows which sections train, no more.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 
 from resources.recipe.base import Optimizer
@@ -44,6 +44,54 @@ def keys(path: KeyPath) -> list[str]:
     if not path:
         return [shared.key for shared in SHARED]
     return [key for shared in SHARED if path == (shared.key,) for key in sorted(shared.known)]
+
+
+def shared_values(node: Node, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Node]]:
+    """What a recipe that is not spread yet says once for many sections, each value with its path.
+
+    Lists are values; what is taken out, or says nothing, is none.
+    """
+    if isinstance(node.value, list):
+        for index, child in enumerate(node.value):
+            yield from shared_values(child, (*path, index))
+    if not isinstance(node.value, dict):
+        return
+    shared = {each.key for each in SHARED} if not path else set()
+    for key, child in node.value.items():
+        inside = (*path, key)
+        yield from (
+            _values(child, inside) if key in shared | {EACH} else shared_values(child, inside)
+        )
+
+
+def _values(node: Node, path: KeyPath) -> Iterator[tuple[KeyPath, Node]]:
+    if isinstance(node.value, dict):
+        for key, child in node.value.items():
+            yield from _values(child, (*path, key))
+    elif node.value not in (None, []) and not node.removed:
+        yield path, node
+
+
+def takers(root: Node, path: KeyPath) -> Iterator[KeyPath]:
+    """Where a recipe that is spread has what was given once at a path."""
+    shared = {each.key: each.sections for each in SHARED}
+    if path[0] in shared:
+        yield from _trained(root, shared[str(path[0])], str(path[1]), ())
+        return
+    before, inside = path[: path.index(EACH)], path[path.index(EACH) + 1 :]
+    named = root.at(before)
+    for name in named.value if named is not None and isinstance(named.value, dict) else ():
+        if root.at((*before, name, *inside)) is not None:
+            yield (*before, name, *inside)
+
+
+def _trained(node: Node, kinds: tuple[type, ...], key: str, path: KeyPath) -> Iterator[KeyPath]:
+    """Where a section of the kinds has a key."""
+    inner = node.value.items() if isinstance(node.value, dict) else ()
+    for name, child in enumerate(node.value) if isinstance(node.value, list) else inner:
+        yield from _trained(child, kinds, key, (*path, name))
+    if _are(path, kinds) and node.child(key) is not None:
+        yield (*path, key)
 
 
 def spread(root: Node) -> Node:
@@ -102,8 +150,13 @@ def _under(node: Node, shared: Node, kinds: tuple[type, ...], path: KeyPath) -> 
         key: _under(child, shared, kinds, (*path, key)) for key, child in node.value.items()
     }
     here = replace(node, value=children)
-    found = shape.sections(path)
-    if not found or not all(issubclass(each, kinds) for each in found):
+    if not _are(path, kinds):
         return here
     merged = merge(shared, here)
     return replace(merged, origin=node.origin)
+
+
+def _are(path: KeyPath, kinds: tuple[type, ...]) -> bool:
+    """Whether what stands at a path is a section of the kinds."""
+    found = shape.sections(path)
+    return bool(found) and all(issubclass(each, kinds) for each in found)
