@@ -11,7 +11,17 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobs.checks import amounts, data, machine, models, overridden, shapes, unused, written
+from jobs.checks import (
+    amounts,
+    data,
+    machine,
+    models,
+    overridden,
+    shapes,
+    templates,
+    unused,
+    written,
+)
 from jobs.checks.asked import Asked, Check, Finding
 from jobs.errors import CommandError, one_line
 from resources.recipe.errors import dotted
@@ -31,7 +41,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("files and columns", data.benchmarks),
     ("files and columns", amounts.amounts),
     ("parents", models.parents),
-    ("tokenizer and template", models.templates),
+    ("tokenizer and template", templates.templates),
     ("parents", shapes.lengths),
     ("parents", shapes.variants),
     ("exports", shapes.exports),

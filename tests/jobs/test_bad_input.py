@@ -16,7 +16,7 @@ import pytest
 
 from assets.parents.adopt import adopt
 from jobs import cli
-from jobs.checks import data, models
+from jobs.checks import data, models, templates
 from jobs.checks.asked import Asked
 from resources.chat.errors import ChatError
 from resources.execution import Execution
@@ -187,14 +187,14 @@ def recipe(tmp_path: Path, tiny_llama: Path) -> Path:
 
 
 def test_a_sound_parent_passes(recipe: Path, tmp_path: Path) -> None:
-    assert faults(recipe, tmp_path, models.parents, models.templates) == []
+    assert faults(recipe, tmp_path, models.parents, templates.templates) == []
 
 
 @pytest.mark.parametrize("name", AT_CHECK)
 def test_check_says_it_in_one_line(name: str, recipe: Path, tmp_path: Path) -> None:
     spoil, said = AT_CHECK[name]
     spoil(tmp_path / "parent")
-    found = faults(recipe, tmp_path, models.parents, models.templates)
+    found = faults(recipe, tmp_path, models.parents, templates.templates)
     print(f"{name:>38}: {found}")  # the table, with -s
     assert len(found) == 1 and "\n" not in found[0], found
     assert found[0].startswith(f"{recipe}:2: models.super.parent: ")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jobs import cli
-from jobs.checks import machine, models
+from jobs.checks import machine, models, templates
 from jobs.checks.asked import Asked
 from resources.pretrained import hub
 from resources.pretrained.source import BUNDLED, ParentSource
@@ -159,7 +159,7 @@ def test_one_fault_of_a_parent_is_one_line_that_names_its_folder(
 ) -> None:
     recipe = load(str(parent(tmp_path, config, template)))
     lines = []
-    for number, check in enumerate((models.parents, models.templates, machine.placement)):
+    for number, check in enumerate((models.parents, templates.templates, machine.placement)):
         scratch = tmp_path / str(number)
         scratch.mkdir()
         lines += [str(each) for each in check(Asked(recipe, True, scratch))]
@@ -185,3 +185,51 @@ def test_a_recipe_of_a_folder_is_checked_without_torch(tmp_path: Path) -> None:
         [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
     )
     assert made.returncode == 0, made.stdout + made.stderr
+
+
+NO_SYSTEM = (
+    "{% for m in messages %}{% if m.role == 'system' %}SYSTEM{% endif %}"
+    "{% if m.role != 'system' %}<|start_header_id|>{{ m.role }}<|end_header_id|>{{ m.content }}"
+    "<|eot_id|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "thinking", "asked", "said", "stops"),
+    [
+        (NO_SYSTEM.replace("SYSTEM", ""), "", "", "template drops this system turn", True),
+        (
+            NO_SYSTEM.replace("SYSTEM", "{{ raise_exception('no system') }}"),
+            "",
+            "",
+            "the conversation: no system), and the text 'detailed thinking on'",
+            True,
+        ),
+        (
+            NO_SYSTEM.replace("SYSTEM", "{{ '' if enable_thinking }}"),
+            "",
+            "",
+            "thinking: {on: {enable_thinking: true}, off: {enable_thinking: false}}}, which it",
+            True,
+        ),
+        (NO_SYSTEM.replace("SYSTEM", ""), "", "benchmarks: null\n", "as `heirloom chat`", False),
+        (NO_SYSTEM.replace("SYSTEM", ""), ", thinking: {on: {}, off: {}}", "", "", False),
+        (NO_SYSTEM.replace("SYSTEM", "{{ m.content }}"), "", "", "", False),
+    ],
+)
+def test_a_toggle_by_a_system_turn_needs_one(
+    template: str, thinking: str, asked: str, said: str, stops: bool, tmp_path: Path
+) -> None:
+    path = parent(tmp_path, {}, template)
+    path.write_text(
+        "extends: [heirloom/single-gpu, heirloom/questions]\nsft_data: null\n"
+        f"{asked}models: {{m: {{parent: {{path: ./parent{thinking or ', tokenizer: own'}}},"
+        " stages: [distillation]}}\n"
+    )
+    found = list(templates.templates(Asked(load(str(path)), True, tmp_path)))
+    faults = [each for each in found if isinstance(each, Fault)]
+    assert len(faults) == bool(said), found
+    for fault in faults:
+        assert said in str(fault) and "models.m.parent: " in str(fault), fault
+        assert fault.stops is stops and str(tmp_path / "parent") in str(fault)

@@ -1,0 +1,143 @@
+"""Tokenizers and templates: what a given model reads and learns of, how its toggle is worked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from jobs.checks.asked import Asked, Finding
+from jobs.checks.models import named
+from resources.recipe.data import WRITTEN
+from resources.recipe.errors import dotted
+from resources.recipe.reading.shape import MODELS
+from resources.recipe.schema import Recipe
+from resources.recipe.tree import KeyPath
+
+if TYPE_CHECKING:
+    from resources.chat.chat import Chat
+    from resources.chat.encoder import Sample
+
+
+def templates(asked: Asked) -> Iterator[Finding]:
+    """One conversation as each parent reads it, what carries loss marked; a template that fails."""
+    from resources.chat.chat import Chat
+    from resources.chat.errors import ChatError
+    from resources.models.errors import CheckpointError
+    from resources.pretrained.checking import faults
+
+    shown: set[str] = set()
+    for keys, source, role in named(asked):
+        if asked.offline and source.kind == "hub":
+            continue
+        try:
+            found = asked.description(source)
+        except CheckpointError:
+            continue  # said with the parents
+        try:
+            chat = Chat.load(found.folder)
+            sample = chat.conversation(_example(asked)).samples()[0]
+        except ChatError as error:
+            if not faults(found.folder, role, weights=False):  # said with the parents
+                yield asked.fault(keys, found.said(str(error)))
+            continue
+        yield from _switched(asked, keys, chat, source.location)
+        if role == "parent" and chat.digest not in shown:
+            shown.add(chat.digest)
+            yield f"{keys[1]}: what is learned stands between » and «"
+            yield from (f"  {line}" for line in _marked(sample).splitlines())
+
+
+def _switched(asked: Asked, keys: KeyPath, chat: Chat, where: str) -> Iterator[Finding]:
+    """A thinking toggle that is a text of the system turn, where the template writes none."""
+    from resources.chat.errors import ChatError
+
+    texts = [switch.system for switch in (chat.toggle.on, chat.toggle.off) if switch.system]
+    if chat.habits.system or not texts:
+        return
+    try:
+        turns = [{"role": "system", "content": texts[0]}, {"role": "user", "content": "2 + 2?"}]
+        chat.conversation(turns).prompt()
+        why = "it drops one"
+    except ChatError as error:
+        why = str(error)
+    asks = _asking(asked.recipe, str(keys[1]) if keys[0] == MODELS else None)
+    by = f", which {asks} asks for" if asks else ", as `heirloom chat` asks"
+    yield asked.fault(
+        keys,
+        f"{where}: the chat template writes no system turn ({why}), and the text '{texts[0]}' in "
+        f"it is what switches thinking{by}",
+        _remedy(chat),
+        stops=bool(asks),
+    )
+
+
+def _remedy(chat: Chat) -> str:
+    """A toggle that a template without a system turn can be given."""
+    if "enable_thinking" in chat.settings.template:
+        on, off = "{enable_thinking: true}", "{enable_thinking: false}"
+        return f"write {{path: …, thinking: {{on: {on}, off: {off}}}}}, which it reads"
+    return (
+        "it reads no enable_thinking: write {path: …, thinking: {on: {}, off: {}, tags: [<think>, "
+        "</think>]}} where the model decides by itself, or give {path: …, template: ./chat.jinja}, "
+        "one with a system turn"
+    )
+
+
+def _asking(recipe: Recipe, model: str | None) -> str | None:
+    """What of a recipe asks a given model, a model's parent or else the teacher, to think or not.
+
+    None where nothing does.
+    """
+    family = recipe.family
+    if model is None:
+        return "sft_data" if family.sft_data else None
+    if family.own_benchmarks is not None:
+        return "benchmarks"
+    for name, benchmark in family.declared_benchmarks.items():
+        if benchmark.thinking:
+            return f"benchmarks.{name}.thinking"
+    if family.sft_data and family.off_generator == model:
+        return "off_generator"
+    rates = family.pass_rates
+    if rates and rates.model == model and any(each.grpo for each in recipe.models.values()):
+        return "pass_rates"
+    said = recipe.models[model]
+    for field in ("grpo", "rloo", "preference"):
+        if getattr(said, field):
+            return dotted((MODELS, model, field))
+    for index, stage in enumerate(said.sft):
+        if stage.reasoning:
+            return dotted((MODELS, model, "sft", index, "reasoning"))
+    return None
+
+
+def _example(asked: Asked) -> list[dict[str, object]]:
+    """The first conversation of the recipe's sources, else a made-up one."""
+    from resources.sources.account import SourceError
+    from resources.sources.reading import read
+    from resources.sources.shards import shards
+
+    for source in asked.recipe.family.sources.values():
+        away = source.path.startswith(("hub:", WRITTEN) if asked.offline else WRITTEN)
+        if source.kind != "conversations" or away:
+            continue
+        try:
+            for shard in shards(source, asked.recipe.directory, asked.scratch)[:1]:
+                for batch in read(source, shard):
+                    if batch.kept.num_rows:
+                        turns: list[dict[str, object]] = batch.kept.slice(0, 1).to_pylist()[0][
+                            "messages"
+                        ]
+                        return turns
+        except SourceError:
+            continue
+    return [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]
+
+
+def _marked(sample: Sample) -> str:
+    """A rendered text as people read it, with what carries loss between marks."""
+    text = sample.text
+    for start, end in sorted(sample.spans, reverse=True):
+        text = f"{text[:start]}»{text[start:end]}«{text[end:]}"
+    return str(replace(sample, text=text))
