@@ -24,6 +24,7 @@ from resources.recipe.tree import KeyPath
 from resources.store.spec import Spec
 
 LEAVE_OUT = "leave it out"
+SOME = "[puzzle, distillation]"
 # Of the family: what names it, what is told apart below, and sources and benchmarks by name.
 _NAMES = {"name", "seed", "license", "sources", "benchmarks", "watched_folder", "published_rows"}
 # Of a source: what it is.
@@ -54,6 +55,7 @@ def unused(asked: Asked) -> Iterator[Finding]:
     ):
         if _own(asked.recipe, keys):
             yield asked.fault(keys, what, remedy, stops=not chosen)
+    yield from _untouched(asked)
     yield from _material(asked)
 
 
@@ -158,6 +160,23 @@ def _stages(recipe: Recipe) -> Iterator[Unread]:
                 continue
             what, remedy = f"'stages' of {name} leaves it out", f"add {stage} to it, or {LEAVE_OUT}"
             yield (MODELS, name, stage), what, remedy
+
+
+def _untouched(asked: Asked) -> Iterator[Finding]:
+    """Models of which nothing is built."""
+    family = asked.recipe.family
+    for name, model in asked.recipe.models.items():
+        if model.line():
+            continue
+        if family.benchmarks is not None or family.side_by_side is not None:
+            yield f"{name}: no stage runs, so nothing is built of it; its parent is measured"
+            continue
+        yield asked.fault(
+            (MODELS, name, "stages"),
+            "no stage runs, so nothing is built of it; its parent is taken in, no more",
+            f"name some, such as {SOME}, or declare benchmarks to measure it by",
+            stops=False,
+        )
 
 
 def _constant(recipe: Recipe) -> Iterator[Unread]:

@@ -142,6 +142,17 @@ def test_what_stages_leave_out_stops_nothing(home: Home, tmp_path: Path) -> None
     assert not any(each.stops for each in faults)
 
 
+def test_a_model_without_stages_is_measured_or_said(home: Home, tmp_path: Path) -> None:
+    kept = ("models.m.stages=[]", "sources.chats=null", "corpus.mix.chats=null")
+    faults = found(tmp_path, *kept, "models.m.sft=null", "side_by_side=null")
+    (fault,) = (each for each in faults if "models.m.stages" in str(each))
+    assert "no stage runs, so nothing is built of it" in str(fault) and not fault.stops
+    recipe = load(tmp_path / "mine.yaml", (*ASKED,))
+    assert "m: no stage runs, so nothing is built of it; its parent is measured" in list(
+        unused(Asked(recipe, True, tmp_path))
+    )
+
+
 @pytest.mark.parametrize("name", ["tiny", "smoke", "smol", "paper", "practitioner"])
 def test_bundled_recipes_say_nothing_in_vain(name: str, home: Home, tmp_path: Path) -> None:
     assert not _faults(Asked(load(name, check_paths=False), True, tmp_path))
