@@ -94,19 +94,21 @@ def _protocol(benchmark: Benchmark) -> str:
 def _declared(home: Home, arguments: argparse.Namespace) -> tuple[Recipe, Benchmark]:
     """The recipe and the benchmark in it; one that comes with the package need not be named."""
     from jobs.keys import named
-    from resources.recipe.declared import names
     from resources.recipe.errors import nearest
     from resources.recipe.loading import load
+    from resources.recipe.packaged import benchmarks
 
     name = arguments.benchmark
     reference = named(home, arguments)
-    named_here = [f"benchmarks.{name}={{}}"] if name in names() else []  # adds nothing to one there
+    named_here = (
+        [f"benchmarks.{name}={{}}"] if name in benchmarks() else []
+    )  # adds nothing to one there
     overrides = [*named_here, *reference.overrides]
     recipe = load(reference.recipe, overrides, check_paths=False)
     there = recipe.family.declared_benchmarks
     if name not in there:
         raise CommandError(
-            f"no benchmark {name!r} in {reference}; {nearest(name, {*there, *names()})} "
+            f"no benchmark {name!r} in {reference}; {nearest(name, {*there, *benchmarks()})} "
             "(a recipe declares one under `benchmarks`)"
         )
     benchmark = there[name]

@@ -10,6 +10,7 @@ import re
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from resources.recipe.base import (
     Computed,
@@ -106,6 +107,14 @@ class Benchmark(Files, Computed):
     temperature: NonNegative = 0.0
     top_p: PositiveShare = 1.0
     max_new_tokens: Count = 512
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lies_somewhere(cls, data: Any) -> Any:
+        """Without a path it was meant to be one that comes with the package; its name is wrong."""
+        if isinstance(data, dict) and "path" not in data:
+            raise PydanticCustomError("no_benchmark", "no bundled benchmark has this name")
+        return data
 
     @model_validator(mode="after")
     def _templates_are_some(self) -> Self:

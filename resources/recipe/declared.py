@@ -7,19 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
+from resources.recipe.packaged import FOLDER, benchmarks
 from resources.recipe.reading.yaml import read
 from resources.recipe.tree import Node, merge
 
-FOLDER = Path(__file__).resolve().parent.parent / "benchmarks" / "declared"
 BENCHMARKS = "benchmarks"
 PREFIX = "heirloom/benchmarks/"
-
-
-def names() -> list[str]:
-    """The benchmarks that come with the package."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 @cache
@@ -34,7 +28,9 @@ def completed(root: Node) -> Node:
     if section is None or not isinstance(section.value, dict):
         return root
     there = {
-        key: merge(bundled(key), node) if key in names() and isinstance(node.value, dict) else node
+        key: merge(bundled(key), node)
+        if key in benchmarks() and isinstance(node.value, dict)
+        else node
         for key, node in section.value.items()
     }
     return replace(root, value={**root.value, BENCHMARKS: replace(section, value=there)})

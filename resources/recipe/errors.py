@@ -17,9 +17,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     "did you mean 'learning_rate'?"
     >>> nearest("zzz", ["steps", "tokens"])
     'allowed: steps, tokens'
+    >>> nearest("GSM-8K", ["gsm8k", "mmlu"])
+    "did you mean 'gsm8k'?"
     """
     names = list(known)
     close = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
+    if not close:
+        lower = {name.lower(): name for name in names}
+        close = [lower[k] for k in difflib.get_close_matches(str(word).lower(), lower, n=1)]
     return f"did you mean '{close[0]}'?" if close else f"allowed: {', '.join(names) or 'nothing'}"
 
 

@@ -78,6 +78,18 @@ BROKEN = (
          "models.nano.sft[0].learning_rate (heirloom/"),
     ),
     Broken(
+        "benchmarks under names that are nearly those of the package",
+        "benchmarks: {gsm: {}, Math-500: {limit: 9}, mmlu: null}\n",
+        ("mine.yaml:2: benchmarks.gsm: no bundled benchmark 'gsm'; did you mean 'gsm8k'?",
+         "no bundled benchmark 'Math-500'; did you mean 'math_500'? Or write {path: …, fields: …",
+         "benchmarks.mmlu: must be a section of keys, found null; write mmlu: {}"),
+    ),
+    Broken(
+        "benchmarks as a list",
+        "benchmarks: [gsm8k, mmlu]\n",
+        ("found ['gsm8k', 'mmlu']; write {gsm8k: {}, mmlu: {}}",),
+    ),
+    Broken(
         "a parent that is not there",
         "models: {super: {parent: ./absent}}\n",
         ("mine.yaml:2: models.super.parent", "absent"),

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from resources.recipe.base import DOMAINS
 from resources.recipe.errors import nearest
 from resources.recipe.naming import either, shown
+from resources.recipe.packaged import benchmarks
 
 SCALES = {"K": 1_000, "M": 1_000_000, "B": 1_000_000_000}
 _AMOUNT = re.compile(r"^([-+]?\d+(?:\.\d+)?)\s?([KMB])$")
@@ -22,6 +23,7 @@ _AMOUNT = re.compile(r"^([-+]?\d+(?:\.\d+)?)\s?([KMB])$")
 _LOOSE = re.compile(
     r"([-+]?\d[\d,_' ]*(?:\.\d+)?)\s*(k|m|b|g|thousand|million|billion)?b?\s*(?:tokens?)?", re.I
 )
+_OR = (", or", " Or")
 _TRUE, _FALSE = ("true", "on", "yes", "y", "1"), ("false", "off", "no", "n", "0")
 
 
@@ -50,6 +52,9 @@ def worded(error: ErrorDetails, keys: list[Any], data: Any, needs: str) -> tuple
         return f"missing key '{context['key']}'", f"add `{context['key']}: …` ({context['what']})"
     if kind == "impossible":
         return error["msg"], ""
+    if kind == "no_benchmark":
+        hint = nearest(str(keys[-1]), benchmarks())
+        return f"no bundled benchmark '{keys[-1]}'", f"{hint}{_OR[hint[-1:] == '?']} {needs}"
     if kind == "literal_error" and error["loc"][-1] == "[key]":
         return f"no domain '{keys[-1]}'", nearest(str(keys[-1]), DOMAINS)
     found = _written(error, keys, data)
@@ -62,7 +67,7 @@ def worded(error: ErrorDetails, keys: list[Any], data: Any, needs: str) -> tuple
         wrong = "but is missing" if said is None else f"found {said!r}"
         return f"must be 'rpo_offline', 'rpo_online' or 'grpo', {wrong}", ""
     if kind in {"model_type", "model_attributes_type"}:
-        return f"must be a section of keys, found {shown(found)}", needs
+        return f"must be a section of keys, found {shown(found)}", _section(found, keys, needs)
     if kind == "too_short":
         return f"must have {context['min_length']} or more entries, found {shown(found)}", ""
     if kind == "invalid_key":
@@ -136,6 +141,16 @@ def _mapping(found: Any) -> str:
     if isinstance(found, list) and found and all(isinstance(each, str) for each in found):
         return f"write {{{', '.join(f'{each}: …' for each in found)}}}"
     return "write NAME: … for each"
+
+
+def _section(found: Any, keys: list[Any], needs: str) -> str:
+    """What to write for a section, where names alone were written."""
+    if found is None and keys[-1:] and keys[-1] in benchmarks():
+        return f"write {keys[-1]}: {{}} for the bundled one"
+    names = [found] if isinstance(found, str) else found
+    if needs == "write {NAME: …}" and isinstance(names, list):
+        return f"write {{{', '.join(f'{each}: {{}}' for each in names)}}}"
+    return needs
 
 
 def _name(found: Any) -> str:

@@ -13,8 +13,9 @@ import pytest
 
 from resources.benchmarks.problems import examples, index, problems, where
 from resources.recipe.benchmark import Benchmark
-from resources.recipe.declared import bundled, names
+from resources.recipe.declared import bundled
 from resources.recipe.loading import examine
+from resources.recipe.packaged import benchmarks
 from resources.recipe.tree import plain
 from resources.sources.account import SourceError
 from resources.templating import TemplateError, text, value
@@ -192,7 +193,7 @@ def test_templates_are_kept_in_a_sandbox() -> None:
     assert text("{{ x }}\n", {"x": 1}) == "1\n"
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", benchmarks())
 def test_declared_ones_fit_the_schema(name: str) -> None:
     assert Benchmark.model_validate(plain(bundled(name))).license
 
