@@ -173,10 +173,7 @@ def scatter(
     Axes are logarithmic where all values are positive and span more than a factor of 30.
     """
     figure, axes = _figure(4.8, 4.0, rows=1)
-    points = len(x)
-    axes[0].plot(
-        x, y, ".", color=ATTENTION_COLOR, alpha=0.5, markersize=4, label=f"{points:,} points"
-    )
+    axes[0].plot(x, y, ".", color=ATTENTION_COLOR, alpha=0.5, markersize=4, label=_points(len(x)))
     _marks(axes[0], marks or {})
     xs = [*x, *(mark[0] for mark in (marks or {}).values())]
     ys = [*y, *(mark[1] for mark in (marks or {}).values())]
@@ -188,6 +185,15 @@ def scatter(
         axes[0].plot([low, high], [low, high], "--", color="#888888", linewidth=1, zorder=0)
     _label(axes[0], title, xlabel, ylabel)
     return _png(figure)
+
+
+def _points(count: int) -> str:
+    """So many points, as a legend says it.
+
+    >>> _points(1), _points(1200)
+    ('1 point', '1,200 points')
+    """
+    return "1 point" if count == 1 else f"{count:,} points"
 
 
 def _marks(axis: Any, marks: Mapping[str, tuple[float, float]]) -> None:
