@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from warehouse import rejected
+from warehouse import rejected, requested
 from warehouse.errors import WarehouseError, explained
 from warehouse.files.filesystem import replacing
 from warehouse.files.lake import Lake
@@ -130,9 +130,10 @@ def _fill(connection: duckdb.DuckDBPyConnection, store: Store, verify: bool) -> 
     paths = [*_parts(store, currents, verify), *stopped]
     _table(connection, "assets", _assets(store, currents))
     _table(connection, "asset_lineage", _lineage(store, currents))
+    _table(connection, requested.NAME, requested.table(currents))
     further = {name for manifest in currents for name in manifest["tables"]} - set(SCHEMAS)
     names = sorted([*SCHEMAS, *further])  # `blends` comes before `sft_samples`, which reads it
-    taken = {"assets", "asset_lineage", "row_lineage"}
+    taken = {"assets", "asset_lineage", "row_lineage", requested.NAME}
     for name in (name for name in names if name not in taken):
         sql = view_sql(name, store, [m for m in currents if name in m["tables"]])
         if name == rejected.FOLDER and stopped:

@@ -1,179 +1,91 @@
-"""The request cache: a completion is paid for once.
+"""An engine that asks another one only for what the request store does not hold.
 
-Completions lie in one SQLite file under their request's key; many processes may share it, and a
-killed process loses at most the batch in flight. It does not know how completions are made.
+It does not know how completions are made, nor how they are stored.
 """
 
 from __future__ import annotations
 
-import sqlite3
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from resources.engines.identity import Names
 from resources.engines.protocol import (
+    Asked,
     Batch,
     Completion,
     Engine,
+    Generating,
     Request,
     Sampling,
-    collect,
+    expected,
     prompts,
     request_key,
+    windows,
 )
+from resources.engines.store.store import RequestStore
+from resources.engines.usage import Usage
 
 if TYPE_CHECKING:
     from resources.chat.chat import Chat
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS completions (
-    key BLOB PRIMARY KEY,
-    model_version TEXT NOT NULL,
-    text TEXT NOT NULL,
-    token_ids BLOB NOT NULL,
-    finish_reason TEXT NOT NULL,
-    prompt_tokens INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL,
-    logprobs BLOB,
-    seconds REAL NOT NULL,
-    created REAL NOT NULL
-) WITHOUT ROWID
-"""
-# The first completion stored under a key stays, so that all readers see one; it is replaced only
-# to add the log-probabilities it was stored without.
-_INSERT = """
-INSERT INTO completions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET
-    text = excluded.text, token_ids = excluded.token_ids,
-    finish_reason = excluded.finish_reason, prompt_tokens = excluded.prompt_tokens,
-    completion_tokens = excluded.completion_tokens, logprobs = excluded.logprobs,
-    seconds = excluded.seconds, created = excluded.created
-WHERE completions.logprobs IS NULL AND excluded.logprobs IS NOT NULL
-"""
-_COLUMNS = (
-    "key, text, token_ids, finish_reason, prompt_tokens, completion_tokens, logprobs, seconds"
-)
-_CHUNK = 500
+Progress = Callable[[int, int], None]
 
 
-class RequestCache:
-    """Completions by request key in `<root>/requests.sqlite`.
+class Known:
+    """What a store holds of one model's completions, under any of its names."""
 
-    Safe for several processes on one machine; `root` must be on a local file system. Raises
-    OSError when the folder cannot be written.
-    """
+    def __init__(self, store: RequestStore, names: Names, chat: Chat) -> None:
+        self.store, self.names, self.chat = store, names, chat
+        self._former: list[str] | None = None
 
-    def __init__(self, root: str | Path) -> None:
-        folder = Path(root)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "requests.sqlite"
-        try:
-            self._connection = sqlite3.connect(self.path, timeout=120, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute(_SCHEMA)
-        except sqlite3.Error as error:
-            raise OSError(
-                f"{self.path}: the request cache cannot be opened ({error}): make the folder "
-                "writable, or move a damaged file away to start an empty cache"
-            ) from error
+    def keys(self, requests: Iterable[Request], sampling: Sampling) -> list[bytes]:
+        """The key of each request under today's name."""
+        return [request_key(each, self.names.now, sampling, self.chat) for each in requests]
 
-    def get(self, keys: Sequence[bytes], *, logprobs: bool = False) -> dict[bytes, Completion]:
-        """The stored completions among `keys`; with `logprobs` only those that have them."""
-        found: dict[bytes, Completion] = {}
-        for begin in range(0, len(keys), _CHUNK):
-            chunk = keys[begin : begin + _CHUNK]
-            marks = ",".join("?" * len(chunk))
-            rows = self._connection.execute(
-                f"SELECT {_COLUMNS} FROM completions WHERE key IN ({marks})", chunk
-            )
-            for key, text, ids, reason, prompt, completion, scores, seconds in rows:
-                if logprobs and scores is None:
-                    continue
-                found[bytes(key)] = Completion(
-                    text=text,
-                    token_ids=np.frombuffer(ids, dtype="<i4").tolist(),
-                    finish_reason=reason,
-                    prompt_tokens=prompt,
-                    completion_tokens=completion,
-                    logprobs=np.frombuffer(scores, dtype="<f4").tolist() if logprobs else None,
-                    seconds=seconds,
-                )
-        return found
+    def get(
+        self, asked: Mapping[bytes, Request], sampling: Sampling, *, logprobs: bool
+    ) -> dict[bytes, Completion]:
+        """The stored completions among requests by key, each with the ids of its prompt.
 
-    def put(self, completions: Mapping[bytes, Completion], model: str) -> None:
-        """Store completions in one transaction; what is already stored stays."""
-        now = time.time()
-        rows = [
-            (
-                key,
-                model,
-                completion.text,
-                np.asarray(completion.token_ids, dtype="<i4").tobytes(),
-                completion.finish_reason,
-                completion.prompt_tokens,
-                completion.completion_tokens,
-                None
-                if completion.logprobs is None
-                else np.asarray(completion.logprobs, dtype="<f4").tobytes(),
-                completion.seconds,
-                now,
-            )
-            for key, completion in completions.items()
-        ]
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            self._connection.executemany(_INSERT, rows)
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+        What was paid for under a former name of the model is stored under today's key too.
+        """
+        found = self.store.get(list(asked), logprobs=logprobs)
+        missing = {key: request for key, request in asked.items() if key not in found}
+        if missing and self._former is None:
+            self._former = list(self.names.former())
+        for name in (self._former or ()) if missing else ():
+            then = {
+                request_key(each, name, sampling, self.chat): key for key, each in missing.items()
+            }
+            hits = self.store.get(list(then), logprobs=logprobs)
+            brought = {then[key]: completion for key, completion in hits.items()}
+            if brought:
+                self.store.put(brought, self.names.now)
+            found |= brought
+            missing = {key: request for key, request in missing.items() if key not in found}
+        return self.prompted(found, asked)
 
-    def __len__(self) -> int:
-        return int(self._connection.execute("SELECT count(*) FROM completions").fetchone()[0])
-
-    def close(self) -> None:
-        """Close the file; the cache cannot be used afterwards."""
-        self._connection.close()
+    def prompted(
+        self, found: Mapping[bytes, Completion], asked: Mapping[bytes, Request]
+    ) -> dict[bytes, Completion]:
+        """The completions with the ids of their prompts, told by the chat where nobody did."""
+        untold = [key for key, each in found.items() if not each.prompt_ids]
+        told = prompts([asked[key] for key in untold], self.chat)
+        more = {
+            key: replace(found[key], prompt_ids=ids) for key, ids in zip(untold, told, strict=True)
+        }
+        return {**found, **more}
 
 
-def known(
-    cache: RequestCache,
-    asked: Mapping[bytes, Request],
-    names: Names,
-    sampling: Sampling,
-    chat: Chat,
-    *,
-    logprobs: bool = False,
-) -> dict[bytes, Completion]:
-    """The stored completions among requests by key.
-
-    What was paid for under a former name of the model is stored under today's key too.
-    """
-    found = cache.get(list(asked), logprobs=logprobs)
-    missing = {key: request for key, request in asked.items() if key not in found}
-    for name in names.former() if missing else ():
-        then = {request_key(each, name, sampling, chat): key for key, each in missing.items()}
-        hits = cache.get(list(then), logprobs=logprobs)
-        brought = {then[key]: completion for key, completion in hits.items()}
-        if brought:
-            cache.put(brought, names.now)
-        found |= brought
-        missing = {key: request for key, request in missing.items() if key not in found}
-    return found
-
-
-class CachedEngine:
-    """An engine that asks another one only for what the cache does not hold.
+class CachedEngine(Generating):
+    """An engine that asks another one only for what the store does not hold.
 
     `names` are the model's in keys: where none are given, the version that the engine draws by.
-    `asked` and `cached` count the requests so far that went to the engine and that did not.
-    `progress` is called with (completions so far, of how many) after every batch of a call.
+    `usage` counts what was answered so far. `progress` is called with (completions so far, of how
+    many; 0 where that is not known) after every batch of a call.
     """
 
     def __init__(
@@ -181,54 +93,83 @@ class CachedEngine:
         engine: Engine,
         root: str | Path,
         names: Names | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
+        usage: Usage | None = None,
     ) -> None:
         self.engine = engine
         self.model_version = engine.model_version
         self.names = names or Names(engine.model_version)
-        self.chat = engine.chat
-        self.cache = RequestCache(root)
+        self.chat, self.window = engine.chat, engine.window
+        self.store = RequestStore(root)
+        self.known = Known(self.store, self.names, self.chat)
         self.progress = progress
-        self.asked = 0
-        self.cached = 0
-
-    def generate(
-        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = False
-    ) -> list[Completion]:
-        """One completion a request, in order; equal requests are asked once."""
-        return collect(self.batches(requests, sampling, logprobs=logprobs), len(requests))
+        self.usage = usage or Usage()
 
     def batches(
-        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = False
+        self, requests: Asked, sampling: Sampling, *, logprobs: bool = False
     ) -> Iterator[Batch]:
-        """Stored completions first, then each batch of the engine once it is stored."""
-        places: dict[bytes, list[int]] = {}
-        for index, request in enumerate(requests):
-            key = request_key(request, self.names.now, sampling, self.chat)
-            places.setdefault(key, []).append(index)
-        first = {key: requests[members[0]] for key, members in places.items()}
-        found = known(self.cache, first, self.names, sampling, self.chat, logprobs=logprobs)
-        asked = dict(zip(places, prompts(list(first.values()), self.chat), strict=True))
-        done = 0
+        """What is stored as it is found, and what the engine answers once it is stored."""
+        call = _Call(self, requests, sampling, logprobs)
+        for answers in self.engine.batches(call.missing(), sampling, logprobs=logprobs):
+            yield from call.ready(answers)
+        yield from call.ready([])
 
-        def batch_of(completions: dict[bytes, Completion]) -> Batch:
-            nonlocal done
-            whole = {k: replace(answer, prompt_ids=asked[k]) for k, answer in completions.items()}
-            batch = [(i, answer) for key, answer in whole.items() for i in places[key]]
-            done += len(batch)
-            if self.progress is not None:
-                self.progress(done, len(requests))
-            return batch
 
-        missing = [key for key in places if key not in found]
-        self.asked += len(missing)
-        self.cached += len(requests) - len(missing)
-        if found:
-            yield batch_of(found)
-        if not missing:
+class _Call:
+    """One call: which requests are under way, and what is ready to be handed over."""
+
+    def __init__(
+        self, engine: CachedEngine, requests: Asked, sampling: Sampling, logprobs: bool
+    ) -> None:
+        self.engine, self.requests = engine, requests
+        self.sampling, self.logprobs = sampling, logprobs
+        self.hits: deque[Batch] = deque()
+        self.asked: dict[int, tuple[bytes, Request]] = {}  # by the inner engine's index
+        self.places: dict[bytes, list[int]] = {}  # of those under way, the caller's indices
+        self.done, self.total = 0, expected(requests)
+
+    def missing(self) -> Iterator[Request | None]:
+        """What the store does not hold, window by window."""
+        begin = sent = 0
+        for window in windows(self.requests, self.engine.window):
+            places: dict[bytes, list[int]] = {}
+            for index, key in enumerate(self.engine.known.keys(window, self.sampling), begin):
+                places.setdefault(key, []).append(index)
+            first = {key: window[members[0] - begin] for key, members in places.items()}
+            begin += len(window)
+            for key in [key for key in places if key in self.places]:  # under way already
+                self.places[key] += places.pop(key)
+                del first[key]
+            found = self.engine.known.get(first, self.sampling, logprobs=self.logprobs)
+            for completion in found.values():
+                self.engine.usage.add(completion, cached=True)
+            if found:
+                self.hits.append([(i, each) for key, each in found.items() for i in places[key]])
+            wanted = [(key, each) for key, each in first.items() if key not in found]
+            self.places.update({key: places[key] for key, _ in wanted})
+            for key, request in wanted:
+                self.asked[sent] = key, request
+                sent += 1
+                yield request
+            yield None
+
+    def ready(self, answers: Batch) -> Iterator[Batch]:
+        """The hits so far, then these answers of the engine, stored first."""
+        while self.hits:
+            yield self._counted(self.hits.popleft())
+        if not answers:
             return
-        wanted = [first[key] for key in missing]
-        for answers in self.engine.batches(wanted, sampling, logprobs=logprobs):
-            fresh = {missing[index]: completion for index, completion in answers}
-            self.cache.put(fresh, self.names.now)
-            yield batch_of(self.cache.get(list(fresh), logprobs=logprobs))
+        of = {index: self.asked.pop(index) for index, _ in answers}
+        fresh = {of[index][0]: completion for index, completion in answers}
+        kept = {key: each for key, each in fresh.items() if each.answered}
+        stored = {**fresh, **self.engine.store.put(kept, self.engine.names.now)}
+        for completion in stored.values():
+            self.engine.usage.add(completion, cached=False)
+        whole = self.engine.known.prompted(stored, dict(of.values()))
+        yield self._counted([(i, each) for k, each in whole.items() for i in self.places.pop(k)])
+
+    def _counted(self, batch: Batch) -> Batch:
+        self.done += len(batch)
+        if self.engine.progress is not None:
+            self.engine.progress(self.done, self.total)
+        return batch

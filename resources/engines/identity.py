@@ -29,6 +29,10 @@ class Checkpoint(Protocol):
     """An artifact that holds a checkpoint folder."""
 
     @property
+    def key(self) -> str:
+        """Its asset key."""
+
+    @property
     def manifest(self) -> Mapping[str, Any]:
         """Its record, with the hash of every file."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from resources.engines.cache import CachedEngine
 from resources.engines.identity import Checkpoint, Names, former, identity
 from resources.engines.protocol import Engine
+from resources.engines.usage import Usage
 
 if TYPE_CHECKING:
     from resources.execution import Execution, Progress
@@ -26,13 +27,15 @@ def open_engine(
     model_version: str,
     execution: Execution,
     dtype: str | None = None,
+    *,
+    role: str = "",
 ) -> Engine:
     """The engine named by `execution.engine` for a checkpoint, computing in the recipe's `dtype`.
 
-    `model_version` decides what is drawn. Without `execution.requests`, the folder of the request
-    cache, nothing is cached; completions of an artifact are found under its `identity`, and under
-    the versions that stood there before; those in a `dtype` that is asked for stand apart. Raises
-    ValueError for an engine that does not exist.
+    `model_version` decides what is drawn; `role` is what the model is asked as. Without
+    `execution.requests`, the folder of the request store, nothing is stored; completions of an
+    artifact are found under its `identity`, and under the versions that stood there before; those
+    in a `dtype` that is asked for stand apart. Raises ValueError for an engine that does not exist.
     """
     from resources.chat.chat import Chat
 
@@ -46,12 +49,14 @@ def open_engine(
     if dtype is not None:
         names = Names(f"{names.now} {dtype}")
     chat = Chat.load(folder)
+    asked = folder.name if isinstance(checkpoint, str | Path) else checkpoint.key
+    usage = Usage(role, asked, model_version, {"engine": name})
     if name == "replay":
         if requests is None:
-            raise ValueError("the replay engine needs execution.requests, a recorded cache")
+            raise ValueError("the replay engine needs execution.requests, a filled request store")
         from resources.engines.replay import ReplayEngine
 
-        return ReplayEngine(requests, names, chat)
+        return ReplayEngine(requests, names, chat, usage)
 
     from resources.engines.causal import load_causal
     from resources.engines.transformers import TransformersEngine
@@ -68,10 +73,14 @@ def open_engine(
     )
     if requests is None:
         return engine
-    return CachedEngine(engine, requests, names, _reporter(execution.progress))
+    return CachedEngine(engine, requests, names, _reporter(execution.progress), usage)
 
 
 def _reporter(
     progress: Progress,
 ) -> Callable[[int, int], None]:
-    return lambda done, total: progress(f"{done}/{total} completions", done / total)
+    def report(done: int, total: int) -> None:
+        of = f"/{total}" if total else ""
+        progress(f"{done}{of} completions", done / total if total else 0.0)
+
+    return report

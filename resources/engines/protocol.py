@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from functools import lru_cache
+from operator import length_hint
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from resources.chat.chat import Chat
+
+
+FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,10 @@ class Completion:
     distribution at temperature 1) and `completion_tokens` include it when `finish_reason` is
     "stop". "length" means that `max_new_tokens` or the model's context ran out. `seconds` is the
     request's share of its batch's time, an observation. `prompt_ids` are the token ids that were
-    answered, generation prompt included.
+    answered, generation prompt included; empty where the engine does not tell. `cost` is what it
+    was charged, None where nothing was; `served` what a server said that it answered with. A
+    request that could not be answered has the finish reason "failed" and no text; `served` says
+    why, and it is not stored: the next run asks it again.
     """
 
     text: str
@@ -74,18 +82,48 @@ class Completion:
     logprobs: list[float] | None
     seconds: float
     prompt_ids: list[int] = field(default_factory=list)
+    cost: float | None = None
+    served: str = ""
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is an answer at all."""
+        return self.finish_reason != FAILED
 
 
 Batch = list[tuple[int, Completion]]
-"""Completions that became ready together, each with the index of its request."""
+"""Completions that became ready together, each with the index of its request; may be empty."""
+
+Asked = Iterable[Request | None]
+"""Requests in the order of their indices; None, which has no index, ends a window: an engine that
+works in batches closes its batch there, any other hands over what is ready."""
+
+_T = TypeVar("_T")
+
+
+class Counted(Generic[_T]):
+    """Things that come one by one, of which it is known how many there will be."""
+
+    def __init__(self, things: Iterable[_T], count: int) -> None:
+        self._things, self._count = things, count
+
+    def __iter__(self) -> Iterator[_T]:
+        return iter(self._things)
+
+    def __length_hint__(self) -> int:
+        return self._count
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """Makes completions with one version of one model, which reads its own chat."""
+    """Makes completions with one version of one model, which reads its own chat.
+
+    `window` is how many requests it wants to see together before it begins.
+    """
 
     model_version: str
     chat: Chat
+    window: int
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = False
@@ -93,12 +131,32 @@ class Engine(Protocol):
         """One completion a request, in the order of the requests."""
 
     def batches(
-        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = False
+        self, requests: Asked, sampling: Sampling, *, logprobs: bool = False
     ) -> Iterator[Batch]:
-        """The same completions as they become ready, in any order; each request once."""
+        """The same completions as they become ready, in any order; each request once.
+
+        Requests are taken as they are needed, so that neither they nor what was handed over are
+        held in memory, however many there are.
+        """
 
 
-def collect(batches: Iterator[Batch], count: int) -> list[Completion]:
+class Generating:
+    """An engine's `generate`, by way of its `batches`."""
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = False
+    ) -> list[Completion]:
+        """One completion a request, in the order of the requests."""
+        return collect(self.batches(requests, sampling, logprobs=logprobs), len(requests))
+
+    def batches(
+        self, requests: Asked, sampling: Sampling, *, logprobs: bool = False
+    ) -> Iterator[Batch]:
+        """Completions as they become ready."""
+        raise NotImplementedError
+
+
+def collect(batches: Iterable[Batch], count: int) -> list[Completion]:
     """Put the completions of all batches in the order of their requests.
 
     Raises RuntimeError when a request was not answered.
@@ -112,6 +170,24 @@ def collect(batches: Iterator[Batch], count: int) -> list[Completion]:
             f"the engine left {len(missing)} of {count} requests unanswered, first {missing[0]}"
         )
     return [found[index] for index in range(count)]
+
+
+def windows(requests: Asked, size: int) -> Iterator[list[Request]]:
+    """The requests in lists of at most `size`; None ends one too, which may be empty then."""
+    held: list[Request] = []
+    for request in requests:
+        if request is not None:
+            held.append(request)
+        if request is None or len(held) >= size:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+def expected(requests: Asked) -> int:
+    """How many requests there will be, 0 where that is not known."""
+    return length_hint(requests, 0)
 
 
 def prompts(requests: Sequence[Request], chat: Chat) -> list[list[int]]:
@@ -130,9 +206,7 @@ def request_key(request: Request, model_version: str, sampling: Sampling, chat: 
     batch size. `model_version` is what stands for the model: where completions are kept, its
     `identity`; where they are drawn, the version that the engine was opened with.
     """
-    drawn = asdict(sampling)
-    if not sampling.stop:  # as keys were before answers could end at a text
-        del drawn["stop"]
+    drawn = _drawn(sampling)
     if request.text is not None:
         return _hash(
             {
@@ -153,6 +227,15 @@ def request_key(request: Request, model_version: str, sampling: Sampling, chat: 
         **({"arguments": dict(arguments)} if arguments else {}),
     }
     return _hash(identity)
+
+
+@lru_cache(maxsize=64)
+def _drawn(sampling: Sampling) -> dict[str, Any]:
+    """The sampling parameters as a key has them; shared, so never changed."""
+    drawn = asdict(sampling)
+    if not sampling.stop:  # as keys were before answers could end at a text
+        del drawn["stop"]
+    return drawn
 
 
 def _hash(identity: Mapping[str, Any]) -> bytes:

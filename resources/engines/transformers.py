@@ -18,13 +18,15 @@ import torch
 
 from resources.engines.decoding import decode
 from resources.engines.protocol import (
+    Asked,
     Batch,
     Completion,
+    Generating,
     Request,
     Sampling,
-    collect,
     prompts,
     request_key,
+    windows,
 )
 from resources.engines.sampling import uniforms
 from resources.engines.stopping import StopTexts, cut
@@ -34,7 +36,10 @@ if TYPE_CHECKING:
     from resources.engines.causal import Causal
 
 
-class TransformersEngine:
+WINDOW = 16384  # requests that are sorted together
+
+
+class TransformersEngine(Generating):
     """Generates with a model held in memory; its chat's stop tokens end an answer.
 
     `model_version` names the weights: whoever changes them must change it. `threads` sets torch's
@@ -56,18 +61,27 @@ class TransformersEngine:
         self.model_version = model_version
         self.batch_size = batch_size
         self.threads = threads
+        self.window = WINDOW
         self.stop = frozenset(chat.stop_ids)
 
-    def generate(
-        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = False
-    ) -> list[Completion]:
-        """One completion a request, in order. Raises ValueError when a prompt fills the context."""
-        return collect(self.batches(requests, sampling, logprobs=logprobs), len(requests))
-
     def batches(
-        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = False
+        self, requests: Asked, sampling: Sampling, *, logprobs: bool = False
     ) -> Iterator[Batch]:
-        """Completions batch by batch, shortest prompts first."""
+        """Completions batch by batch; of a window the shortest prompts first.
+
+        Raises ValueError when a prompt fills the context.
+        """
+        begin = 0
+        for window in windows(requests, self.window):
+            if not window:
+                yield []
+            for batch in self._window(window, sampling, logprobs=logprobs):
+                yield [(begin + index, completion) for index, completion in batch]
+            begin += len(window)
+
+    def _window(
+        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool
+    ) -> Iterator[Batch]:
         asked = prompts(requests, self.chat)
         keys = [request_key(r, self.model_version, sampling, self.chat) for r in requests]
         order = sorted(range(len(requests)), key=lambda i: (len(asked[i]), keys[i]))

@@ -245,3 +245,21 @@ def test_rows_that_stopped_an_asset_can_be_asked_for_until_it_is_built(
     ]
     made = make(lambda *_: Output(tables={"rejected": lost}))
     assert [row[-1] for row in rows(any_store, asked)] == [made.data_version]
+
+
+def test_what_answers_took_is_a_view_of_what_was_recorded(any_store: Store) -> None:
+    took = {"role": "teacher", "model": "parents/teacher", "requests": 3, "asked": 1, "cached": 2}
+    took |= {"prompt_tokens": 5, "completion_tokens": 6, "tokens": 11, "cost": 0.5, "seconds": 1.5}
+    table = pa.table({"n": [1]})
+
+    def make(key: str, requests: object) -> None:
+        output = Output(tables={"things": table}, observations={"requests": requests})
+        any_store.build(Request(key, None, lambda *_: output, {}, {}, 0, code_version="1"))
+
+    make("sft_data/math", [took, {**took, "role": "off", "cost": None}])
+    make("sft_data/code", {"asked": 1, "cached": 2})  # as it was recorded once
+    asked = "SELECT asset_key, role, model, requests, tokens, cost, seconds FROM requests"
+    assert rows(any_store, asked) == [
+        ("sft_data/math", "teacher", "parents/teacher", 3, 11, 0.5, 1.5),
+        ("sft_data/math", "off", "parents/teacher", 3, 11, None, 1.5),
+    ]

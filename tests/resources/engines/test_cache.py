@@ -2,20 +2,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from resources.chat.chat import Chat
-from resources.engines.cache import CachedEngine, RequestCache
+from resources.engines.cache import CachedEngine
 from resources.engines.identity import Names
 from resources.engines.opening import open_engine
-from resources.engines.protocol import Batch, Completion, Request, Sampling, collect, request_key
+from resources.engines.protocol import (
+    Asked,
+    Batch,
+    Completion,
+    Generating,
+    Request,
+    Sampling,
+    request_key,
+    windows,
+)
 from resources.engines.replay import ReplayEngine
 from resources.execution import Execution
 from tests.resources.chat import small
@@ -25,32 +30,35 @@ SAMPLING = Sampling(temperature=1.0, max_new_tokens=8)
 REQUESTS = [Request((("user", f"question {i}"),), sample_index=i % 2) for i in range(10)]
 
 
-class CountingEngine:
+class CountingEngine(Generating):
     """Answers with the question and its own count of calls, four requests a batch."""
 
-    def __init__(self, model_version: str = "v1", fail_after: int | None = None) -> None:
-        self.model_version, self.chat = model_version, CHAT
+    def __init__(
+        self, model_version: str = "v1", fail_after: int | None = None, window: int = 64
+    ) -> None:
+        self.model_version, self.chat, self.window = model_version, CHAT, window
         self.fail_after = fail_after
         self.served: list[Request] = []
 
-    def generate(
-        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = False
-    ) -> list[Completion]:
-        return collect(self.batches(requests, sampling, logprobs=logprobs), len(requests))
-
     def batches(
-        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = False
+        self, requests: Asked, sampling: Sampling, *, logprobs: bool = False
     ) -> Iterator[Batch]:
-        for begin in range(0, len(requests), 4):
-            if self.fail_after is not None and len(self.served) >= self.fail_after:
+        begin = 0
+        for window in windows(requests, 4):
+            if window and self.fail_after is not None and len(self.served) >= self.fail_after:
                 raise KeyboardInterrupt
             batch = []
-            for index in range(begin, min(begin + 4, len(requests))):
-                self.served.append(requests[index])
+            for index, request in enumerate(window, begin):
+                self.served.append(request)
                 scores = [-0.5, -1.25] if logprobs else None
-                text = f"{requests[index].messages[0][1]} <think> ü {len(self.served)}"
-                batch.append((index, Completion(text, [70000, 3], "stop", 5, 2, scores, 0.1)))
+                text = f"{request.messages[0][1]} <think> ü {len(self.served)}"
+                batch.append((index, Completion(text, [70000, 3], "stop", 5, 2, scores, 0.125)))
             yield batch
+            begin += len(window)
+
+
+def counts(engine: CachedEngine) -> tuple[int, int]:
+    return engine.usage.asked, engine.usage.cached
 
 
 def test_only_what_is_missing_is_asked(tmp_path: Path) -> None:
@@ -60,10 +68,10 @@ def test_only_what_is_missing_is_asked(tmp_path: Path) -> None:
         inner, tmp_path, progress=lambda done, total: progress.append((done, total))
     )
     answers = first.generate(REQUESTS[:6], SAMPLING)
-    assert (first.asked, first.cached) == (6, 0)
+    assert counts(first) == (6, 0)
     again = CachedEngine(inner, tmp_path)
     assert again.generate(REQUESTS, SAMPLING)[:6] == answers
-    assert (again.asked, again.cached) == (4, 6)
+    assert counts(again) == (4, 6)
     assert inner.served == REQUESTS
     assert progress == [(4, 6), (6, 6)]
     assert again.generate(REQUESTS[::-1], SAMPLING) == again.generate(REQUESTS, SAMPLING)[::-1]
@@ -75,7 +83,7 @@ def test_equal_requests_in_one_call_are_asked_once(tmp_path: Path) -> None:
     cached = CachedEngine(inner, tmp_path)
     answers = cached.generate([REQUESTS[0], REQUESTS[1], REQUESTS[0]], SAMPLING)
     assert answers[0] == answers[2] != answers[1]
-    assert (len(inner.served), cached.asked, cached.cached) == (2, 2, 1)
+    assert (len(inner.served), *counts(cached)) == (2, 2, 0)
 
 
 def test_versions_and_sampling_are_apart(tmp_path: Path) -> None:
@@ -134,11 +142,15 @@ class OvertakenEngine(CountingEngine):
         self.faster = faster
 
     def batches(
-        self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = False
+        self, requests: Asked, sampling: Sampling, *, logprobs: bool = False
     ) -> Iterator[Batch]:
-        self.faster.generate(requests, sampling)
-        self.served += requests
-        yield from super().batches(requests, sampling, logprobs=logprobs)
+        begin = 0
+        for window in windows(requests, 4):
+            self.faster.generate(window, sampling)
+            self.served += window
+            for batch in super().batches(window, sampling, logprobs=logprobs):
+                yield [(begin + index, answer) for index, answer in batch]
+            begin += len(window)
 
 
 def test_the_first_of_two_writers_wins(tmp_path: Path) -> None:
@@ -147,54 +159,6 @@ def test_the_first_of_two_writers_wins(tmp_path: Path) -> None:
     answers = overtaken.generate(REQUESTS[:4], SAMPLING)
     assert answers == faster.generate(REQUESTS[:4], SAMPLING)
     assert [answer.text[-1] for answer in answers] == ["1", "2", "3", "4"]
-
-
-WRITER = """
-import sys
-from resources.engines.cache import RequestCache
-from resources.engines.protocol import Completion
-cache = RequestCache(sys.argv[1])
-name, i = sys.argv[2], 0
-print("ready", flush=True)
-while i < 50 or name == "endless":
-    rows = {
-        f"{name}{i}-{j}".encode(): Completion("t", [i, j], "stop", 1, 2, None, 0.0)
-        for j in range(20)
-    }
-    cache.put(rows, "v")
-    i += 1
-"""
-
-
-def test_processes_share_the_file_and_one_is_killed(tmp_path: Path) -> None:
-    def start(name: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", WRITER, str(tmp_path), name]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-        return subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
-
-    endless = start("endless")
-    writers = [start("a"), start("b")]
-    assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
-    assert endless.stdout is not None and endless.stdout.readline() == b"ready\n"
-    cache = RequestCache(tmp_path)
-    while not cache.get([b"endless0-0"]):
-        assert endless.poll() is None
-    endless.send_signal(signal.SIGKILL)
-    endless.wait()
-    endless.stdout.close()
-    for writer in writers:
-        assert writer.stdout is not None
-        writer.stdout.close()
-    keys = [f"{name}{i}-{j}".encode() for name in "ab" for i in range(50) for j in range(20)]
-    found = cache.get(keys)
-    assert len(found) == 2000 and found[b"b7-3"].token_ids == [7, 3]
-    assert (len(cache) - 2000) % 20 == 0, "a batch is stored whole or not at all"
-
-
-def test_an_unusable_cache_says_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "requests.sqlite").write_text("this is no database, and it is long enough" * 30)
-    with pytest.raises(OSError, match="make the folder writable, or move a damaged file away"):
-        RequestCache(tmp_path)
 
 
 def test_replay_answers_from_the_record_only(tmp_path: Path) -> None:
@@ -215,9 +179,55 @@ def test_opening_engines(tmp_path: Path, tiny_llama: Path) -> None:
     engine = open_engine(tiny_llama, "v1", execution)
     answers = engine.generate(REQUESTS[:2], SAMPLING)
     assert said == [("2/2 completions", 1.0)]
-    assert isinstance(engine, CachedEngine) and engine.asked == 2
+    assert isinstance(engine, CachedEngine) and engine.usage.asked == 2
     replay = open_engine(tiny_llama, "v1", execution.but(engine="replay"))
     assert replay.generate(REQUESTS[:2], SAMPLING) == answers
 
     with pytest.raises(ValueError, match="engine 'magic' is unknown"):
         open_engine(tiny_llama, "v1", Execution().but(engine="magic"))
+
+
+def asked_for(count: int, drawn: list[int]) -> Iterator[Request]:
+    """Requests that come one by one; `drawn` counts them."""
+    for index in range(count):
+        drawn.append(index)
+        yield Request((("user", f"question {index}"),))
+
+
+@pytest.mark.parametrize("stored", [0, 100, 37])
+def test_requests_are_taken_as_they_are_needed(tmp_path: Path, stored: int) -> None:
+    CachedEngine(CountingEngine(), tmp_path).generate(
+        [Request((("user", f"question {index}"),)) for index in range(stored)], SAMPLING
+    )
+    inner = CountingEngine(window=8)
+    engine, drawn, seen = CachedEngine(inner, tmp_path), [], []
+    for batch in engine.batches(asked_for(100, drawn), SAMPLING):
+        seen += [index for index, _ in batch]
+        for index, completion in batch:
+            assert completion.text.startswith(f"question {index} <think>")
+        assert len(drawn) - len(seen) <= 2 * 8, "no more is drawn than a window and what is ready"
+    assert sorted(seen) == list(range(100))
+    assert counts(engine) == (100 - stored, stored)
+
+
+def test_equal_requests_of_two_windows_are_asked_once(tmp_path: Path) -> None:
+    engine = CachedEngine(CountingEngine(window=4), tmp_path)
+    answers = engine.generate([REQUESTS[0]] * 9, SAMPLING)
+    assert len({answer.text for answer in answers}) == 1
+    assert engine.usage.asked == 1
+
+
+def test_what_answers_took_is_the_same_after_a_resume(tmp_path: Path) -> None:
+    whole = CachedEngine(CountingEngine(), tmp_path / "whole")
+    whole.generate(REQUESTS, SAMPLING)
+    with pytest.raises(KeyboardInterrupt):
+        CachedEngine(CountingEngine(fail_after=4), tmp_path / "cut").generate(REQUESTS, SAMPLING)
+    resumed = CachedEngine(CountingEngine(), tmp_path / "cut")
+    resumed.generate(REQUESTS, SAMPLING)
+    apart = {"asked", "cached"}
+    first, second = whole.usage.record(), resumed.usage.record()
+    assert {k: v for k, v in first.items() if k not in apart} == {
+        k: v for k, v in second.items() if k not in apart
+    }
+    assert (first["tokens"], first["seconds"], first["requests"]) == (70, 1.25, 10)
+    assert counts(resumed) == (6, 4)

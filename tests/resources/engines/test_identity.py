@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from resources.engines.cache import CachedEngine, RequestCache
+from resources.engines.cache import CachedEngine
 from resources.engines.identity import former, identity
 from resources.engines.opening import open_engine
 from resources.engines.protocol import Request, Sampling, request_key
+from resources.engines.store.store import RequestStore
 from resources.execution import Execution
 from warehouse.store import Artifact, Output, Store
 from warehouse.store import Request as Build
@@ -105,13 +106,13 @@ def test_completions_paid_for_under_a_data_version_stay_hits(tmp_path: Path, fol
     after = published(store, folder, 2)
     now = open_engine(after, after.data_version, execution)
     assert now.generate(ASKED, SAMPLING) == answers
-    assert isinstance(now, CachedEngine) and (now.asked, now.cached) == (0, 3)
+    assert isinstance(now, CachedEngine) and (now.usage.asked, now.usage.cached) == (0, 3)
     keys = [request_key(each, identity(after), SAMPLING, now.chat) for each in ASKED]
-    assert set(RequestCache(requests).get(keys)) == set(keys), "they lie under today's keys too"
+    assert set(RequestStore(requests).get(keys)) == set(keys), "they lie under today's keys too"
     replay = open_engine(after, after.data_version, execution.but(engine="replay"))
     assert replay.generate(ASKED, SAMPLING) == answers
     weight(folder)
     other = published(store, folder, 3)
     fresh = open_engine(other, other.data_version, execution)
     fresh.generate(ASKED, SAMPLING)
-    assert isinstance(fresh, CachedEngine) and fresh.asked == 3
+    assert isinstance(fresh, CachedEngine) and fresh.usage.asked == 3

@@ -14,9 +14,9 @@ import pytest
 
 from resources.chat import llama3
 from resources.chat.chat import Chat
-from resources.engines.cache import RequestCache
 from resources.engines.identity import former, identity
 from resources.engines.protocol import Request, Sampling, request_key
+from resources.engines.store.store import RequestStore
 from resources.pretrained.source import BUNDLED
 from warehouse.manifest import derived_seed
 from warehouse.store import Output, Store
@@ -28,7 +28,7 @@ def test_every_generation_is_a_hit(tmp_path: Path) -> None:
     if not given:
         pytest.skip("HEIRLOOM_OLD_HOME names no home")
     home = Path(shutil.copytree(given, tmp_path / "home"))
-    store, cache = Store(home), RequestCache(home / "requests")
+    store, cache = Store(home), RequestStore(home / "requests")
     chat = Chat.load(BUNDLED / "super")
     manifests = list(store.manifests())
     questions = {
