@@ -44,7 +44,9 @@ def build_benchmarks(
     ]
     if not problems:
         raise ValueError(f"{held_out.key} has no problem of the domains {recipe['domains']}")
-    engine = open_engine(model, model.data_version, execution, recipe.get("dtype"))
+    engine = open_engine(
+        model, model.data_version, execution, recipe.get("dtype"), role="evaluation"
+    )
     made: list[Attempt] = []
     for mode in MODES:
         decoding = recipe[mode]

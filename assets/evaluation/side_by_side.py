@@ -177,7 +177,9 @@ def _answers(checkpoint: Artifact, recipe: Mapping[str, Any], execution: Executi
     from resources.engines.opening import open_engine
     from resources.engines.protocol import Request, Sampling
 
-    engine = open_engine(checkpoint, checkpoint.data_version, execution, recipe.get("dtype"))
+    engine = open_engine(
+        checkpoint, checkpoint.data_version, execution, recipe.get("dtype"), role="evaluation"
+    )
     asked = [Request((("user", prompt),)) for prompt in recipe["prompts"]]
     sampling = Sampling(0.0, max_new_tokens=recipe["max_new_tokens"], seed=recipe["seed"])
     return [each.text for each in engine.generate(asked, sampling)]

@@ -42,7 +42,7 @@ def write_texts(
 
     source, model = Source.model_validate(recipe["source"]), inputs["model"]
     asked = prompts(source.limit or 0)
-    engine = open_engine(model, model.data_version, execution)
+    engine = open_engine(model, model.data_version, execution, role="writer")
     sampling = Sampling(1.0, 0.95, source.max_new_tokens or 1, recipe["seed"])
     made = engine.generate([Request((("user", prompt),)) for prompt in asked], sampling)
     turns, lines, rejects = [], [], []

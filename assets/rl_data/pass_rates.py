@@ -7,12 +7,13 @@ Source: arXiv 2505.00949 section 5 (8 samples by Super; pass rates of 0.75 and a
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.rl_data import problem_rows
+from warehouse.files.spool import Spool
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def build_pass_rates(
     workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     """Sample `samples` responses to `prompts` problems of `domains` and count what is correct."""
+    import pyarrow as pa
+
     from resources.engines.opening import open_engine
     from resources.engines.protocol import Sampling
     from resources.verifiers import attempts
@@ -40,21 +43,38 @@ def build_pass_rates(
         max_new_tokens=recipe["max_new_tokens"],
         seed=recipe["seed"],
     )
-    engine = open_engine(model, model.data_version, execution, recipe.get("dtype"))
-    made = attempts.attempt(engine, attempts.every(problems, "on", recipe["samples"]), sampling)
-    generations, verdicts = attempts.tables(
-        made, recipe["asset_key"], model.key, model.data_version, sampling
+    engine = open_engine(
+        model, model.data_version, execution, recipe.get("dtype"), role="pass_rates"
     )
-    table = count(made, recipe["discard_at"])
-    judged = [rate for rate in table["pass_rate"].to_pylist() if rate is not None]
+    prompts = attempts.every(problems, "on", recipe["samples"])
+    tallies = {problem["row_id"]: Tally(problem["domain"]) for problem in problems}
+    generations, verdicts = Spool(workdir / "made.arrow"), Spool(workdir / "verdicts.arrow")
+    with generations, verdicts:
+        total = len(problems) * recipe["samples"]
+        for places, asked, made in attempts.answered(engine, prompts, total, sampling):
+            judged = attempts.judged(engine, asked, made)
+            for one in judged:
+                tallies[one.prompt.problem["row_id"]].add(one)
+            rows, judgements = attempts.tables(
+                judged, recipe["asset_key"], model.key, model.data_version, sampling
+            )
+            generations.add(rows)
+            verdicts.add(judgements.append_column("place", pa.array(places, pa.int64())))
+    table = count(tallies, recipe["discard_at"])
+    rates = [rate for rate in table["pass_rate"].to_pylist() if rate is not None]
+    answers = max(generations.rows, 1)
     return Output(
-        tables={"pass_rates": table, "generations": generations, "verdicts": verdicts},
+        tables={
+            "pass_rates": table,
+            "generations": generations.batches(),
+            "verdicts": verdicts.ordered("place"),
+        },
         metrics={
-            "mean_pass_rate": sum(judged) / max(len(judged), 1),
+            "mean_pass_rate": sum(rates) / max(len(rates), 1),
             "kept": sum(table["kept"].to_pylist()) / max(table.num_rows, 1),
-            "unknown": sum(table["unknown"].to_pylist()) / max(len(made), 1),
-            "truncated": sum(table["truncated"].to_pylist()) / max(len(made), 1),
-            "follows_toggle": sum(a.follows_toggle for a in made) / max(len(made), 1),
+            "unknown": sum(table["unknown"].to_pylist()) / answers,
+            "truncated": sum(table["truncated"].to_pylist()) / answers,
+            "follows_toggle": sum(each.follows_toggle for each in tallies.values()) / answers,
         },
         observations={"requests": attempts.usage(engine)},
     )
@@ -97,24 +117,42 @@ def decide(
     return (rate, False, "solved") if rate >= discard_at else (rate, True, "")
 
 
-def count(made: Sequence[Attempt], discard_at: float) -> pa.Table:
-    """The `pass_rates` table, one row a problem in order of first appearance.
+@dataclass
+class Tally:
+    """What the samples of one problem came to, counted as they come."""
+
+    domain: str
+    samples: int = 0
+    correct: int = 0
+    incorrect: int = 0
+    unknown: int = 0
+    truncated: int = 0
+    follows_toggle: int = 0
+
+    def add(self, one: Attempt) -> None:
+        """Count one more."""
+        self.samples += 1
+        self.correct += one.verdict.verdict == "correct"
+        self.incorrect += one.verdict.verdict == "incorrect"
+        self.unknown += one.verdict.verdict == "unknown"
+        self.truncated += one.truncated
+        self.follows_toggle += one.follows_toggle
+
+
+def count(tallies: Mapping[bytes, Tally], discard_at: float) -> pa.Table:
+    """The `pass_rates` table, one row a problem in the order given.
 
     pass_rate = correct / (correct + incorrect); null, and not kept, when every verdict is unknown.
     """
     import pyarrow as pa
 
-    groups: dict[bytes, list[Attempt]] = {}
-    for one in made:
-        groups.setdefault(one.prompt.problem["row_id"], []).append(one)
     rows = []
-    for problem_id, group in groups.items():
-        verdicts = Counter(one.verdict.verdict for one in group)
+    for problem_id, tally in tallies.items():
         # Unknown and cut-off samples decide nothing here: what homes hold was made so.
         rate, kept, _ = decide(
-            verdicts["correct"],
-            verdicts["incorrect"],
-            verdicts["unknown"],
+            tally.correct,
+            tally.incorrect,
+            tally.unknown,
             0,
             discard_at=discard_at,
             judged_share=0.0,
@@ -122,11 +160,11 @@ def count(made: Sequence[Attempt], discard_at: float) -> pa.Table:
         rows.append(
             {
                 "problem_id": problem_id,
-                "domain": group[0].prompt.problem["domain"],
-                "samples": len(group),
-                "correct": verdicts["correct"],
-                "unknown": verdicts["unknown"],
-                "truncated": sum(one.truncated for one in group),
+                "domain": tally.domain,
+                "samples": tally.samples,
+                "correct": tally.correct,
+                "unknown": tally.unknown,
+                "truncated": tally.truncated,
                 "pass_rate": rate,
                 "kept": kept,
             }

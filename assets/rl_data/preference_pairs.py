@@ -43,7 +43,9 @@ def build_preference_pairs(
         max_new_tokens=recipe["max_new_tokens"],
         seed=recipe["seed"],
     )
-    engine = open_engine(model, model.data_version, execution, recipe.get("dtype"))
+    engine = open_engine(
+        model, model.data_version, execution, recipe.get("dtype"), role="preferences"
+    )
     judge, device = inputs["reward_model"].path(), execution.device
     scorer = reward.load(judge, device=device, dtype=Precision.of(recipe, device).weights(judge))
     scorer_chat = Chat.load(judge)

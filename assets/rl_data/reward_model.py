@@ -42,7 +42,9 @@ def train_reward_model(
 ) -> Output:
     """Reward model initialised from `inputs["model"]`; key metric: accuracy on held-out pairs."""
     base = inputs["model"]
-    engine = open_engine(base, base.data_version, execution, recipe.get("dtype"))
+    engine = open_engine(
+        base, base.data_version, execution, recipe.get("dtype"), role="preferences"
+    )
     made, generations, verdicts = _answers(engine, inputs, recipe)
     found = ranked_pairs(made, lambda text: engine.chat.texts([text])[0])
     sequences = encode(engine.chat, found)

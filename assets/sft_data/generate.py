@@ -9,11 +9,12 @@ there is one, answers with thinking off.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from warehouse.files.spool import Spool
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -37,29 +38,39 @@ def generate(
     `inputs`: `problems`, `teacher`, optionally `instruct`. `recipe`: `domain`, `prompts`,
     `samples_on`, `samples_off` and `generation` (temperature, top_p, max_new_tokens).
     """
-    import pyarrow as pa
-
     from resources.engines.opening import open_engine
     from resources.engines.protocol import Sampling
     from resources.verifiers import attempts
 
     problems = draw(inputs["problems"], recipe["prompts"], recipe["seed"])
     sampling = Sampling(**recipe["generation"], seed=recipe["seed"])
-    parts: list[pa.Table] = []
-    usage: dict[str, dict[str, int]] = {}
-    seconds = 0.0
-    for mode in MODES:
-        count = recipe[f"samples_{mode}"]
-        if not count:
-            continue
-        model = inputs["instruct"] if mode == "off" and "instruct" in inputs else inputs["teacher"]
-        engine = open_engine(model, model.data_version, execution, recipe.get("dtype"))
-        prompts = attempts.every(problems, mode, count)
-        completions = engine.generate([attempts.request(prompt) for prompt in prompts], sampling)
-        seconds += sum(completion.seconds for completion in completions)
-        usage[mode] = attempts.usage(engine)
-        parts.append(_table(prompts, shared(completions, engine), model, sampling))
-    return _output(pa.concat_tables(parts), recipe, inputs["problems"].key, usage, seconds)
+    usage: list[dict[str, Any]] = []
+    counted = _Counts()
+    with Spool(workdir / "generations.arrow") as spool:
+        for mode in MODES:
+            samples = recipe[f"samples_{mode}"]
+            if not samples:
+                continue
+            off = mode == "off" and "instruct" in inputs
+            model = inputs["instruct" if off else "teacher"]
+            role = "off" if mode == "off" else "teacher"
+            version, dtype = model.data_version, recipe.get("dtype")
+            engine = open_engine(model, version, execution, dtype, role=role)
+            prompts = attempts.every(_rows(problems, inputs["problems"]), mode, samples)
+            count = samples * problems.num_rows
+            for _, asked, made in attempts.answered(engine, prompts, count, sampling):
+                rows = _table(asked, shared(made, engine), model, sampling)
+                counted.add(rows)
+                spool.add(_identified(rows, recipe["asset_key"], inputs["problems"].key))
+            usage += attempts.usage(engine)
+    return Output(
+        tables={"generations": spool.batches()},
+        metrics=counted.metrics(),
+        observations={
+            "requests": usage,
+            "engine_seconds": sum(each["seconds"] for each in usage),
+        },
+    )
 
 
 def shared(completions: Sequence[Completion], engine: Engine) -> list[Completion]:
@@ -70,7 +81,7 @@ def shared(completions: Sequence[Completion], engine: Engine) -> list[Completion
     return [replace(each, text=retagged(each.text, tags, TAGS)) for each in completions]
 
 
-def draw(problems: Artifact, count: int, seed: int) -> list[dict[str, Any]]:
+def draw(problems: Artifact, count: int, seed: int) -> pa.Table:
     """`count` training problems (all, if fewer), the same ones still when others are added.
 
     Problems are ordered by a seeded hash of their row id. Raises ValueError when there is none.
@@ -87,8 +98,14 @@ def draw(problems: Artifact, count: int, seed: int) -> list[dict[str, Any]]:
         for row_id in table["row_id"].to_pylist()
     ]
     order = sorted(range(len(ranks)), key=ranks.__getitem__)
-    rows = table.take(order[:count]).to_pylist()
-    return [row | {"asset_key": problems.key} for row in rows]
+    return table.take(order[:count])
+
+
+def _rows(problems: pa.Table, artifact: Artifact) -> Iterator[dict[str, Any]]:
+    """The problems one by one, each naming its asset."""
+    for batch in problems.to_batches(max_chunksize=1024):
+        for row in batch.to_pylist():
+            yield row | {"asset_key": artifact.key}
 
 
 def _table(
@@ -119,33 +136,36 @@ def _table(
     )
 
 
-def _output(
-    table: pa.Table,
-    recipe: Mapping[str, Any],
-    problems_key: str,
-    usage: dict[str, dict[str, int]],
-    seconds: float,
-) -> Output:
-    import pyarrow.compute as pc
-
+def _identified(table: pa.Table, asset_key: str, problems_key: str) -> pa.Table:
     from warehouse.rows import parents_of, with_ids
 
     ids = table["problem_id"].to_pylist()
     parents = parents_of([[one] for one in ids], [[problems_key]] * len(ids))
-    table = with_ids(
-        table,
-        recipe["asset_key"],
-        ["reasoning", "response"],
-        parents,
-        sample_index_column="sample_index",
-    )
-    truncated = pc.sum(pc.equal(table["finish_reason"], "length")).as_py()
-    return Output(
-        tables={"generations": table},
-        metrics={
-            "generations": float(table.num_rows),
-            "mean_tokens": pc.mean(table["completion_tokens"]).as_py(),
-            "truncated": truncated / table.num_rows,
-        },
-        observations={"requests": usage, "engine_seconds": seconds},
-    )
+    content = ["reasoning", "response"]
+    return with_ids(table, asset_key, content, parents, sample_index_column="sample_index")
+
+
+@dataclass
+class _Counts:
+    """The metrics of generations, counted as they come."""
+
+    rows: int = 0
+    tokens: int = 0
+    truncated: int = 0
+    failed: int = 0
+
+    def add(self, table: pa.Table) -> None:
+        import pyarrow.compute as pc
+
+        self.rows += table.num_rows
+        self.tokens += pc.sum(table["completion_tokens"]).as_py()
+        self.truncated += pc.sum(pc.equal(table["finish_reason"], "length")).as_py()
+        self.failed += pc.sum(pc.equal(table["finish_reason"], "failed")).as_py()
+
+    def metrics(self) -> dict[str, float]:
+        found = {
+            "generations": float(self.rows),
+            "mean_tokens": self.tokens / self.rows,
+            "truncated": self.truncated / self.rows,
+        }
+        return found | ({"failed": self.failed / self.rows} if self.failed else {})

@@ -25,10 +25,12 @@ def verify(
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from resources.engines.protocol import FAILED
+    from resources.verifiers.attempts import UNANSWERED
     from resources.verifiers.dispatch import verify_many
     from warehouse.rows import parents_of, with_ids
 
-    columns = ["row_id", "problem_id", "reasoning", "response"]
+    columns = ["row_id", "problem_id", "reasoning", "response", "finish_reason"]
     generations = inputs["generations"].table("generations", columns)
     problems = inputs["problems"].table("problems")
     place = pc.index_in(generations["problem_id"], problems["row_id"])
@@ -45,6 +47,10 @@ def verify(
         part = slice(start, start + BATCH)
         found += verify_many(asked[part], responses[part], modes[part])
         execution.progress("verdicts", len(found) / len(asked))
+    reasons = generations["finish_reason"].to_pylist()
+    found = [
+        UNANSWERED if reason == FAILED else one for one, reason in zip(found, reasons, strict=True)
+    ]
     ids = generations["row_id"].combine_chunks()
     table = pa.table(
         {

@@ -35,7 +35,9 @@ def answer(subject: Subject, asked: Asked, seed: int) -> list[Answer]:
     from resources.engines.protocol import Request, Sampling
 
     protocol = asked.protocol
-    engine = open_engine(subject.checkpoint, subject.version, subject.execution, protocol.dtype)
+    engine = open_engine(
+        subject.checkpoint, subject.version, subject.execution, protocol.dtype, role="evaluation"
+    )
     sampling = Sampling(
         temperature=protocol.temperature,
         top_p=protocol.top_p,

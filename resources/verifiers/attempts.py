@@ -5,11 +5,11 @@ what it says. It does not know which model answers, nor what the verdicts are us
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from resources.engines.protocol import Completion, Engine, Request, Sampling
+from resources.engines.protocol import Completion, Counted, Engine, Request, Sampling
 from resources.verifiers import reasoning as toggle
 from resources.verifiers.verdict import Verdict
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from resources.chat.chat import Chat
 
 Problem = Mapping[str, Any]
+UNANSWERED = Verdict("unknown", "the request was not answered")
+GROUP = 1024  # answers that are handed on together
 
 
 @dataclass(frozen=True)
@@ -62,19 +64,29 @@ def request(prompt: Prompt) -> Request:
     return Request(turns, prompt.sample_index, prompt.reasoning)
 
 
-def every(problems: Iterable[Problem], reasoning: str, samples: int) -> list[Prompt]:
+def every(problems: Iterable[Problem], reasoning: str, samples: int) -> Iterator[Prompt]:
     """`samples` prompts of each problem, problem by problem."""
-    return [Prompt(problem, reasoning, index) for problem in problems for index in range(samples)]
+    for problem in problems:
+        for index in range(samples):
+            yield Prompt(problem, reasoning, index)
 
 
 def attempt(
-    engine: Engine, prompts: Sequence[Prompt], sampling: Sampling, *, logprobs: bool = False
+    engine: Engine, prompts: Iterable[Prompt], sampling: Sampling, *, logprobs: bool = False
 ) -> list[Attempt]:
     """Answer every prompt and judge every answer, in the order given."""
+    asked = list(prompts)
+    requests = [request(prompt) for prompt in asked]
+    completions = engine.generate(requests, sampling, logprobs=logprobs)
+    return judged(engine, asked, completions)
+
+
+def judged(
+    engine: Engine, prompts: Sequence[Prompt], completions: Sequence[Completion]
+) -> list[Attempt]:
+    """The answers with their verdicts. Of a request that was not answered it is `unknown`."""
     from resources.verifiers.dispatch import verify_many
 
-    requests = [request(prompt) for prompt in prompts]
-    completions = engine.generate(requests, sampling, logprobs=logprobs)
     tags = engine.chat.toggle.tags
     verdicts = verify_many(
         [dict(prompt.problem) for prompt in prompts],
@@ -83,9 +95,40 @@ def attempt(
         tags,
     )
     return [
-        Attempt(prompt, completion, verdict, tags)
+        Attempt(prompt, completion, verdict if completion.answered else UNANSWERED, tags)
         for prompt, completion, verdict in zip(prompts, completions, verdicts, strict=True)
     ]
+
+
+def answered(
+    engine: Engine, prompts: Iterable[Prompt], count: int, sampling: Sampling
+) -> Iterator[tuple[list[int], list[Prompt], list[Completion]]]:
+    """Answers to `count` prompts as they come: places among the prompts, prompts, completions.
+
+    In groups of about `GROUP`; neither prompts nor answers are held longer.
+    """
+    waiting: dict[int, Prompt] = {}
+
+    def asked() -> Iterator[Request]:
+        for place, prompt in enumerate(prompts):
+            waiting[place] = prompt
+            yield request(prompt)
+
+    held: list[tuple[int, Completion]] = []
+
+    def group() -> tuple[list[int], list[Prompt], list[Completion]]:
+        places = [place for place, _ in held]
+        return places, [waiting.pop(place) for place in places], [each for _, each in held]
+
+    for batch in engine.batches(Counted(asked(), count), sampling):
+        held += batch
+        if len(held) >= GROUP:
+            yield group()
+            held.clear()
+    if held:
+        yield group()
+    if waiting:
+        raise RuntimeError(f"the engine left {len(waiting)} of {count} requests unanswered")
 
 
 def sequences(made: Sequence[Attempt], asked: "Chat", scorer: "Chat") -> list[list[int]]:
@@ -165,7 +208,7 @@ def tables(
     return generations, verdicts
 
 
-def usage(engine: Engine) -> dict[str, int]:
-    """Requests that the engine answered and that its cache held, where it has one."""
-    names = ("asked", "cached")
-    return {name: int(getattr(engine, name)) for name in names if hasattr(engine, name)}
+def usage(engine: Engine) -> list[dict[str, Any]]:
+    """What the answers of an engine took so far, as an asset's observation `requests`."""
+    there = getattr(engine, "usage", None)
+    return [there.record()] if there is not None else []

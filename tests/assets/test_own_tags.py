@@ -46,7 +46,7 @@ PROBLEM = {
 class Answers:
     """Thinks between its own tags, where it is asked to."""
 
-    model_version, chat = "v", CHAT
+    model_version, chat, window = "v", CHAT, 64
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, logprobs: bool = False

@@ -10,7 +10,7 @@ import pytest
 from assets.rl_data import checks
 from assets.rl_data.curriculum import build_curriculum
 from assets.rl_data.instruction_prompts import build_instruction_prompts
-from assets.rl_data.pass_rates import build_pass_rates, count
+from assets.rl_data.pass_rates import Tally, build_pass_rates, count
 from assets.rl_data.prompts import build_prompts
 from resources.engines.protocol import Completion
 from resources.verifiers.attempts import Attempt, Prompt
@@ -28,16 +28,21 @@ def attempts(name: str, verdicts: Sequence[Value], reason: str = "stop") -> list
     ]
 
 
+def tallied(made: Sequence[Attempt]) -> dict[bytes, Tally]:
+    tallies: dict[bytes, Tally] = {}
+    for one in made:
+        problem = one.prompt.problem
+        tallies.setdefault(problem["row_id"], Tally(problem["domain"])).add(one)
+    return tallies
+
+
 def test_unknown_is_neither_right_nor_wrong() -> None:
-    rows = count(
-        [
-            *attempts("half", ["correct", "incorrect", "unknown", "unknown"]),
-            *attempts("easy", ["correct", "correct", "correct", "incorrect"]),
-            *attempts("dark", ["unknown", "unknown"], "length"),
-        ],
-        0.75,
-    ).to_pylist()
-    half, easy, dark = rows
+    made = [
+        *attempts("half", ["correct", "incorrect", "unknown", "unknown"]),
+        *attempts("easy", ["correct", "correct", "correct", "incorrect"]),
+        *attempts("dark", ["unknown", "unknown"], "length"),
+    ]
+    half, easy, dark = count(tallied(made), 0.75).to_pylist()
     assert (half["pass_rate"], half["unknown"], half["kept"]) == (0.5, 2, True)
     assert (easy["pass_rate"], easy["kept"]) == (0.75, False)
     assert (dark["pass_rate"], dark["truncated"], dark["kept"]) == (None, 2, False)
@@ -61,11 +66,13 @@ def test_pass_rates_are_sampled_once_and_checked(tmp_path: Path, tiny_llama: Pat
     for check in (checks.pass_rates_valid, checks.samples_complete):
         assert check(made, inputs).passed, check(made, inputs).description
     assert support.column(made, "pass_rates", "domain").count("math") == 3
-    assert made.observations["requests"] == {"asked": 24, "cached": 0}
+    (took,) = made.observations["requests"]
+    assert (took["role"], took["asked"], took["cached"]) == ("pass_rates", 24, 0)
     more = support.build(
         store, "rl_data/pass_rates", build_pass_rates, inputs, {**recipe, "samples": 5}
     )
-    assert more.observations["requests"] == {"asked": 6, "cached": 24}
+    (took,) = more.observations["requests"]
+    assert (took["requests"], took["asked"], took["cached"]) == (30, 6, 24)
     generation = more.table("generations").to_pylist()[0]
     assert generation["parents"][0]["row_id"] == generation["problem_id"]
 
@@ -88,7 +95,7 @@ def test_prompts_keep_the_hard_and_explain_the_rest(tmp_path: Path) -> None:
         )
     ]
     rates = support.publish(
-        store, "rl_data/pass_rates", Output(tables={"pass_rates": count(made, 0.75)})
+        store, "rl_data/pass_rates", Output(tables={"pass_rates": count(tallied(made), 0.75)})
     )
     inputs = {"pass_rates": rates, "problems_math": problems}
     recipe = {"domains": ["math"], "discard_at": 0.75}

@@ -85,21 +85,27 @@ def test_answers_are_paid_for_once_and_in_both_modes(store: Store, tmp_path: Pat
     assert len({row["row_id"] for row in rows}) == 12
     assert {row["parents"][0]["row_id"] for row in rows} == {row["problem_id"] for row in rows}
     assert checks.every_prompt_answered(made, inputs).passed
-    assert made.observations["requests"]["on"] == {"asked": 8, "cached": 0}
+    assert taken(made) == {"teacher": (8, 8, 0), "off": (4, 4, 0)}
 
     more = recipe | {"samples_off": 2}
     grown = tiny.build(store, "sft_data/math_generations", generate, inputs, more, execution)
-    assert grown.observations["requests"] == {
-        "on": {"asked": 0, "cached": 8},
-        "off": {"asked": 4, "cached": 4},
-    }
+    assert taken(grown) == {"teacher": (8, 0, 8), "off": (8, 4, 4)}
+    tokens = {row["role"]: row["completion_tokens"] for row in grown.observations["requests"]}
+    assert sum(tokens.values()) == sum(
+        row["completion_tokens"] for row in grown.table("generations").to_pylist()
+    )
+
+
+def taken(made: Artifact) -> dict[str, tuple[int, int, int]]:
+    rows = made.observations["requests"]
+    return {row["role"]: (row["requests"], row["asked"], row["cached"]) for row in rows}
 
 
 def test_another_problem_leaves_the_draw_as_it_was(store: Store) -> None:
     found = drawn("math", 40)
     before = problems(store, "problems/math", found[:39], "train")
     after = problems(store, "problems/math", found, "train")
-    chosen = [{row["question"] for row in draw(p, 10, seed=5)} for p in (before, after)]
+    chosen = [{*draw(p, 10, seed=5)["question"].to_pylist()} for p in (before, after)]
     assert len(chosen[0] & chosen[1]) >= 9
 
 
