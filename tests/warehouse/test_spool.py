@@ -22,5 +22,5 @@ def test_rows_come_back_in_their_order_or_in_that_of_a_column(tmp_path: Path) ->
 def test_a_spool_without_rows_says_so(tmp_path: Path) -> None:
     with Spool(tmp_path / "rows.arrow") as spool:
         pass
-    with pytest.raises(WarehouseError, match="rows.arrow: no row was written"):
+    with pytest.raises(WarehouseError, match=r"rows\.arrow: no row was written"):
         next(spool.batches())
