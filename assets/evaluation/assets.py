@@ -146,7 +146,7 @@ def _report(recipe: Recipe) -> Spec:
     keys += [published.key(key, name) for _, key, _ in line for name in declared]
     for domain in recipe.family.sft_data:
         keys += [f"sft_data/{domain}", f"sft_data/{domain}_verdicts"]
-    if any(model.grpo for model in recipe.models.values()):
+    if any(model.reads("pass_rates") for model in recipe.models.values()):
         keys += ["rl_data/pass_rates", "rl_data/prompts"]
     for name, model in recipe.models.items():
         if family.side_by_side is not None:

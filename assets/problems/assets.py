@@ -9,8 +9,6 @@ from typing import Any
 from resources.recipe.base import Domain, needed
 from resources.recipe.chats import CORPUS_TOKENS, chats_of
 from resources.recipe.data import HELD_TEXT, WRITTEN, CorpusMix, Source
-from resources.recipe.model import ModelRecipe, Recovery
-from resources.recipe.puzzle import Puzzle
 from resources.recipe.schema import Recipe
 from resources.store.home import find
 from resources.store.spec import Spec
@@ -29,7 +27,7 @@ def specs(recipe: Recipe) -> list[Spec]:
     made += [_problems(recipe, domain, section) for domain, section in sections.items()]
     asked = any(each.path == HELD_TEXT for each in family.declared_benchmarks.values())
     compared = family.side_by_side is not None
-    read = compared or any(_reads_text(model) for model in recipe.models.values())
+    read = compared or any(model.reads("corpus") for model in recipe.models.values())
     if not asked and not read:
         return made
     if isinstance(family.corpus, CorpusMix):
@@ -51,11 +49,6 @@ def specs(recipe: Recipe) -> list[Spec]:
             )
         )
     return [*made, _tokens(recipe, limits)] if read else made
-
-
-def _reads_text(model: ModelRecipe) -> bool:
-    """Whether a stage of the model reads the corpus."""
-    return any(isinstance(stage.section, Puzzle | Recovery) for stage in model.line())
 
 
 def _held_out(recipe: Recipe, sections: Mapping[Domain, dict[str, Any]]) -> Spec:

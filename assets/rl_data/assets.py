@@ -23,7 +23,8 @@ def specs(recipe: Recipe) -> list[Spec]:
     """What the RL stages of the recipe's models need, and nothing else."""
     made: list[Spec] = []
     grpo = {name: model.grpo for name, model in recipe.models.items() if model.grpo}
-    if grpo:
+    models = recipe.models.values()
+    if any(model.reads("pass_rates") for model in models):
         made += [_pass_rates(recipe), _prompts(recipe)]
     for name, section in grpo.items():
         made.append(
@@ -45,7 +46,7 @@ def specs(recipe: Recipe) -> list[Spec]:
                 description=f"Which prompts {name}'s GRPO meets in which step, easy to hard.",
             )
         )
-    if any(model.rloo for model in recipe.models.values()):
+    if any(model.reads("instruction_prompts") for model in models):
         made.append(_instruction_prompts(recipe))
     preferences = {n: model.preference for n, model in recipe.models.items() if model.preference}
     if preferences:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobs.checks.asked import Asked, Finding
+from resources.recipe.base import Training
 from resources.recipe.data import PYTHON, WRITTEN, CorpusMix, Source
-from resources.recipe.model import Recovery
 from resources.recipe.puzzle import Puzzle
 from resources.recipe.reading.shape import MODELS
 from resources.recipe.tree import KeyPath
@@ -63,9 +63,9 @@ def _held(asked: Asked) -> float | None:
 def _trained(asked: Asked) -> Iterator[tuple[KeyPath, int]]:
     """Where tokens of the corpus are asked for, and how many."""
     for name, model in asked.recipe.models.items():
-        for field in model.stage_fields():
+        for field in model.readers("corpus"):
             section = getattr(model, field)
-            if isinstance(section, Recovery) and section.tokens:
+            if isinstance(section, Training) and section.tokens:
                 yield (MODELS, name, field, "tokens"), section.tokens
             if isinstance(section, Puzzle) and not section.library_of and section.library.tokens:
                 yield (MODELS, name, field, "library", "tokens"), section.library.tokens

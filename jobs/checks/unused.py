@@ -15,7 +15,7 @@ from jobs.checks.asked import Asked, Finding
 from resources.recipe.base import Optimizer
 from resources.recipe.data import FIELDS, PYTHON, WRITTEN, CorpusMix, Source
 from resources.recipe.family import Family
-from resources.recipe.model import Distillation
+from resources.recipe.model import Distillation, ModelRecipe
 from resources.recipe.puzzle import Puzzle
 from resources.recipe.reading.finding import PREFIX
 from resources.recipe.reading.shape import EXECUTION, MODELS
@@ -27,6 +27,8 @@ LEAVE_OUT = "leave it out"
 SOME = "[puzzle, distillation]"
 # Of the family: what names it, what is told apart below, and sources and benchmarks by name.
 _NAMES = {"name", "seed", "license", "sources", "benchmarks", "watched_folder", "published_rows"}
+# Of the family: what models' stages alone read.
+_FOR_STAGES = ("pass_rates", "instruction_prompts", "reward_model")
 # Of a source: what it is.
 _SOURCE = {"kind", "path", "fields", "license", "verifier", "answers", "files", "format"}
 # Assets that others are made of: one that nothing reads is made for nothing.
@@ -123,13 +125,10 @@ def _format(source: Source) -> str | None:
 def _settings(recipe: Recipe) -> Iterator[Unread]:
     """Shared sections without which the same assets would be built."""
     family = recipe.family
-    for key, stage in (
-        ("pass_rates", "grpo"),
-        ("instruction_prompts", "rloo"),
-        ("reward_model", "preference"),
-    ):
-        if not any(getattr(model, stage) for model in recipe.models.values()):
-            yield (key,), f"no model has {stage}, which alone reads it", LEAVE_OUT
+    for key in _FOR_STAGES:
+        if not any(model.reads(key) for model in recipe.models.values()):
+            stages = " or ".join(ModelRecipe.readers(key))
+            yield (key,), f"no model has {stages}, which alone reads it", LEAVE_OUT
     if family.published_rows is not None:
         yield ("published_rows",), "no stage reads it", LEAVE_OUT
     if family.watched_folder is not None and not family.problems:
@@ -138,8 +137,7 @@ def _settings(recipe: Recipe) -> Iterator[Unread]:
             "the recipe has no problems, to which its files are added",
             ("add `problems: …`, or leave it out"),
         )
-    told = {"pass_rates", "instruction_prompts", "reward_model"} | _NAMES
-    for field in sorted(family.model_fields_set - told):
+    for field in sorted(family.model_fields_set - _NAMES.union(_FOR_STAGES)):
         usual = Family.model_fields[field].get_default(call_default_factory=True)
         if getattr(family, field) == usual or not _own(recipe, (field,)):
             continue

@@ -85,7 +85,7 @@ def alone(recipe: Recipe) -> list[str]:
         if effort.alone
     ]
     reward = recipe.family.reward_model
-    judged = any(model.preference for model in recipe.models.values())
+    judged = any(model.reads("reward_model") for model in recipe.models.values())
     trained = judged and reward is not None and reward.pretrained is None
     return [*found, *(["rl_data/reward_model"] if trained else [])]
 

@@ -184,9 +184,10 @@ TAKEN = ("benchmarks", "evaluation", "parents", "problems", "rl_data", "sft_data
 @dataclass(frozen=True)
 class Makes:
     """Marks a field of `ModelRecipe` as a stage: the checkpoint that it makes, None where its
-    section says the name itself."""
+    section says the name itself, and which of the family's sections it `reads`."""
 
     checkpoint: str | None = None
+    reads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -212,15 +213,16 @@ class ModelRecipe(Section):
         description="parent checkpoint: bundled/…, a path, a GGUF file, or a hub id @ revision"
     )
     stages: list[str] | None = None
-    puzzle: Annotated[Puzzle | None, Makes("assembled")] = None
+    puzzle: Annotated[Puzzle | None, Makes("assembled", reads=("corpus",))] = None
     fusion: Annotated[Fusion | None, Makes("fused")] = None
-    distillation: Annotated[Distillation | None, Makes("distilled")] = None
-    continued_pretraining: Annotated[Recovery | None, Makes("continued")] = None
+    distillation: Annotated[Distillation | None, Makes("distilled", reads=("corpus",))] = None
+    continued_pretraining: Annotated[Recovery | None, Makes("continued", reads=("corpus",))] = None
     sft: Annotated[list[Sft], Makes()] = Field(default_factory=list)
-    grpo: Annotated[Grpo | None, Makes("grpo")] = None
-    rloo: Annotated[Rloo | None, Makes("rloo")] = None
+    grpo: Annotated[Grpo | None, Makes("grpo", reads=("pass_rates",))] = None
+    rloo: Annotated[Rloo | None, Makes("rloo", reads=("instruction_prompts",))] = None
     preference: Annotated[
-        Annotated[Rpo | PreferenceGrpo, Field(discriminator="method")] | None, Makes()
+        Annotated[Rpo | PreferenceGrpo, Field(discriminator="method")] | None,
+        Makes(reads=("reward_model",)),
     ] = None
 
     @classmethod
@@ -228,6 +230,15 @@ class ModelRecipe(Section):
         """The stages that there are, by the names of their sections, in order."""
         marked = ((name, mark) for name, f in cls.model_fields.items() for mark in f.metadata)
         return {name: mark for name, mark in marked if isinstance(mark, Makes)}
+
+    @classmethod
+    def readers(cls, shared: str) -> list[str]:
+        """The stages that read a section of the family."""
+        return [name for name, mark in cls.stage_fields().items() if shared in mark.reads]
+
+    def reads(self, shared: str) -> bool:
+        """Whether a stage that runs reads a section of the family."""
+        return any(getattr(self, name) for name in self.readers(shared))
 
     @model_validator(mode="before")
     @classmethod

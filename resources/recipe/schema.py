@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from resources.recipe.execution import ExecutionSettings
 from resources.recipe.family import Corpus, Family
 from resources.recipe.model import PARENT, ModelRecipe, Sft
 from resources.recipe.paths import local, parent_source
+from resources.recipe.reinforcement import PolicyGradient
 from resources.recipe.tree import KeyPath, Node, Origin
 
 
@@ -101,14 +103,9 @@ def _made_elsewhere(family: Family, models: Mapping[str, ModelRecipe]) -> Iterat
         *([("pass_rates", "model", rates.model, rates.artifact)] if rates else []),
         *([("reward_model", "base", reward.base, reward.artifact)] if reward else []),
     ]
-    # What no stage reads may name what is not there.
-    read = {
-        "pass_rates": any(model.grpo for model in models.values()),
-        "reward_model": any(model.preference for model in models.values()),
-    }
     for section, key, model, artifact in references:
-        if not read[section]:
-            continue
+        if not any(each.reads(section) for each in models.values()):
+            continue  # what no stage reads may name what is not there
         if model not in models:
             yield f"family.{section}.{key}", f"no model '{model}'; {nearest(model, models)}"
             continue
@@ -156,40 +153,33 @@ def _too_few_prompts(family: Family, name: str, model: ModelRecipe) -> Iterator[
                     f"{name}.preference.rounds[{index}].domains",
                     f"no problems in domain '{domain}'; {nearest(domain, family.problems)}",
                 )
-    if model.grpo is not None and family.pass_rates is not None:
-        need = model.grpo.prompts_per_step
-        if need > family.pass_rates.prompts:
-            yield (
-                f"{name}.grpo.prompts_per_step",
-                f"{need} is more than the {family.pass_rates.prompts} prompts with a pass rate "
-                "(family.pass_rates.prompts)",
-            )
-    if model.rloo is not None and family.instruction_prompts is not None:
-        need = model.rloo.prompts_per_step
-        if need > family.instruction_prompts.prompts:
-            yield (
-                f"{name}.rloo.prompts_per_step",
-                f"{need} is more than the {family.instruction_prompts.prompts} instruction "
-                "prompts (family.instruction_prompts.prompts)",
-            )
+    for key, shared, what in (
+        ("pass_rates", family.pass_rates, "prompts with a pass rate"),
+        ("instruction_prompts", family.instruction_prompts, "instruction prompts"),
+    ):
+        there = shared.prompts if shared is not None else math.inf
+        for stage in model.readers(key):
+            section = getattr(model, stage)
+            if isinstance(section, PolicyGradient) and section.prompts_per_step > there:
+                yield (
+                    f"{name}.{stage}.prompts_per_step",
+                    f"{section.prompts_per_step} is more than the {there} {what} "
+                    f"(family.{key}.prompts)",
+                )
 
 
 def _missing(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator[tuple[str, str]]:
     """Shared sections that are left out although a stage reads them."""
     for name, model in models.items():
         reads: list[tuple[str, object, str]] = []
-        if model.grpo is not None:
-            reads.append(("pass_rates", family.pass_rates, "grpo"))
-        if model.rloo is not None:
-            reads.append(("instruction_prompts", family.instruction_prompts, "rloo"))
-            reads.append(("problems", "instructions" in family.problems, "rloo"))
-        if model.preference is not None:
-            reads.append(("reward_model", family.reward_model, "preference"))
-        trains = model.puzzle or model.distillation or model.continued_pretraining
-        if trains is not None and isinstance(family.corpus, Corpus):
-            reads.append(
-                ("corpus", family.problems, "puzzle, distillation or continued pretraining")
-            )
+        for stage, mark in model.stage_fields().items():
+            for key in mark.reads if getattr(model, stage) else ():
+                reads.append((key, getattr(family, key), stage))
+                if key == "instruction_prompts":
+                    reads.append(("problems", "instructions" in family.problems, stage))
+        if model.reads("corpus") and isinstance(family.corpus, Corpus):
+            *most, last = (stage.replace("_", " ") for stage in model.readers("corpus"))
+            reads.append(("corpus", family.problems, f"{', '.join(most)} or {last}"))
         for key, there, stage in reads:
             if not there:
                 need = (

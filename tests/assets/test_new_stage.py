@@ -16,7 +16,7 @@ from resources.costs.workload import alone, works
 from resources.recipe.effort import Effort, Material, StageSection, Work
 from resources.recipe.loading import load
 from resources.recipe.model import Makes, ModelRecipe
-from resources.recipe.schema import Recipe
+from resources.recipe.schema import Recipe, disagreements
 from resources.store.spec import Spec
 
 
@@ -35,7 +35,7 @@ class Polish(StageSection):
 class Polished(ModelRecipe):
     """The model's recipe with the stage: what a new stage adds to it is this one line."""
 
-    polish: Annotated[Polish | None, Makes("polished")] = None
+    polish: Annotated[Polish | None, Makes("polished", reads=("instruction_prompts",))] = None
 
 
 def specs(recipe: Recipe) -> list[Spec]:
@@ -84,6 +84,15 @@ def test_a_new_stage_is_listed_planned_measured_and_exported(
     nano = recipe.models["nano"].model_dump()
     with pytest.raises(ValueError, match="no stage 'polsh'; did you mean 'polish'"):
         Polished.model_validate(nano | {"stages": ["polsh"]})
+
+
+def test_what_a_new_stage_reads_must_be_there(polished: Recipe) -> None:
+    without = polished.family.model_copy(update={"instruction_prompts": None})
+    assert [
+        (where, what.removeprefix("missing: ").partition(";")[0])
+        for where, what in disagreements(without, {"nano": polished.models["nano"]})
+        if where == "family.instruction_prompts"
+    ] == [("family.instruction_prompts", "nano's polish reads it")]
 
 
 def test_a_new_stage_costs_what_its_section_says(polished: Recipe) -> None:
