@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
+from resources.recipe.model import ModelRecipe
 from warehouse.store import Artifact, CheckResult
 
 LEAST_TOGGLE = 0.5
@@ -49,7 +50,7 @@ def toggle_obeyed(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckRe
     """The shares of responses that think as asked, recorded; a parent cannot obey "on" yet."""
     shares = {mode: artifact.metrics[f"follows_toggle_{mode}"] for mode in ("on", "off")}
     stage = artifact.manifest["recipe"]["stage"]
-    learned = stage not in ("parent", "assembled", "fused", "distilled", "continued")
+    learned = ModelRecipe.learned(stage) == "answers"
     return CheckResult(
         "toggle_obeyed",
         not learned or min(shares.values()) >= LEAST_TOGGLE,

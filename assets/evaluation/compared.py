@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from assets.evaluation.resampled import Estimate, difference
+from resources.recipe.model import PARENT, ModelRecipe
 from warehouse.store import Artifact
 
 ASSET = "side_by_side"
 EXPORT, IN_VLLM = "exported", "equal_in_vllm"
-PARENT, RAW = "parent", ("assembled", "fused")
 Row = dict[str, Any]
 
 
@@ -96,6 +96,15 @@ def label(models: Sequence[str], model: str, stage: str) -> str:
     return stage if len(models) == 1 or stage == PARENT else f"{model} {stage}"
 
 
+def is_raw(row: Row) -> bool:
+    """Whether a checkpoint is a child that was put together and not trained since.
+
+    >>> [is_raw({"stage": stage}) for stage in ("parent", "assembled", "fused", "distilled")]
+    [False, True, True, False]
+    """
+    return row["stage"] != PARENT and ModelRecipe.learned(row["stage"]) is None
+
+
 def _pairs(compared: Compared) -> Iterable[tuple[str, str]]:
     """What is set against what: every checkpoint against the one before it, a model's last against
     its raw one, and the raw ones of further models against the first's."""
@@ -104,7 +113,7 @@ def _pairs(compared: Compared) -> Iterable[tuple[str, str]]:
         line = compared.of(model)
         for before, after in pairwise(line):
             yield after["label"], before["label"]
-        start = [at for at, row in enumerate(line) if row["stage"] in RAW]
+        start = [at for at, row in enumerate(line) if is_raw(row)]
         if start:
             raw.append(line[start[-1]]["label"])
             if len(line) - start[-1] > 2:

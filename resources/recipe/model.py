@@ -184,10 +184,12 @@ TAKEN = ("benchmarks", "evaluation", "parents", "problems", "rl_data", "sft_data
 @dataclass(frozen=True)
 class Makes:
     """Marks a field of `ModelRecipe` as a stage: the checkpoint that it makes, None where its
-    section says the name itself, and which of the family's sections it `reads`."""
+    section says the name itself; which of the family's sections it `reads`; and what the model
+    `learns` in it, None where it is only made otherwise."""
 
     checkpoint: str | None = None
     reads: tuple[str, ...] = ()
+    learns: Literal["text", "answers"] | None = "answers"
 
 
 @dataclass(frozen=True)
@@ -213,10 +215,14 @@ class ModelRecipe(Section):
         description="parent checkpoint: bundled/…, a path, a GGUF file, or a hub id @ revision"
     )
     stages: list[str] | None = None
-    puzzle: Annotated[Puzzle | None, Makes("assembled", reads=("corpus",))] = None
-    fusion: Annotated[Fusion | None, Makes("fused")] = None
-    distillation: Annotated[Distillation | None, Makes("distilled", reads=("corpus",))] = None
-    continued_pretraining: Annotated[Recovery | None, Makes("continued", reads=("corpus",))] = None
+    puzzle: Annotated[Puzzle | None, Makes("assembled", reads=("corpus",), learns=None)] = None
+    fusion: Annotated[Fusion | None, Makes("fused", learns=None)] = None
+    distillation: Annotated[
+        Distillation | None, Makes("distilled", reads=("corpus",), learns="text")
+    ] = None
+    continued_pretraining: Annotated[
+        Recovery | None, Makes("continued", reads=("corpus",), learns="text")
+    ] = None
     sft: Annotated[list[Sft], Makes()] = Field(default_factory=list)
     grpo: Annotated[Grpo | None, Makes("grpo", reads=("pass_rates",))] = None
     rloo: Annotated[Rloo | None, Makes("rloo", reads=("instruction_prompts",))] = None
@@ -235,6 +241,12 @@ class ModelRecipe(Section):
     def readers(cls, shared: str) -> list[str]:
         """The stages that read a section of the family."""
         return [name for name, mark in cls.stage_fields().items() if shared in mark.reads]
+
+    @classmethod
+    def learned(cls, checkpoint: str) -> Literal["text", "answers"] | None:
+        """What the stage that makes a checkpoint trains on; None of the parent and a raw child."""
+        named = {mark.checkpoint: mark.learns for mark in cls.stage_fields().values()}
+        return None if checkpoint == PARENT else named.get(checkpoint, "answers")
 
     def reads(self, shared: str) -> bool:
         """Whether a stage that runs reads a section of the family."""
@@ -287,7 +299,7 @@ class ModelRecipe(Section):
         if self.puzzle is None:
             return True
         target = self.puzzle.search.target
-        healed = self.artifacts()[-1] not in (PARENT, "assembled", "fused")
+        healed = self.learned(self.artifacts()[-1]) is not None
         return (target is None or target.engine != "transformers") and (
             healed or self.puzzle.library_of is None
         )

@@ -61,6 +61,7 @@ def polished() -> Recipe:
     nano = recipe.models["nano"].model_dump() | {"polish": {"steps": 3}}
     model = Polished.model_validate(nano | {"stages": ["sft", "polish"]})
     assert model.artifacts()[-2:] == ["sft_chat", "polished"]
+    assert Polished.learned("polished") == "answers"
     return replace(recipe, models={**recipe.models, "nano": model})
 
 

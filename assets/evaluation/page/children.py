@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from assets.evaluation.compared import PARENT, Change, Compared, Row
+from assets.evaluation.compared import Change, Compared, Row
 from assets.evaluation.page.blocks import (
     card,
     change,
@@ -25,6 +25,7 @@ from assets.evaluation.page.blocks import (
 from assets.evaluation.page.charts import percent
 from assets.evaluation.page.facts import Stage
 from assets.evaluation.page.svg import element, text
+from resources.recipe.model import PARENT, ModelRecipe
 
 HEAD = (
     "Checkpoint",
@@ -40,7 +41,6 @@ STEPS = {
     "assembled": "the chosen blocks put together, the whole not trained since: raw",
     "fused": "runs of feed-forward networks made one: raw",
     "distilled": "trained towards the parent's predictions: healed",
-    "continued": "trained further on text",
 }
 
 
@@ -73,11 +73,13 @@ def _table(compared: Compared, sizes: Mapping[tuple[str, str], int]) -> Iterable
 
 
 def _steps(stages: Iterable[str]) -> dict[str, str]:
-    """What each checkpoint is; those that have names of their own learned from answers."""
+    """What each checkpoint is."""
     found = {}
     for stage in dict.fromkeys(stages):
         if stage != PARENT:
-            found[stage] = STEPS.get(stage, "trained further on answers")
+            learned = ModelRecipe.learned(stage)
+            further = f"trained further on {learned}" if learned else "not trained since: raw"
+            found[stage] = STEPS.get(stage, further)
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from assets.evaluation.compared import RAW, Compared, Row
+from assets.evaluation.compared import Compared, Row, is_raw
 from assets.evaluation.page.blocks import (
     cards,
     decimal,
@@ -82,7 +82,7 @@ def _against_parent(model: str, compared: Compared, line: list[Stage]) -> tuple[
     prefill, decode = (compared.speeds[last["label"]][what][1] for what in ("read", "written"))
     if last is not parent:
         found["Prefill, decode"] = f"{prefill:.2f} x, {decode:.2f} x as fast"
-        raw = [row for row in rows if row["stage"] in RAW]
+        raw = [row for row in rows if is_raw(row)]
         found["KL to the parent, nats a token"] = _kl(last)
         if raw and raw[-1] is not last:
             found["KL raw, before healing"] = _kl(raw[-1])
