@@ -51,6 +51,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("placement", shapes.shared),
     ("isolation of programs", machine.isolation),
     ("used by nothing", unused.unused),
+    ("used by nothing", unused.material),
     ("used by nothing", overridden.overridden),
 )
 # What a run looks at before it begins: done in an instant, without network.

@@ -42,7 +42,7 @@ _SAYS: Mapping[str, KeyPath] = {
 
 
 def unused(asked: Asked) -> Iterator[Finding]:
-    """Settings that nothing which runs reads, and data that nothing is made of.
+    """Settings that nothing which runs reads.
 
     A base says much for whoever needs it: only what a person wrote is theirs to mend. Where
     `stages` chooses among sections, what the others would read may stay: it stops nothing.
@@ -58,7 +58,6 @@ def unused(asked: Asked) -> Iterator[Finding]:
         if _own(asked.recipe, keys):
             yield asked.fault(keys, what, remedy, stops=not chosen)
     yield from _untouched(asked)
-    yield from _material(asked)
 
 
 Unread = tuple[KeyPath, str, str]  # where, what of it, what would be right
@@ -229,8 +228,8 @@ def _execution(recipe: Recipe) -> Iterator[Unread]:
                 yield (EXECUTION, key, entry), f"the recipe has no model '{name}'", LEAVE_OUT
 
 
-def _material(asked: Asked) -> Iterator[Finding]:
-    """Data that is made and that no model, score or report is made of."""
+def material(asked: Asked) -> Iterator[Finding]:
+    """Data that is made and that no model, score or report is made of; it stops nothing."""
     from assets.catalog import all_specs
     from resources.sources.account import SourceError
 
@@ -238,15 +237,15 @@ def _material(asked: Asked) -> Iterator[Finding]:
         specs = all_specs(asked.recipe)
     except SourceError:
         return  # said with the files
-    material = {spec.key: spec for spec in specs if spec.stage in _MATERIAL}
+    made = {spec.key: spec for spec in specs if spec.stage in _MATERIAL}
     waiting = [key for spec in specs if spec.stage not in _MATERIAL for key in spec.reads()]
     read: set[str] = set()
     while waiting:  # what is read by what is used is used
         key = waiting.pop()
-        if key in material and key not in read:
-            waiting += material[key].reads()
+        if key in made and key not in read:
+            waiting += made[key].reads()
         read.add(key)
-    for spec in material.values():
+    for spec in made.values():
         if spec.key not in read:
             keys = _SAYS.get(spec.key, (spec.key.partition("/")[0],))
             what = f"{spec.key} would be made, and no model, score or report is made of it"

@@ -23,14 +23,17 @@ def chats_of(recipe: Recipe) -> dict[str, str]:
     Where the parent's files are not at hand, or are no chat, a digest of where they come from; that
     they are no chat is said when the parent is adopted.
     """
-    return {
-        name: _name(recipe.parent_source(model.parent)) for name, model in recipe.models.items()
-    }
+    return {name: chat_of(recipe, name) for name in recipe.models}
+
+
+def chat_of(recipe: Recipe, model: str) -> str:
+    """The name of one model's chat."""
+    return _name(recipe.parent_source(recipe.models[model].parent))
 
 
 def tokens_of(recipe: Recipe, model: str) -> str:
     """The partition of `CORPUS_TOKENS` that a model reads."""
-    return f"{CORPUS_TOKENS}[{chats_of(recipe)[model]}]"
+    return f"{CORPUS_TOKENS}[{chat_of(recipe, model)}]"
 
 
 def _name(source: ParentSource) -> str:

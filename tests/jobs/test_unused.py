@@ -8,7 +8,7 @@ import pytest
 
 from jobs.checks.asked import Asked
 from jobs.checks.overridden import overridden
-from jobs.checks.unused import unused
+from jobs.checks.unused import material, unused
 from resources.recipe.loading import load
 from resources.recipe.reading.faults import Fault
 from resources.store.home import Home
@@ -69,7 +69,11 @@ def found(folder: Path, *overrides: str) -> list[Fault]:
 
 
 def _faults(asked: Asked) -> list[Fault]:
-    return [each for each in (*unused(asked), *overridden(asked)) if isinstance(each, Fault)]
+    return [
+        each
+        for each in (*unused(asked), *material(asked), *overridden(asked))
+        if isinstance(each, Fault)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,13 @@ def test_a_module_is_parsed_once_for_all_processes(
     with monkeypatch.context() as patch:
         patch.setattr(ast, "parse", lambda *given, **more: pytest.fail("parsed again"))
         assert remembered(checkout, memory) == before
+    with monkeypatch.context() as patch:  # of several functions' modules, read once a plan
+        sources, read = Sources(memory), list[Path]()
+        bytes_of = Path.read_bytes
+        patch.setattr(Path, "read_bytes", lambda path: read.append(path) or bytes_of(path))
+        for _ in range(2):
+            assert code_version("assets.stage.train:build", checkout, sources).version == before
+        assert len(read) == len(set(read)) > 1
     edit(checkout, "assets/stage/deeper.py", "1", "2")
     after = remembered(checkout, memory)
     assert after == version(checkout) != before

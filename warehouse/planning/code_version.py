@@ -56,6 +56,7 @@ class Sources:
     def __init__(self, memory: Path | None = None) -> None:
         self.memory = memory
         self.places: dict[tuple[str, Path], Path | None] = {}
+        self.told: dict[tuple[Path, str], _Source] = {}
         self.used: dict[str, Any] = {}
         self.known: dict[str, Any] = {}
         if memory is not None and memory.is_file():
@@ -71,7 +72,13 @@ class Sources:
         return self.places[module, root]
 
     def read(self, path: Path, name: str) -> _Source:
-        """What the module `name` at `path` says. WarehouseError where it is not valid Python."""
+        """What the module `name` at `path` says, read once. WarehouseError where it is not valid
+        Python."""
+        if (path, name) not in self.told:
+            self.told[path, name] = self._read(path, name)
+        return self.told[path, name]
+
+    def _read(self, path: Path, name: str) -> _Source:
         status = os.stat(path)
         state = (status.st_size, status.st_mtime_ns)
         known = _sources.get((str(path), name))
