@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from jobs.display import clock
+from jobs.board import clock
 from resources.recipe.reference import Reference
 from resources.store.home import Home
 from sensors.planning import Planner, fresh_plan, plan_when_idle

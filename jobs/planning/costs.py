@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from jobs.board import clock
 from jobs.console import open_console, plain_table
-from jobs.display import clock
 from jobs.planning.plan import Step
 
 
@@ -23,19 +23,25 @@ def show_costs(todo: Sequence[Step], *, timed: bool = True) -> None:
     for name in ("time", "tokens"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("why")
-    seconds = tokens = 0.0
     for step in todo:
-        read = 0.0 if step.found.restorable else step.predicted("tokens")
-        seconds, tokens = seconds + step.seconds, tokens + read
         # As Text: Rich would take `[group_1]` for markup.
-        costs = _written(step.seconds, read, timed)
+        costs = _written([step], timed)
         table.add_row(Text(step.label), step.state, *costs, Text(step.why))
     table.add_section()
-    assets = len({step.key for step in todo})
-    table.add_row(f"{assets} assets", "", *_written(seconds, tokens, timed), "")
+    table.add_row(f"{_assets(todo)} assets", "", *_written(todo, timed), "")
+    spared = [step for step in todo if not step.certain]
+    if spared:
+        why = "stands if its inputs come out as they are"
+        table.add_row(f"of them {_assets(spared)}", "", *_written(spared, timed), why)
     open_console().print(table)
 
 
-def _written(seconds: float, tokens: float, timed: bool) -> tuple[str, str]:
-    """The costs as they stand in the table."""
+def _assets(steps: Sequence[Step]) -> int:
+    return len({step.key for step in steps})
+
+
+def _written(steps: Sequence[Step], timed: bool) -> tuple[str, str]:
+    """What the steps cost, as it stands in the table."""
+    seconds = sum(step.seconds for step in steps)
+    tokens = sum(step.predicted("tokens") for step in steps if not step.found.restorable)
     return clock(seconds) if timed else "-", f"{tokens:,.0f}" if tokens else ""

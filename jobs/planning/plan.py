@@ -58,6 +58,11 @@ class Step:
         return self.found.why
 
     @property
+    def certain(self) -> bool:
+        """Whether it has to be made whatever becomes of its inputs."""
+        return not self.found.stands
+
+    @property
     def manifest(self) -> Mapping[str, Any] | None:
         return self.found.manifest
 

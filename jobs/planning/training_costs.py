@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jobs.board import clock
 from jobs.console import open_console, plain_table
-from jobs.display import clock
 from resources.costs.placement import DoesNotFitError
 from resources.costs.planning import Sizes, Stage, narrowed, plan
 from resources.costs.workload import alone, settings, works

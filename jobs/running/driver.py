@@ -18,15 +18,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from jobs.board import Line, clock
 from jobs.checks.command import refuse
-from jobs.display import Display, Line, clock, open_display
 from jobs.errors import CommandError
 from jobs.planning import programs
-from jobs.planning.costs import show_costs
 from jobs.planning.leftover import lines as leftover_lines
 from jobs.planning.plan import Plan, Step, make_plan
 from jobs.planning.selection import select
-from jobs.planning.training_costs import known_of, refuse_what_does_not_fit, show_training_costs
 from resources.store import home as homes
 from resources.store import last_run
 from warehouse.builds import LOG
@@ -35,6 +33,7 @@ from warehouse.files.locks import alone_or_refused
 from warehouse.store import Store
 
 if TYPE_CHECKING:
+    from jobs.display import Display
     from jobs.running.work import Work
 
 Planner = Callable[[], Plan]
@@ -57,19 +56,11 @@ def main(arguments: argparse.Namespace) -> int:
         print(f"heirloom: {mixed}", file=sys.stderr)
     chosen = select(plan, arguments.select)
     todo = [step for step in plan.todo if step.key in chosen]
-    keys = {step.key for step in todo}
-    specs = [asset.spec for asset in plan.assets]
     if arguments.dry_run:
-        settings = plan.recipe.execution
-        # Rates of another machine say nothing about this one's hardware.
-        show_costs(todo, timed=settings.hardware is None or "rates" in settings.model_fields_set)
-        code = show_training_costs(plan.recipe, keys, known_of(plan))
-        programs.refuse(plan.recipe, specs, keys)
-        return code
+        return _show(plan, todo)
     refuse(plan.recipe)
-    # Before days of work that end where a stage does not fit, or may not run programs.
-    refuse_what_does_not_fit(plan.recipe, keys, known_of(plan))
-    programs.refuse(plan.recipe, specs, keys)
+    if todo:
+        _refuse(plan, todo)
     last_run.remember(home, reference, plan.recipe.models)
     for line in leftover_lines(plan, Store(home.path).scratch):
         print(line, file=sys.stderr)
@@ -91,6 +82,28 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _show(plan: Plan, todo: Sequence[Step]) -> int:
+    """Print what would run; 1 where a training stage does not fit."""
+    from jobs.planning.costs import show_costs
+    from jobs.planning.training_costs import known_of, show_training_costs
+
+    settings, keys = plan.recipe.execution, {step.key for step in todo}
+    # Rates of another machine say nothing about this one's hardware.
+    show_costs(todo, timed=settings.hardware is None or "rates" in settings.model_fields_set)
+    code = show_training_costs(plan.recipe, keys, known_of(plan))
+    programs.refuse(plan.recipe, [asset.spec for asset in plan.assets], keys)
+    return code
+
+
+def _refuse(plan: Plan, todo: Sequence[Step]) -> None:
+    """Before days of work that end where a stage does not fit, or may not run programs."""
+    from jobs.planning.training_costs import known_of, refuse_what_does_not_fit
+
+    keys = {step.key for step in todo}
+    refuse_what_does_not_fit(plan.recipe, keys, known_of(plan))
+    programs.refuse(plan.recipe, [asset.spec for asset in plan.assets], keys)
+
+
 def drive(
     home: homes.Home,
     plan: Plan,
@@ -106,6 +119,7 @@ def drive(
     """
     import dagster as dg
 
+    from jobs.display import open_display
     from jobs.running.family import FAMILY, builder, family_assets, family_jobs
     from jobs.running.runs import fail_orphans
     from jobs.running.work import Work
@@ -145,7 +159,7 @@ def _lines(plan: Plan, chosen: Sequence[str]) -> list[Line]:
     """What the display shows: every step to make, and by how many workers."""
     workers = plan.recipe.execution.workers
     return [
-        Line(step.label, step.seconds, workers if step.partition else 1)
+        Line(step.label, step.seconds, workers if step.partition else 1, step.certain)
         for step in plan.todo
         if step.key in chosen
     ]
@@ -194,13 +208,16 @@ def _make_all(
 
 
 def _settle(plan: Plan, display: Display, done: dict[str, str], chosen: Sequence[str]) -> None:
-    """Tick off what turned out fresh without a build: its inputs came out the same."""
+    """Tick off what turned out fresh without a build, its inputs having come out the same; of the
+    rest, say what it is known to take now."""
     for step in plan.steps:
         new = step.key in chosen and step.label not in done and step.label in display.board.lines
         if new and step.state == "fresh":
             done[step.label] = "spared"
             manifest = step.manifest or {}
             display.finish(step.label, "spared", manifest.get("rows"), "")
+        elif new:
+            display.board.expect(step.label, step.seconds, step.certain)
 
 
 @contextmanager

@@ -8,7 +8,8 @@ import sys
 import pytest
 from rich.console import Console
 
-from jobs.display import Board, Line, LiveTable, PlainLines, clock, open_display
+from jobs.board import Board, Line, clock
+from jobs.display import LiveTable, PlainLines, open_display
 
 
 def test_remaining_time_follows_the_observed_pace(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +56,23 @@ def test_a_build_beyond_its_prediction_is_not_about_to_end(monkeypatch: pytest.M
     now[0] += 40.0
     pace = (60 + 40) / (60 + 10)
     assert board.remaining() == pytest.approx(40 / 2 + 30 * pace)
+
+
+def test_what_may_stand_as_it_is_is_told_apart() -> None:
+    board = Board([Line("a", 30.0), Line("b", 600.0, certain=False), Line("c", 60.0)])
+    assert board.left() == "about 1 min 30 s left, up to 11 min 30 s if inputs come out changed"
+    board.expect("b", 600.0, True)  # they did
+    assert board.left() == "about 11 min 30 s left"
+    board.expect("b", 0.0, True)  # it is to be restored
+    assert board.left() == "about 1 min 30 s left"
+    board.expect("b", 600.0, False)
+    board.expect("nobody asked for it", 9.0, True)
+    for key in "ac":
+        board.finish(key, "restored", None, "")
+    assert board.left() == "up to 10 min 00 s left, if inputs come out changed"
+    board.finish("b", "spared", None, "")
+    board.expect("b", 5.0, True)
+    assert board.left() == ""
 
 
 def test_plain_lines() -> None:

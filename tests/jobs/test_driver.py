@@ -69,6 +69,7 @@ def test_equal_content_spares_what_comes_after(home: Home, folder: Path) -> None
     (folder / "b.json").write_text(json.dumps([5, 7]))  # odd: doubled comes out the same
     plan = toy.plan(home, folder)
     assert [asset.key for asset in plan.todo] == KEYS
+    assert [step.key for step in plan.todo if step.certain] == ["toy/numbers"]
     said = run(home, folder)
     assert "3 built, 0 restored, 1 spared" in said
     assert "toy/total spared" in said

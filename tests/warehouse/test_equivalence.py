@@ -51,6 +51,21 @@ def test_equivalent_code_is_fresh_and_so_is_what_reads_it(store: Store) -> None:
     assert run(store, now) == []
 
 
+def test_what_stands_if_its_inputs_come_out_as_they_are_is_known_before(store: Store) -> None:
+    run(store, [THEN, READER])
+    input_code = replace(THEN, code_version="new")  # nobody says that it is equivalent
+    now = [input_code, replace(READER, code_version="r2", formers=moved("r1"))]
+    found = states(store, now)
+    assert not found["p/data"].stands
+    assert found["s/sft"].stands and found["s/sft"].why == "upstream p/data is stale"
+    other = replace(now[1], recipe={"rate": 2.0})
+    assert not states(store, [input_code, other])["s/sft"].stands
+    assert states(store, [input_code, other])["s/sft"].why.startswith("code: r1 → r2; recipe: rate")
+    assert not states(store, [input_code, replace(READER, code_version="r2")])["s/sft"].stands
+    run(store, [input_code], content=lambda node: repr(THEN))  # as it was
+    assert states(store, now)["s/sft"].state == "fresh"
+
+
 def test_names_of_then_are_understood(store: Store) -> None:
     run(store, [THEN, READER])
     former = moved("old", recipe={"amount": "rows.count"})

@@ -49,7 +49,8 @@ class State:
 
     `memo_key` is None while an input's next version is unknown. `data_version` is the current
     version's, `next_version` the one after a run where that is known without building.
-    `restorable`: a run only moves the pointer.
+    `restorable`: a run only moves the pointer. `stands`: it would be fresh, or restorable, if the
+    inputs that are to be made came out as they are.
     """
 
     key: str
@@ -65,6 +66,7 @@ class State:
     # The memo key of the version that equivalent code made of the same, and that code's entry.
     equal: tuple[str, Former] | None = None
     former_memos: tuple[str, ...] = ()  # under which equivalent code would have begun the same
+    stands: bool = False
 
 
 def ordered(nodes: Sequence[Node]) -> list[Node]:
@@ -150,18 +152,35 @@ def _state(
     if now is not None and broken is not None:
         memo = _memo(node, versions)
         return State(node.key, "missing", broken, memo, None, None, False, now)
-    version = None if now is None else str(now["data_version"])
     waiting = [parent for parent in node.inputs.values() if states[parent].next_version is None]
     if waiting:
-        parent = next((p for p in waiting if states[p].state != "fresh"), waiting[0])
+        first = next((p for p in waiting if states[p].state != "fresh"), waiting[0])
+        upstream = f"upstream {first} is {states[first].state}"
         if now is None:
             return State(node.key, "missing", "never built", None, None, None, False, None)
-        causes = (
-            *_differences(node, now, versions),
-            f"upstream {parent} is {states[parent].state}",
+        same = {
+            name: version or states[node.inputs[name]].data_version
+            for name, version in versions.items()
+        }
+        known = {name: version for name, version in same.items() if version is not None}
+        found = state_of(node, known, now, resolve, damage, built) if known == same else None
+        stands = found is not None and (found.state == "fresh" or found.restorable)
+        # Equivalent code is no cause, though the table's word counts only once inputs are known.
+        fresh = found is not None and found.state == "fresh"
+        causes = (*(() if fresh else _differences(node, now, versions)), upstream)
+        version = str(now["data_version"])
+        return State(
+            node.key,
+            "stale",
+            "; ".join(causes),
+            None,
+            version,
+            None,
+            False,
+            now,
+            causes,
+            stands=stands,
         )
-        why = "; ".join(causes)
-        return State(node.key, "stale", why, None, version, None, False, now, causes)
     settled = {name: version for name, version in versions.items() if version is not None}
     return state_of(node, settled, now, resolve, damage, built)
 
