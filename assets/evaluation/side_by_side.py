@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from resources.execution import Execution
+    from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 SPEEDS = ("read_tokens_per_second", "written_tokens_per_second")
 
@@ -48,20 +49,22 @@ def compare(
     line = recipe["line"]
     device, precision = execution.device, Precision.of(recipe, execution.device)
 
-    def opened(name: str) -> Any:
+    def opened(name: str) -> HeterogeneousDecoderForCausalLM:
         folder = inputs[name].path()
         return load(folder, device=device, dtype=precision.weights(folder))
 
     parent = opened(line[0])
+    told = states(parent, texts)  # once: each checkpoint is set against them
     rows, sequences, answers, speed = [], [], [], dict[str, Any]()
     for number, name in enumerate(line):
         model = parent if not number else opened(name)
-        losses, divergences = measured(parent, model, texts)
+        losses, divergences = measured(parent, told, model, texts)
         # The parent beside each child: the same minute of the same machine.
         pair = speeds([parent, model] if number else [parent], texts)
         speed |= {f"{name}_{key}": value for key, value in zip(SPEEDS, pair[-1], strict=True)}
         speed |= {f"{name}_beside_{key}": value for key, value in zip(SPEEDS, pair[0], strict=True)}
         row = {"model": recipe["model"], "stage": name, **_sizes(model.config)}
+        del model  # the engine opens it again
         rows.append(row | _row(losses, divergences, recipe))
         sequences += _sequences(recipe["model"], name, losses, divergences)
         said = _answers(inputs[name], recipe, execution)
@@ -100,29 +103,51 @@ def held_out(corpus: Artifact, tokens: int, length: int) -> list[np.ndarray]:
     return found
 
 
-def measured(parent: Any, model: Any, texts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def states(model: HeterogeneousDecoderForCausalLM, texts: list[np.ndarray]) -> list[torch.Tensor]:
+    """Of each text the states `[1, T, H]` that the output head reads: small beside the logits."""
+    import torch
+
+    found = []
+    with torch.inference_mode():
+        for text in texts:
+            ids = torch.from_numpy(text)[None].to(model.device)
+            found.append(model.finish(model.run(model.embed(ids), model.context(ids))))
+    return found
+
+
+def measured(
+    parent: HeterogeneousDecoderForCausalLM,
+    told: list[torch.Tensor],
+    model: HeterogeneousDecoderForCausalLM,
+    texts: list[np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
     """Cross-entropy and KL(parent ‖ model) summed over each text's predictions, and how many they
-    are: both `[N, 2]`, in nats."""
+    are: both `[N, 2]`, in nats.
+
+    `told` are the parent's `states`. Logits are held of one text at a time.
+    """
     import torch
 
     losses, divergences = [], []
     with torch.inference_mode():
-        for text in texts:
-            ids = torch.from_numpy(text)[None].to(model.device)
-            logs = _logs(model, ids)
-            reference = logs if model is parent else _logs(parent, ids)
-            nll = -logs[:-1].gather(1, ids[0, 1:, None]).sum()
+        for text, state in zip(texts, told, strict=True):
+            reference = logs = _logs(parent, state)
+            if model is not parent:
+                [own] = states(model, [text])
+                logs = _logs(model, own)
+            following = torch.from_numpy(text)[1:, None].to(logs.device)
+            nll = -logs[:-1].gather(1, following).sum()
             divergence = (reference.exp() * (reference - logs)).sum()
-            losses.append((float(nll), ids.shape[1] - 1))
-            divergences.append((float(divergence), ids.shape[1]))
+            losses.append((float(nll), len(text) - 1))
+            divergences.append((float(divergence), len(text)))
     return np.array(losses), np.array(divergences)
 
 
-def _logs(model: Any, ids: torch.Tensor) -> torch.Tensor:
+def _logs(model: HeterogeneousDecoderForCausalLM, state: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities `[T, V]` of one text's states."""
     import torch
 
-    logs: torch.Tensor = torch.log_softmax(model(ids).logits[0].float(), dim=-1)
-    return logs
+    return torch.log_softmax(model.head(state)[0].float(), dim=-1)
 
 
 def _sizes(config: Any) -> dict[str, int]:

@@ -109,7 +109,7 @@ def _side_by_side(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
     if section is None:
         return
     for name, model in recipe.models.items():
-        read = section.tokens * (2 * len(model.artifacts()) - 1)  # the parent beside each other one
+        read = section.tokens * len(model.artifacts())
         written = len(section.prompts) * section.max_new_tokens * len(model.artifacts())
         machine = _machine(recipe, name)
         seconds = machine.score(read) + machine.sample(written)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from assets.catalog import all_specs
-from assets.evaluation import checks, compared
+from assets.evaluation import checks, compared, side_by_side
 from assets.evaluation.assets import specs
 from assets.evaluation.page.children import section
 from assets.evaluation.page.facts import Facts, Stage
@@ -132,6 +132,31 @@ def test_a_line_is_compared_with_its_parent(line: tuple[Store, dict[str, Artifac
     assert all(made.observations[name] > 0 for name in measured)
     assert "2 + 2?" in html and "KL to the parent" in html
     assert section([], {}) == ""
+
+
+def test_a_parent_reads_each_text_once_and_no_figure_moves(
+    line: tuple[Store, dict[str, Artifact]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit-equal to both models' logits text by text, which is what the figures are defined by."""
+    _, inputs = line
+    parent, child = (loading.load(inputs[name].path(), dtype="float32") for name in RECIPE["line"])
+    texts = held_out(inputs["corpus"], 40, 12)
+    read: list[int] = []
+    run = parent.run
+    monkeypatch.setattr(parent, "run", lambda *given: read.append(1) or run(*given))
+    told = side_by_side.states(parent, texts)
+    found = [side_by_side.measured(parent, told, model, texts) for model in (parent, child, child)]
+    assert len(read) == len(texts)
+    for model, (losses, divergences) in zip((parent, child, child), found, strict=True):
+        for text, loss, divergence in zip(texts, losses, divergences, strict=True):
+            ids = torch.from_numpy(text)[None]
+            with torch.inference_mode():
+                logs, reference = (each(ids).logits[0].log_softmax(-1) for each in (model, parent))
+            nll = -logs[:-1].gather(1, ids[0, 1:, None]).sum()
+            kl = (reference.exp() * (reference - logs)).sum()
+            assert loss.tolist() == [float(nll), len(text) - 1]
+            assert divergence.tolist() == [float(kl), len(text)]
+    assert found[1][1][:, 0].min() > 0.0
 
 
 def stages(model: str, *labels: str) -> list[Stage]:
