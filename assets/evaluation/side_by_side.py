@@ -200,11 +200,12 @@ def _sequences(
 def _answers(checkpoint: Artifact, recipe: Mapping[str, Any], execution: Execution) -> list[str]:
     """The greedy answer to every prompt."""
     from resources.engines.opening import open_engine
-    from resources.engines.protocol import Request, Sampling
+    from resources.engines.protocol import UNANSWERED, Request, Sampling
 
     engine = open_engine(
         checkpoint, checkpoint.data_version, execution, recipe.get("dtype"), role="evaluation"
     )
     asked = [Request((("user", prompt),)) for prompt in recipe["prompts"]]
     sampling = Sampling(0.0, max_new_tokens=recipe["max_new_tokens"], seed=recipe["seed"])
-    return [each.text for each in engine.generate(asked, sampling)]
+    made = engine.generate(asked, sampling)
+    return [UNANSWERED.get(each.finish_reason, each.text) for each in made]

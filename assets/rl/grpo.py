@@ -122,6 +122,7 @@ class Learner:
 
     def learn(self, made: list[Rollout]) -> tuple[list[Rollout], dict[str, float]]:
         """Advantages, then one update for each part of the rollouts. Returns both, with metrics."""
+        made, unasked = rollouts.apart(made)
         tokens = [one.tokens for one in made]
         reference: list[Tensor] | None = None
         metrics: dict[str, float] = {}
@@ -135,7 +136,7 @@ class Learner:
             if self.rloo:
                 made = _penalised(made, drift, self.recipe["kl_beta"])
         made = rollouts.with_advantages(made, "rloo" if self.rloo else "grpo")
-        metrics |= rollouts.summary(made)
+        metrics |= rollouts.summary([*made, *unasked])
 
         parts = self._parts(made)
         # The first part is updated by the very policy that sampled it; later ones need its record.
@@ -158,7 +159,7 @@ class Learner:
             )
             for name, value in step.items():
                 metrics[name] = metrics.get(name, 0.0) + value / len(parts)
-        return made, metrics
+        return [*made, *unasked], metrics
 
     def _parts(self, made: Sequence[Rollout]) -> list[list[int]]:
         """The rollouts in `updates_per_rollout` consecutive parts of equal size."""

@@ -31,7 +31,8 @@ class Rollout:
 
     `group` is the prompt's place in the step. `accuracy` is 1, 0, or None where the verifier could
     not decide; `score` is the reward model's. `reward` None means that the response is left out of
-    its group. `engine_logprobs` has one value a response token.
+    its group. `engine_logprobs` has one value a response token. Where the model's context has no
+    room for the prompt there is no response, and nothing is learned (`apart`).
     """
 
     attempt: Attempt
@@ -97,7 +98,7 @@ def collect(
     """`samples` responses to every slot, judged and rewarded, slot by slot.
 
     A prompt that stands in several slots goes on counting its samples, so that no two responses of
-    a step share their random numbers.
+    a step share their random numbers. Without a response there is no reward.
     """
     prompts: list[Prompt] = []
     asked: dict[tuple[bytes, str], int] = {}
@@ -124,7 +125,23 @@ def collect(
                 float(made.follows_toggle),
             )
         )
-    return rewarder(rollouts)
+    rewarded = iter(rewarder([one for one in rollouts if one.attempt.answered]))
+    return [next(rewarded) if one.attempt.answered else one for one in rollouts]
+
+
+def apart(rollouts: Sequence[Rollout]) -> tuple[list[Rollout], list[Rollout]]:
+    """Those that have a response, and those whose prompts the context had no room for.
+
+    Raises ValueError where none has one.
+    """
+    answered = [one for one in rollouts if one.attempt.answered]
+    if not answered:
+        raise ValueError(
+            f"{rollouts[0].attempt.verdict.evidence}, one of "
+            f"{rollouts[0].attempt.completion.prompt_tokens:,} tokens, nor for any other of the "
+            "step: train on shorter ones, or a model of a longer context"
+        )
+    return answered, [one for one in rollouts if not one.attempt.answered]
 
 
 def with_advantages(rollouts: Sequence[Rollout], method: str) -> list[Rollout]:
@@ -204,11 +221,16 @@ def rollout_table(
 
 
 def summary(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """Means over a step's responses; accuracy by mode where the mode was asked."""
+    """Means over a step's responses; accuracy by mode where the mode was asked.
+
+    `no_room`, where there is any, is the share of prompts without a response.
+    """
 
     def mean(values: Sequence[float]) -> float:
         return sum(values) / max(len(values), 1)
 
+    count = len(rollouts)
+    rollouts = [one for one in rollouts if one.attempt.answered]
     found = {
         "reward": mean([one.reward for one in rollouts if one.reward is not None]),
         "reward_format": mean([one.format for one in rollouts]),
@@ -218,6 +240,8 @@ def summary(rollouts: Sequence[Rollout]) -> dict[str, float]:
         "zero_advantage": mean([float(one.advantage == 0) for one in rollouts]),
         "reward_accuracy": mean([one.accuracy for one in rollouts if one.accuracy is not None]),
     }
+    if len(rollouts) < count:
+        found["no_room"] = 1 - len(rollouts) / count
     for mode in ("on", "off"):
         there = [one for one in rollouts if one.attempt.prompt.reasoning == mode]
         judged = [one.accuracy for one in there if one.accuracy is not None]

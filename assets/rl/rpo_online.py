@@ -137,6 +137,7 @@ class Iteration:
             self.sampling,
             self.rewarder,
         )
+        made, unasked = rollouts.apart(made)
         made = rollouts.with_advantages(made, "dr_grpo")
         chosen = extremes([one.reward for one in made], [one.group for one in made])
         # With every score tied the step holds one tied pair, whose target is a margin of 0.
@@ -148,7 +149,7 @@ class Iteration:
             [(_reward(made[best]), _reward(made[worst])) for best, worst in chosen],
             self.rows,
         )
-        return made, pairs, error
+        return [*made, *unasked], pairs, error
 
     def _engine_error(self, one: Rollout) -> float:
         """Compare trainer and engine on one response of the step."""

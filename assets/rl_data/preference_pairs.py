@@ -56,8 +56,10 @@ def build_preference_pairs(
     seen: set[tuple[bytes, str]] = set()
     for number, section in enumerate(recipe["rounds"]):
         answered = attempts.attempt(engine, _asked(rows, recipe, section, number), sampling)
-        scores = reward.score(scorer, attempts.sequences(answered, engine.chat, scorer_chat))
-        found = _ranked(answered, scores, recipe["samples"])
+        # All samples of a prompt, or none, find room in the model's context.
+        there = [each for each in answered if each.answered]
+        scores = reward.score(scorer, attempts.sequences(there, engine.chat, scorer_chat))
+        found = _ranked(there, scores, recipe["samples"])
         ranked += found
         rounds += [number] * len(found)
         made += [

@@ -66,7 +66,7 @@ def ranked_pairs(attempts: Sequence["Attempt"], encode: Callable[[str], list[int
     response with its thinking removed (on) or wrapped in think tags (off).
     """
     groups: dict[bytes, list[Attempt]] = {}
-    for attempt in attempts:
+    for attempt in (each for each in attempts if each.answered):
         groups.setdefault(attempt.prompt.problem["row_id"], []).append(attempt)
     return [pair for group in groups.values() for pair in _of_problem(group, encode)]
 

@@ -25,8 +25,7 @@ def verify(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from resources.engines.protocol import FAILED
-    from resources.verifiers.attempts import UNANSWERED
+    from resources.verifiers.attempts import unanswered
     from resources.verifiers.dispatch import verify_many
     from warehouse.rows import parents_of, with_ids
 
@@ -48,9 +47,7 @@ def verify(
         found += verify_many(asked[part], responses[part], modes[part])
         execution.progress("verdicts", len(found) / len(asked))
     reasons = generations["finish_reason"].to_pylist()
-    found = [
-        UNANSWERED if reason == FAILED else one for one, reason in zip(found, reasons, strict=True)
-    ]
+    found = [unanswered(reason) or one for one, reason in zip(found, reasons, strict=True)]
     ids = generations["row_id"].combine_chunks()
     table = pa.table(
         {

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resources.benchmarks import asking, following
 from resources.benchmarks.answers import Answer, Asked, Measure, Problem, Subject
 from resources.benchmarks.intervals import correct_shares, wilson
 from resources.benchmarks.verdicts import judge, spoken
+from resources.verifiers.attempts import unanswered
 
 if TYPE_CHECKING:
-    from resources.chat.chat import Chat
-    from resources.engines.protocol import Request
     from resources.recipe.benchmark import Benchmark
 
 
@@ -29,7 +25,7 @@ def modes(protocol: Benchmark) -> list[str | None]:
 def answer(subject: Subject, asked: Asked, seed: int) -> list[Answer]:
     """`samples` answers a problem, in each mode of `thinking`, or as it comes.
 
-    A prompt that the model's context has no room for is not asked: its verdict is `unknown`.
+    Where there is no answer, as to a prompt that the context has no room for, it is `unknown`.
     """
     from resources.engines.opening import open_engine
     from resources.engines.protocol import Request, Sampling
@@ -56,48 +52,28 @@ def answer(subject: Subject, asked: Asked, seed: int) -> list[Answer]:
             put += [
                 (problem, replace(made, sample_index=index)) for index in range(protocol.samples)
             ]
-    refused = _too_long([request for _, request in put], engine.chat, subject.folder)
-    sent = [each for each, why in zip(put, refused, strict=True) if why is None]
-    completions = engine.generate([request for _, request in sent], sampling)
+    completions = engine.generate([request for _, request in put], sampling)
     tags = engine.chat.toggle.tags
-    verdicts = judge(protocol, [p for p, _ in sent], [c.text for c in completions], tags)
-    came = iter(zip(completions, verdicts, strict=True))
-    found = []
-    for (problem, request), why in zip(put, refused, strict=True):
-        if why is not None:
-            asked_as = request.thinking, request.sample_index
-            found.append(Answer(problem, "", "unknown", why, *asked_as))
-            continue
-        completion, verdict = next(came)
-        found.append(
-            Answer(
-                problem,
-                completion.text,
-                verdict.verdict,
-                verdict.evidence,
-                request.thinking,
-                request.sample_index,
-                completion.completion_tokens,
-                completion.finish_reason == "length",
-                following.followed(problem, spoken(protocol, completion.text, tags))
-                if protocol.verifier == following.VERIFIER
-                else {},
-            )
-        )
-    return found
-
-
-def _too_long(requests: Sequence[Request], chat: Chat, folder: Path) -> list[str | None]:
-    """Of each request, why the model of a folder cannot be asked it; None where it can."""
-    from resources.engines.protocol import prompts
-
-    said = json.loads((folder / "config.json").read_text())
-    context = said.get("max_position_embeddings", math.inf)  # else the engine knows its own
+    judged = judge(protocol, [p for p, _ in put], [c.text for c in completions], tags)
+    verdicts = [
+        unanswered(completion.finish_reason) or verdict
+        for completion, verdict in zip(completions, judged, strict=True)
+    ]
     return [
-        f"a prompt of {len(prompt)} tokens leaves no room in a context of {context}"
-        if len(prompt) >= context
-        else None
-        for prompt in prompts(requests, chat)
+        Answer(
+            problem,
+            completion.text,
+            verdict.verdict,
+            verdict.evidence,
+            request.thinking,
+            request.sample_index,
+            completion.completion_tokens,
+            completion.finish_reason == "length",
+            following.followed(problem, spoken(protocol, completion.text, tags))
+            if protocol.verifier == following.VERIFIER and completion.answered
+            else {},
+        )
+        for (problem, request), completion, verdict in zip(put, completions, verdicts, strict=True)
     ]
 
 

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from resources.chat.chat import Chat
 
 
-FAILED = "failed"
+FAILED, NO_ROOM = "failed", "no_room"
+# Finish reasons without an answer, and why there is none.
+UNANSWERED = {
+    FAILED: "the request was not answered",
+    NO_ROOM: "the model's context has no room for the prompt",
+}
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,8 @@ class Completion:
     answered, generation prompt included; empty where the engine does not tell. `cost` is what it
     was charged, None where nothing was; `served` what a server said that it answered with. A
     request that could not be answered has the finish reason "failed" and no text; `served` says
-    why, and it is not stored: the next run asks it again.
+    why, and it is not stored: the next run asks it again. "no_room" is that of one whose prompt
+    fills the model's context: it is not asked.
     """
 
     text: str
@@ -88,7 +94,7 @@ class Completion:
     @property
     def answered(self) -> bool:
         """Whether there is an answer at all."""
-        return self.finish_reason != FAILED
+        return self.finish_reason not in UNANSWERED
 
 
 Batch = list[tuple[int, Completion]]

@@ -18,6 +18,7 @@ import torch
 
 from resources.engines.decoding import decode
 from resources.engines.protocol import (
+    NO_ROOM,
     Asked,
     Batch,
     Completion,
@@ -69,7 +70,7 @@ class TransformersEngine(Generating):
     ) -> Iterator[Batch]:
         """Completions batch by batch; of a window the shortest prompts first.
 
-        Raises ValueError when a prompt fills the context.
+        A prompt that fills the context has none.
         """
         begin = 0
         for window in windows(requests, self.window):
@@ -85,6 +86,8 @@ class TransformersEngine(Generating):
         asked = prompts(requests, self.chat)
         keys = [request_key(r, self.model_version, sampling, self.chat) for r in requests]
         order = sorted(range(len(requests)), key=lambda i: (len(asked[i]), keys[i]))
+        full = [i for i in order if len(asked[i]) >= self._context]
+        order = order[: len(order) - len(full)]
         for begin in range(0, len(order), self.batch_size):
             members = order[begin : begin + self.batch_size]
             started = time.perf_counter()
@@ -115,6 +118,13 @@ class TransformersEngine(Generating):
                 for index, (text, ended), (ids, scores, stopped) in zip(
                     members, ends, answers, strict=True
                 )
+            ]
+
+        if full:
+            none: list[float] | None = [] if logprobs else None
+            yield [
+                (i, Completion("", [], NO_ROOM, len(asked[i]), 0, none, 0.0, asked[i]))
+                for i in full
             ]
 
     def stream(self, request: Request, sampling: Sampling) -> Iterator[int]:
@@ -172,10 +182,13 @@ class TransformersEngine(Generating):
 
     def _room(self, prompt: Sequence[int], sampling: Sampling) -> int:
         """New tokens a prompt may have: `max_new_tokens`, or what the model's context leaves."""
-        context = int(self.model.config.max_position_embeddings)
-        if len(prompt) >= context:
+        if len(prompt) >= self._context:
             raise ValueError(
                 f"a prompt of {len(prompt)} tokens leaves no room in the model's context of "
-                f"{context}: shorten the question or use a model with a longer context"
+                f"{self._context}: shorten the question or use a model with a longer context"
             )
-        return min(sampling.max_new_tokens, context - len(prompt))
+        return min(sampling.max_new_tokens, self._context - len(prompt))
+
+    @property
+    def _context(self) -> int:
+        return int(self.model.config.max_position_embeddings)

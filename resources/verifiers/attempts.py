@@ -9,7 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from resources.engines.protocol import Completion, Counted, Engine, Request, Sampling
+from resources.engines.protocol import (
+    UNANSWERED,
+    Completion,
+    Counted,
+    Engine,
+    Request,
+    Sampling,
+)
 from resources.verifiers import reasoning as toggle
 from resources.verifiers.verdict import Verdict
 
@@ -19,7 +26,6 @@ if TYPE_CHECKING:
     from resources.chat.chat import Chat
 
 Problem = Mapping[str, Any]
-UNANSWERED = Verdict("unknown", "the request was not answered")
 GROUP = 1024  # answers that are handed on together
 
 
@@ -42,14 +48,21 @@ class Attempt:
     tags: toggle.Tags = toggle.TAGS
 
     @property
+    def answered(self) -> bool:
+        """Whether there is a response at all."""
+        return self.completion.answered
+
+    @property
     def truncated(self) -> bool:
         """True when the response ran into the token limit."""
         return self.completion.finish_reason == "length"
 
     @property
     def follows_toggle(self) -> bool:
-        """True when it thinks exactly if it was asked to."""
-        return toggle.follows_toggle(self.completion.text, self.prompt.reasoning, self.tags)
+        """True when it answers, and thinks exactly if it was asked to."""
+        return self.answered and toggle.follows_toggle(
+            self.completion.text, self.prompt.reasoning, self.tags
+        )
 
 
 def messages(problem: Problem) -> list[dict[str, str]]:
@@ -95,9 +108,15 @@ def judged(
         tags,
     )
     return [
-        Attempt(prompt, completion, verdict if completion.answered else UNANSWERED, tags)
+        Attempt(prompt, completion, unanswered(completion.finish_reason) or verdict, tags)
         for prompt, completion, verdict in zip(prompts, completions, verdicts, strict=True)
     ]
+
+
+def unanswered(finish_reason: str) -> Verdict | None:
+    """The verdict where there is no answer; None where there is one."""
+    why = UNANSWERED.get(finish_reason)
+    return None if why is None else Verdict("unknown", why)
 
 
 def answered(

@@ -159,7 +159,7 @@ def test_a_prompt_without_room_is_unknown_and_the_others_are_asked() -> None:
     answers, (score,) = run(given, rows)
     assert [each.problem["row_id"][0] for each in answers] == [0, 0, 1, 1, 2, 2]
     assert [each.verdict == "unknown" for each in answers] == [False] * 2 + [True] * 2 + [False] * 2
-    assert "leaves no room in a context of 1024" in answers[2].evidence and score.problems == 2
+    assert "no room for the prompt" in answers[2].evidence and score.problems == 2
     assert [each.sample_index for each in answers] == [0, 1] * 3
 
 

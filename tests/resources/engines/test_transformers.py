@@ -133,19 +133,20 @@ def test_finished_sequences_leave_the_batch(
     assert tokens(alone) == tokens(completions)
 
 
-def test_the_context_ends_an_answer_and_a_full_prompt_is_refused(
+def test_the_context_ends_an_answer_and_a_full_prompt_has_none(
     tiny_llama: Path, tiny_chat: Chat
 ) -> None:
     short = load(tiny_llama)
     short.config.max_position_embeddings = 100
-    requests = [Request((("user", "x" * n),)) for n in (10, 70)]
+    requests = [Request((("user", "x" * n),)) for n in (10, 200, 70)]
     sampling = Sampling(temperature=0.0, max_new_tokens=500)
-    first, second = engine(short, tiny_chat).generate(requests, sampling)
+    first, full, second = engine(short, tiny_chat).generate(requests, sampling)
+    assert not full.answered and (full.text, full.token_ids) == ("", [])
     for completion in (first, second):
         total = completion.prompt_tokens + completion.completion_tokens
         assert total == 100 or completion.finish_reason == "stop"
     with pytest.raises(ValueError, match="no room in the model's context of 100"):
-        engine(short, tiny_chat).generate([Request((("user", "x" * 200),))], sampling)
+        list(engine(short, tiny_chat).stream(requests[1], sampling))
 
 
 def test_batches_are_fixed_by_the_sorted_requests(tiny_llama: Path, tiny_chat: Chat) -> None:
