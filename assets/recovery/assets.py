@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from resources.recipe.chats import tokens_of
-from resources.recipe.model import Distillation
 from resources.recipe.schema import Recipe
+from resources.recipe.supervised import Distillation
 from resources.store.spec import Spec
 
 VERSION = "4"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from resources.recipe.model import Sft
 from resources.recipe.schema import Recipe
+from resources.recipe.supervised import Sft
 from resources.store.spec import Spec
 
 VERSION = "6"

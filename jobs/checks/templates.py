@@ -11,6 +11,7 @@ from jobs.checks.models import named
 from resources.recipe.data import WRITTEN
 from resources.recipe.errors import dotted
 from resources.recipe.reading.shape import MODELS
+from resources.recipe.reinforcement import PolicyGradient, Preference
 from resources.recipe.schema import Recipe
 from resources.recipe.tree import KeyPath
 
@@ -99,12 +100,12 @@ def _asking(recipe: Recipe, model: str | None) -> str | None:
             return f"benchmarks.{name}.thinking"
     if family.sft_data and family.off_generator == model:
         return "off_generator"
-    rates = family.pass_rates
-    if rates and rates.model == model and any(each.grpo for each in recipe.models.values()):
+    rates, models = family.pass_rates, recipe.models.values()
+    if rates and rates.model == model and any(each.reads("pass_rates") for each in models):
         return "pass_rates"
     said = recipe.models[model]
-    for field in ("grpo", "rloo", "preference"):
-        if getattr(said, field):
+    for field in said.stage_fields():
+        if isinstance(getattr(said, field), PolicyGradient | Preference):
             return dotted((MODELS, model, field))
     for index, stage in enumerate(said.sft):
         if stage.reasoning:

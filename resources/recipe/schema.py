@@ -13,9 +13,10 @@ from resources.recipe.data import HELD_TEXT, WRITTEN
 from resources.recipe.errors import nearest
 from resources.recipe.execution import ExecutionSettings
 from resources.recipe.family import Corpus, Family
-from resources.recipe.model import PARENT, ModelRecipe, Sft
+from resources.recipe.model import PARENT, ModelRecipe
 from resources.recipe.paths import local, parent_source
 from resources.recipe.reinforcement import PolicyGradient
+from resources.recipe.supervised import Sft
 from resources.recipe.tree import KeyPath, Node, Origin
 
 

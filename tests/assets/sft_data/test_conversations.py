@@ -16,8 +16,8 @@ from resources.recipe.base import DOMAINS
 from resources.recipe.data import Source
 from resources.recipe.family import Benchmarks
 from resources.recipe.loading import load
-from resources.recipe.model import Sft
 from resources.recipe.schema import Recipe, disagreements
+from resources.recipe.supervised import Sft
 from resources.store.building import Code, materialise
 from warehouse import catalog
 from warehouse.errors import RowsRejected

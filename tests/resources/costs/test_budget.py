@@ -10,8 +10,8 @@ from resources.costs import budget
 from resources.costs.budget import Planned
 from resources.costs.parents import size_of
 from resources.recipe.loading import load
-from resources.recipe.model import HELD_OUT_MOST
 from resources.recipe.schema import Recipe
+from resources.recipe.supervised import HELD_OUT_MOST
 from resources.training import fit
 
 
