@@ -75,7 +75,7 @@ BROKEN = (
         "a setting that every section says itself",
         "optimizer: {learning_rate: 1e-4}\n",
         ("mine.yaml:2: optimizer.learning_rate: every section says its own, which goes before it",
-         "models.nano.sft[0].learning_rate (heirloom/"),
+         "reward_model.learning_rate (heirloom/"),
     ),
     Broken(
         "benchmarks under names that are nearly those of the package",
