@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resources.downloading import DownloadError, download
 from resources.models.errors import CheckpointError
 from resources.pretrained.files import INDEX, describing, further_templates, shards, weights_file
 from resources.pretrained.headers import hollow
@@ -96,7 +97,7 @@ def fetch(source: ParentSource, *, weights: bool = True) -> tuple[Path, dict[str
             if name not in listed.sizes:
                 raise CheckpointError(f"{source}: {INDEX} names {name}, which the hub has not")
         _room(source, [listed.sizes[name] or 0 for name in large])
-        _get(source, large)
+        _get(source, large, listed.digests)
     return folder, {name: digest for name in listed.sizes if (digest := _digest(
         folder / name, listed.digests.get(name)
     ))}  # fmt: skip
@@ -178,22 +179,24 @@ def _digest(file: Path, told: str | None) -> str | None:
     return name if _SHA256.match(name) else None
 
 
-def _get(source: ParentSource, names: Iterable[str]) -> Path:
-    """Fetch files of the commit; the folder in which they lie."""
-    from huggingface_hub import hf_hub_download
-
+def _get(
+    source: ParentSource, names: Iterable[str], digests: Mapping[str, str] | None = None
+) -> Path:
+    """Fetch files of the commit, those with a digest by pieces; the folder in which they lie."""
     folder = None
     for name in names:
 
-        def one(name: str = name) -> str:
-            return hf_hub_download(
-                source.location, name, revision=source.commit, endpoint=_endpoint()
-            )
+        def one(name: str = name) -> Path:
+            digest = (digests or {}).get(name)
+            try:
+                return download(source.location, name, str(source.commit), sha256=digest)
+            except DownloadError as error:
+                raise CheckpointError(f"{source}/{name}: {error}") from error
 
         path = _asked(source, one)
         if path is None:
             raise _unreachable(source)
-        folder = Path(path).parent
+        folder = path.parent
     if folder is None:
         raise CheckpointError(f"{source}: no config.json, so this is no checkpoint")
     return folder

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from resources.downloading import DownloadError, download
 from resources.sources.account import SourceError
 from warehouse.files.filesystem import replacing
 
@@ -135,19 +136,11 @@ def _few(there: Sequence[Remote]) -> str:
 
 def fetched(remote: Remote) -> Path:
     """The file on this machine, downloaded where it is not, its hash checked where one is known."""
-    from huggingface_hub import hf_hub_download
-
     with _explained(remote.identity):
-        path = Path(
-            hf_hub_download(
-                remote.dataset,
-                remote.path,
-                repo_type="dataset",
-                revision=remote.commit,
-                endpoint=_endpoint(),
-            )
+        path = download(
+            remote.dataset, remote.path, remote.commit, kind="dataset", sha256=remote.sha256
         )
-    if remote.sha256 is not None:
+    if remote.sha256 is not None:  # what an earlier call, or another program, put there too
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != remote.sha256:
@@ -170,6 +163,8 @@ def _explained(what: str) -> Iterator[None]:
 
     try:
         yield
+    except DownloadError as error:
+        raise SourceError(f"{what}: {error}") from error
     except errors.GatedRepoError as error:
         why = "needs its terms accepted on the hub, and a token in HF_TOKEN"
         raise SourceError(f"{what}: {why}") from error

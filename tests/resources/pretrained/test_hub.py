@@ -228,6 +228,14 @@ def test_the_hub_says_no_in_one_line(
 def test_a_bit_that_flips_on_the_way_is_found(server: Hub, tmp_path: Path) -> None:
     server.damaged = True
     message = refused(source().at(FIRST), tmp_path)
+    assert "the hub says SHA-256 " in message and "so a bit is wrong; it was removed" in message
+    assert message.startswith(f"{NAME}@main/model-0000")
+    server.damaged = False
+    adopt(tmp_path / "whole", {}, {}, Execution(source=source().at(FIRST)))
+    [first, *_] = (tmp_path / "cache").rglob("model-00001-*.safetensors")
+    body = first.read_bytes()
+    first.resolve().write_bytes(body[:-2] + bytes([body[-2] ^ 1]) + body[-1:])
+    message = refused(source().at(FIRST), tmp_path)
     assert ".safetensors: its SHA-256 is " in message and "so a bit is wrong" in message
     assert message.startswith(f"{NAME}@main/model-0000") and "delete /" in message
 
