@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from resources.chat.cutting import Cutter
 from resources.chat.errors import ChatError
 
 if TYPE_CHECKING:
@@ -118,14 +119,17 @@ class Encoder:
         backend.no_truncation()
         backend.no_padding()
         before, backend.encode_special_tokens = backend.encode_special_tokens, restored
-        encode = backend.encode_batch if placed else backend.encode_batch_fast
+        texts = [sample.text for sample in samples]
         try:
-            encodings = encode([sample.text for sample in samples], add_special_tokens=False)
+            if placed:
+                encodings = backend.encode_batch(texts, add_special_tokens=False)
+                ids = [encoding.ids for encoding in encodings]
+            else:
+                ids = (self._aliased_cutter if restored else self._cutter).ids(texts)
         except (TypeError, UnicodeError) as error:
             raise ChatError(f"a text cannot be encoded ({error}): is it valid Unicode?") from error
         finally:
             backend.encode_special_tokens = before
-        ids = [encoding.ids for encoding in encodings]
         if restored:
             real = self._aliased[1]
             ids = [[real.get(token, token) for token in one] for one in ids]
@@ -137,6 +141,14 @@ class Encoder:
             ]
         masks = [_mask(e.offsets, s.spans) for e, s in zip(encodings, samples, strict=True)]
         return list(zip(ids, masks, strict=True))
+
+    @cached_property
+    def _cutter(self) -> Cutter:
+        return Cutter(self.backend)
+
+    @cached_property
+    def _aliased_cutter(self) -> Cutter:
+        return Cutter(self._aliased[0])
 
     @cached_property
     def _aliases(self) -> dict[str, str]:
