@@ -18,6 +18,19 @@ from resources.recipe.tree import KeyPath
 if TYPE_CHECKING:
     from resources.chat.chat import Chat
     from resources.chat.encoder import Sample
+    from resources.pretrained.assembling import Assembled
+
+# Tokenizer classes that take all of a tokenizer.json.
+AS_THE_FILE_SAYS = ("PreTrainedTokenizerFast", "TokenizersBackend")
+# Texts on which rules of splitting and normalising part.
+PROBES = (
+    "Hello, world!",
+    "  two words",
+    "12345.67",
+    "\n\tx = {'é': \"ﬁ\"}",
+    " 你好 世界",
+    "👍🏽 e\u0301",
+)
 
 
 def templates(asked: Asked) -> Iterator[Finding]:
@@ -43,10 +56,49 @@ def templates(asked: Asked) -> Iterator[Finding]:
                 yield asked.fault(keys, found.said(str(error)))
             continue
         yield from _switched(asked, keys, chat, source.location)
+        yield from _read_otherwise(asked, keys, chat, found)
         if role == "parent" and chat.digest not in shown:
             shown.add(chat.digest)
             yield f"{keys[1]}: what is learned stands between » and «"
             yield from (f"  {line}" for line in _marked(sample).splitlines())
+
+
+def _read_otherwise(asked: Asked, keys: KeyPath, chat: Chat, found: Assembled) -> Iterator[Finding]:
+    """A folder that transformers' own loader reads by other rules than its tokenizer.json's.
+
+    Since transformers 5 some tokenizer classes take vocabulary and merges from the file and put
+    splitting and normalising of their own in place of what it says (`convert_to_native_format`).
+    What the model was trained with stands in the file.
+    """
+    from transformers import AutoTokenizer, __version__
+
+    from resources.chat.folder import CONFIG
+    from resources.pretrained.checking import read_json
+
+    file = found.folder / CONFIG
+    name = read_json(file, "").get("tokenizer_class") if file.is_file() else None
+    if name in AS_THE_FILE_SAYS:
+        return
+    where = found.said(f"{file}: tokenizer_class {name!r}")
+    remedy = "give a copy of the folder whose tokenizer_class is PreTrainedTokenizerFast"
+    try:
+        other = AutoTokenizer.from_pretrained(
+            found.folder, trust_remote_code=False, local_files_only=True
+        )
+    except (ImportError, OSError, ValueError) as error:
+        why = str(error).splitlines()[0]
+        what = f"{where}: it is read here, but not by transformers {__version__} nor vLLM ({why})"
+        yield asked.fault(keys, what, remedy, stops=False)
+        return
+    for text, ids in zip(PROBES, chat.texts(PROBES), strict=True):
+        theirs = other(text, add_special_tokens=False).input_ids
+        if theirs != ids:
+            what = (
+                f"{where}: by it transformers {__version__} and vLLM read {text!r} as {theirs}; "
+                f"tokenizer.json says {ids}, as is read here and was trained"
+            )
+            yield asked.fault(keys, what, remedy, stops=False)
+            return
 
 
 def _switched(asked: Asked, keys: KeyPath, chat: Chat, where: str) -> Iterator[Finding]:

@@ -233,3 +233,25 @@ def test_a_toggle_by_a_system_turn_needs_one(
     for fault in faults:
         assert said in str(fault) and "models.m.parent: " in str(fault), fault
         assert fault.stops is stops and str(tmp_path / "parent") in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("LlamaTokenizerFast", "tokenizer_class 'LlamaTokenizerFast': by it transformers "),
+        ("PreTrainedTokenizerFast", ""),
+        ("TokenizersBackend", ""),
+    ],
+)
+def test_a_tokenizer_class_that_reads_otherwise_is_said(
+    name: str, said: str, tmp_path: Path
+) -> None:
+    recipe = load(str(parent(tmp_path, {}, (PARENT / "chat_template.jinja").read_text())))
+    config = {"tokenizer_class": name, "eos_token": "<|eot_id|>"}
+    (tmp_path / "parent" / "tokenizer_config.json").write_text(json.dumps(config))
+    found = [each for each in templates.templates(Asked(recipe, True, tmp_path))]
+    faults = [each for each in found if isinstance(each, Fault) and "tokenizer_class" in str(each)]
+    assert len(faults) == bool(said), found
+    for fault in faults:
+        assert said in str(fault) and not fault.stops and "tokenizer.json says [" in str(fault)
+        assert str(fault).startswith(f"{tmp_path / 'mine.yaml'}:2: models.super.parent: ")
