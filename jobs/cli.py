@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     shared.add_argument(
         "--set",
         action="append",
+        type=assignment,
         default=[],
         dest="overrides",
         metavar="KEY=VALUE",
@@ -217,6 +218,13 @@ def _showing(command: Command) -> None:
 
     ui = command("ui", "commands.ui", "Dagster's web server and daemon on this home, on loopback")
     ui.add_argument("--port", type=int, default=3000)
+
+
+def assignment(text: str) -> str:
+    """`KEY=VALUE`, as an option's value. Raises ArgumentTypeError where there is no `=`."""
+    if "=" not in text:
+        raise argparse.ArgumentTypeError(f"{text!r} must be KEY=VALUE, in one word")
+    return text
 
 
 def count(text: str) -> int:

@@ -23,6 +23,7 @@ FIELDS = ("path", "tokenizer", "template", "thinking", "date")
 THINKING = ("on", "off", "tags")
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 _REVISION = re.compile(r"^[\w.][\w./-]*$")
+_ADDRESS = re.compile(r"^[a-z]+://[^/]+/([\w.-]+/[\w.-]+)(?:/.*)?$")
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
 
@@ -116,7 +117,11 @@ template=None, thinking=None, date=None)
     if isinstance(value, str):
         return _named(value, directory)
     if not isinstance(value, Mapping):
-        raise SourceError(f"must be text or a mapping with path, not {value!r}")
+        found = "nothing" if value is None else repr(value)
+        raise SourceError(
+            "must be a folder, a GGUF file or a hub id org/name, or a mapping with path, not "
+            f"{found}"
+        )
     unknown = sorted(set(value) - set(FIELDS))
     if unknown:
         raise SourceError(f"unknown key '{unknown[0]}': a parent has {', '.join(FIELDS)}")
@@ -165,6 +170,14 @@ def _named(text: str, directory: Path) -> ParentSource:
                 f"'{text}': '{revision}' is no revision; write {name}@<branch, tag or commit>"
             )
         return ParentSource("hub", name, revision or None)
+    if found := _ADDRESS.match(text):
+        raise SourceError(
+            f"'{text}' is an address; write {found[1]}@<revision>, as a model of the hub is named"
+        )
+    if any(each.isspace() for each in text):
+        raise SourceError(f"'{text}' holds spaces, and no hub id does; a folder is ./{text}")
+    if is_hub_id(text.rpartition("/")[0]) or (directory / text).is_dir():
+        raise SourceError(f"'{text}' is no hub id, which is org/name; a folder here is ./{text}")
     raise SourceError(
         f"'{text}' is no path; write bundled/<name>, ./<folder>, /<folder>, <file>.gguf or a hub "
         "id org/name@<revision>"

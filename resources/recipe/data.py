@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from resources.pretrained.source import is_hub_id
 from resources.recipe.base import Count, CountOrZero, Name, Positive, Section, Text, impossible
 from resources.recipe.errors import nearest
 
@@ -261,7 +262,10 @@ def unmixable(mix: CorpusMix, sources: Mapping[str, Source]) -> Iterator[tuple[s
             if hub(key) is None:
                 yield key, "is no hub data set; write hub:org/name@REV"
         else:
-            yield key, f"no such source; {nearest(key, sources)}"
+            right = nearest(key, sources)
+            if is_hub_id(key):
+                right = f"write hub:{key} for a data set of the hub"
+            yield key, f"no such source; {right}"
 
 
 def not_yet(sources: Mapping[str, Source]) -> Iterator[tuple[str, str]]:

@@ -131,7 +131,7 @@ def merge(base: Node, over: Node) -> Node:
     if not isinstance(base.value, dict) or not isinstance(over.value, dict):
         return over
     if not over.value:
-        return base
+        return replace(base, origin=over.origin)
     merged = {
         key: replace(child, mark=child.mark or base.mark) for key, child in base.value.items()
     }

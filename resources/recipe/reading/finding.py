@@ -37,7 +37,8 @@ def find(name: str | Path) -> Path:
     if word.startswith(PREFIX) or word in names():
         bare = word.removeprefix(PREFIX)
         if bare not in names():
-            raise RecipeError(f"no bundled recipe '{word}'; {nearest(bare, names())}")
+            listed = [f"{PREFIX}{each}" for each in names()]
+            raise RecipeError(f"no bundled recipe '{word}'; {nearest(word, listed)}")
         own = _lying(Path(word).expanduser()) if word == bare else None
         if own is not None and HERE not in own.resolve().parents:
             raise RecipeError(
@@ -131,6 +132,8 @@ def _base(said: Node, path: Path) -> Path:
             f"them, found {shown_value(plain(said))}"
         )
     try:
+        if "," in said.value:
+            raise RecipeError(f"'{said.value}' is one text; write a list, [{said.value}]")
         if said.value.startswith(PREFIX):
             return find(said.value)
         if said.value in names():

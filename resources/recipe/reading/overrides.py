@@ -116,4 +116,8 @@ def _refuse_unknown(root: Node, path: KeyPath, text: str) -> None:
         allowed = list(dict.fromkeys([*here, *(known or []), *sharing.keys(before)]))
         if isinstance(key, int) or key not in allowed:
             place = f"{dotted(before)} has" if before else "a recipe has"
-            raise RecipeError(f"--set {text}: {place} no '{key}'; {nearest(str(key), allowed)}")
+            parts = str(key).strip("/").split("/")
+            right = nearest(str(key), allowed)
+            if len(parts) > 1 and parts[0] in allowed:
+                right = f"join the parts of a path by dots: {dotted((*before, *parts))}"
+            raise RecipeError(f"--set {text}: {place} no '{key}'; {right}")

@@ -14,20 +14,22 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from resources.recipe.errors import dotted
+from resources.recipe.errors import dotted, nearest
 from resources.recipe.execution import ExecutionSettings
 from resources.recipe.family import Family
-from resources.recipe.model import ModelRecipe
+from resources.recipe.model import ModelRecipe, Sft
 from resources.recipe.naming import shown
-from resources.recipe.reading import shape
+from resources.recipe.reading import shape, sharing
 from resources.recipe.reading.faults import Fault
 from resources.recipe.reading.shape import EXECUTION, MODELS
 from resources.recipe.reading.wording import amount, worded
 from resources.recipe.tree import KeyPath, Node, Origin, plain
 
 SCHEMA = "schema"
+EXAMPLE = "`models: {smol: {parent: …}}`"
 ORDER = ("nano", "super", "ultra")
 _NUMERIC = {"int_type", "float_type"}
+BESIDE = ("extends", *sharing.keys(()))  # at the top of a recipe, beside its sections
 _Section = TypeVar("_Section", bound=BaseModel)
 
 
@@ -50,11 +52,11 @@ def validate(root: Node, name: str) -> tuple[Sections, list[Fault]]:
     models: dict[str, ModelRecipe] = {}
     listed = root.value.get(MODELS)
     if listed is None or not isinstance(listed.value, dict) or not listed.value:
-        where = f"{listed.origin}: {MODELS}" if listed else str(root.origin.shown)
         given = plain(listed) if listed is not None else None
+        origin = listed.origin if listed and given else root.origin
         what = f"must be a mapping of models by name, found {shown(given)}" if given else "no model"
-        remedy = "extend it with one, such as `models: {smol: {parent: …}}`"
-        faults.append(Fault(SCHEMA, where, what, "" if given else remedy))
+        remedy = f"{'write' if given else 'extend it with one, such as'} {EXAMPLE}"
+        faults.append(Fault(SCHEMA, f"{origin}: {MODELS}", what, remedy))
     else:
         for key in sorted(listed.value, key=_turn):
             model = _model(str(key), listed.value[key], faults)
@@ -87,12 +89,39 @@ def _model(name: str, node: Node, faults: list[Fault]) -> ModelRecipe | None:
         given = own.get("sft")
         if given is not None:
             own["sft"] = _in_order(given)
-        node = replace(node, value={"name": Node(name, node.origin), **own})
         found: list[Fault] = []
+        flat = _one_stage(given, (*path, "sft"))
+        if flat is not None:
+            own.pop("sft")
+            found.append(flat)
+        node = replace(node, value={"name": Node(name, node.origin), **own})
         made = _section(ModelRecipe, node, path, found)
-        faults += (replace(each, where=_by_name(each.where, given)) for each in found)
+        for each in found:
+            where = _by_name(each.where, given)
+            faults.append(replace(each, where=where if said else _of_key(where, path)))
         return made
     return _section(ModelRecipe, node, path, faults)
+
+
+def _of_key(where: str, path: KeyPath) -> str:
+    """A place of a name that nobody wrote: the key under which its section stands."""
+    return re.sub(rf"({re.escape(dotted(path))}(\.sft\.[^.]+)?)\.name$", r"\1", where)
+
+
+def _one_stage(sft: Node | None, path: KeyPath) -> Fault | None:
+    """A fault where an SFT stage's own settings stand where stages stand by name."""
+    if sft is None or not isinstance(sft.value, dict):
+        return None
+    settings = [
+        str(key)
+        for key, part in sft.value.items()
+        if key in Sft.model_fields and part.value is not None and not isinstance(part.value, dict)
+    ]
+    if not settings:
+        return None
+    what = f"holds stages by name, found {', '.join(settings)}"
+    remedy = f"write {{main: {{{', '.join(f'{each}: …' for each in settings)}}}}}"
+    return Fault(SCHEMA, f"{sft.origin}: {dotted(path)}", what, remedy)
 
 
 def _by_name(where: str, sft: Node | None) -> str:
@@ -167,6 +196,8 @@ def _path(loc: Iterable[str | int], data: Any) -> list[Any]:
 def _fault(error: ErrorDetails, data: Any, node: Node, start: KeyPath) -> Fault:
     keys: list[Any] = _path(error["loc"], data)
     kind = error["type"]
+    if kind == "unknown_key" and not (*start, *keys):
+        error["ctx"]["hint"] = nearest(error["ctx"]["key"], (*shape.top(), *BESIDE))
     if kind in {"unknown_key", "missing_key"}:
         keys.append(error.get("ctx", {})["key"])
     below = (0,) if kind == "list_type" else ()

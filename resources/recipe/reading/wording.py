@@ -47,7 +47,9 @@ def worded(error: ErrorDetails, keys: list[Any], data: Any, needs: str) -> tuple
     """
     kind, context = error["type"], error.get("ctx", {})
     if kind == "unknown_key":
-        return f"unknown key '{context['key']}'", str(context["hint"])
+        key, _, value = context["key"].partition(":")
+        spaced = f"write `{key}: {value}`, with a space behind the colon"
+        return f"unknown key '{context['key']}'", spaced if value else str(context["hint"])
     if kind == "missing_key":
         return f"missing key '{context['key']}'", f"add `{context['key']}: …` ({context['what']})"
     if kind == "impossible":
@@ -78,7 +80,8 @@ def worded(error: ErrorDetails, keys: list[Any], data: Any, needs: str) -> tuple
         wanted, remedy = _KINDS[kind]
         return f"must be {wanted}, found {shown(found)}", remedy(found)
     wording = error["msg"].replace("Input should be", "must be").replace("String should", "must")
-    return f"{wording}, found {shown(found)}", ""
+    share = context.get("lt", context.get("le")) == 1 and _of_hundred(found)
+    return f"{wording}, found {shown(found)}", f"{found:g} % is {found / 100:g}" if share else ""
 
 
 def _written(error: ErrorDetails, keys: list[Any], data: Any) -> Any:
@@ -86,6 +89,11 @@ def _written(error: ErrorDetails, keys: list[Any], data: Any) -> Any:
     for key in keys:
         data = data[key]
     return data if isinstance(data, str | int | float) else error["input"]
+
+
+def _of_hundred(found: Any) -> bool:
+    """Whether a share was perhaps meant as one of a hundred."""
+    return isinstance(found, int | float) and 2 <= found <= 100
 
 
 def _whole(found: Any) -> str:
@@ -147,6 +155,8 @@ def _section(found: Any, keys: list[Any], needs: str) -> str:
     """What to write for a section, where names alone were written."""
     if found is None and keys[-1:] and keys[-1] in benchmarks():
         return f"write {keys[-1]}: {{}} for the bundled one"
+    if isinstance(found, str) and "parent: …" in needs:
+        return f"write {{parent: {found}}}"
     names = [found] if isinstance(found, str) else found
     if needs == "write {NAME: …}" and isinstance(names, list):
         return f"write {{{', '.join(f'{each}: {{}}' for each in names)}}}"

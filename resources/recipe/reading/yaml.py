@@ -16,6 +16,7 @@ from resources.recipe.errors import RecipeError, dotted
 from resources.recipe.tree import KeyPath, Mark, Node, Origin
 
 _MOST = 100_000  # values in one file, aliases counted as often as they are named
+_TABS = re.compile(r" *\t")
 _TRAPS = (":bool", ":float", ":int", ":timestamp")
 
 
@@ -74,9 +75,16 @@ def parse(text: str, shown: str, folder: Path, *, start: KeyPath = (), lines: bo
         mark = getattr(error, "problem_mark", None)
         where = f"{mark.line + 1}: column {mark.column + 1}: " if mark and lines else " "
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        if mark and _TABS.match(_line(text, mark.line)):
+            problem = "a tab stands before the key; YAML indents by spaces"
         raise RecipeError(f"{shown}:{where}not valid YAML: {problem}") from None
     finally:
         loader.dispose()
+
+
+def _line(text: str, number: int) -> str:
+    """A line of a text, counted from 0; empty behind its end."""
+    return "".join(text.splitlines()[number : number + 1])
 
 
 class _Builder:

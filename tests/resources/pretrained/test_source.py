@@ -53,7 +53,7 @@ def test_what_is_written_is_one_record(written: Any, expected: ParentSource) -> 
     ("written", "said"),
     [
         ("mine", "'mine' is no path; write bundled/<name>"),
-        ("a/b/c", "is no path"),
+        ("a/b/c", "a folder here is ./a/b/c"),
         ("org/name@", "'' is no revision"),
         ({"tokenizer": "own"}, "path is missing"),
         ({"path": "./mine", "tokeniser": "own"}, "unknown key 'tokeniser': a parent has path"),

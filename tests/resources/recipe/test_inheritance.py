@@ -190,7 +190,7 @@ def test_what_each_and_optimizer_say_stands_under_all() -> None:
     ("text", "wrong", "right"),
     [
         ("extends: heirloom/tinny\n", "mine.yaml:1: extends: no bundled recipe 'heirloom/tinny'",
-         "did you mean 'tiny'?"),
+         "did you mean 'heirloom/tiny'?"),
         ("# x\nextends: ./gone.yaml\n", "mine.yaml:2: extends: no recipe at", "gone.yaml"),
         ("extends: tiny\n", "mine.yaml:1: extends: write heirloom/tiny", "bundled"),
         ("extends: [./mine.yaml]\n", "mine.yaml:1: extends: a circle", "leave one out"),

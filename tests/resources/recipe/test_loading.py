@@ -250,4 +250,6 @@ def test_hub_ids_are_not_looked_up() -> None:
 def test_a_path_that_is_none_is_refused(edit: Edit) -> None:
     folder = edit("family.yaml", "teacher: bundled/teacher", "teacher: a/b/c")
     message = refusal(folder, check_paths=True)
-    assert re.search(place("family.yaml: teacher: 'a/b/c' is no path"), message)
+    assert re.search(
+        place("family.yaml: teacher: 'a/b/c' is no hub id, which is org/name; a folder"), message
+    )

@@ -87,7 +87,7 @@ def test_no_type_is_called_as_python_calls_it() -> None:
         ("models.m.stages=[puzzle, puzzle]", "models.m.stages: 'puzzle' stands twice; name it"),
         ("models.m.puzzle.library.attention=[]", "must have 1 or more entries, found []"),
         ("benchmarks=[gsm8k]", "benchmarks: must be a section of keys, found ['gsm8k']; write"),
-        ("benchmarks={own_one: {}}", "add `fields: …` (a mapping of names to texts)"),
+        ("benchmarks={own_one: {}}", "no bundled benchmark 'own_one'; allowed: arc, "),
     ],
 )  # fmt: skip
 def test_a_slip_is_answered_with_what_was_meant(override: str, said: str, tmp_path: Path) -> None:
