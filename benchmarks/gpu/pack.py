@@ -27,8 +27,8 @@ MOST = 64 * 2**20  # bytes that wheels and tree may have together
 SOURCES = ("deepspeed", "langdetect")
 # What every part but A1 and A4 imports, and what judging a math answer does.
 TRAINING = (
-    "annotated-types", "antlr4-python3-runtime", "hjson", "latex2sympy2-extended", "math-verify",
-    "pydantic", "pydantic-core", "typing-extensions", "typing-inspection",
+    "annotated-types", "hjson", "mpmath", "pydantic", "pydantic-core", "sympy",
+    "typing-extensions", "typing-inspection",
 )  # fmt: skip
 # What the graph needs besides: A2 alone. `datasets` and `gguf` serve sources that `smoke` has not.
 GRAPH = (

@@ -1,132 +1,179 @@
-"""Math answers: exact text first, exact numbers next, then computer algebra in its own process.
+"""Math answers: whether an answer says what is expected, says something else, or cannot be read.
 
-Computer algebra alone is not trusted: math-verify 0.9 calls 1/2004! and 1/2006!, 1/2^99 and 1/2^98,
-1-1/e and 1+1/e, and some different lines, equal. Where two ways disagree the verdict is `unknown`.
+Exact text first, then exact values and their units, lists, intervals, equations; computer algebra
+in a process of its own only where values at points do not tell. Nothing is dropped: an answer with
+a part that is not understood is `unknown`, and the evidence names that part.
 """
 
+from __future__ import annotations
+
 import re
+from dataclasses import dataclass
+from functools import lru_cache
 
-from resources.verifiers import boxed, numeric, symbolic
-from resources.verifiers.verdict import Verdict, shorten
+from resources.verifiers.answers import agreement, final
+from resources.verifiers.answers.identities import Outcome
+from resources.verifiers.answers.phrases import phrase, similar, spoken
+from resources.verifiers.answers.readings import Reading, readings
+from resources.verifiers.answers.shapes import Quantity, Text
+from resources.verifiers.answers.spelling import spelled
+from resources.verifiers.answers.tree import Unread, names
+from resources.verifiers.verdict import Value, Verdict, shorten
 
-_ROUNDED = 1e-5  # relative: how far a decimal may be from an exact value to be looked at further
-_LONGEST = 400  # characters of an answer without a box
-_SPACES = re.compile(r"\\[,;:! ]|~|\\(?:quad|qquad)(?![a-zA-Z])|\s+")
-_SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits)(?![a-zA-Z])")
-_WRAPPERS = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox|operatorname)\{([^{}]*)\}")
+_LONGEST = 2_000  # characters of an answer
+_WORDS = 8  # of an expected answer in words: nobody says a longer one the same way
+_WRAPPERS = re.compile(r"\\(?:text|mathrm|textbf|textrm|mbox|operatorname)\s*\{([^{}]*)\}")
+_LOOSE = re.compile(r" (?![\w.])|(?<![\w.]) ")
+_WHOLE = re.compile(r"-?\d{1,100}")
+_WORD = re.compile(r"[A-Za-z]{3,40}")
+_VERDICTS: dict[bool | None, Value] = {True: "correct", False: "incorrect", None: "unknown"}
+_LISTED = re.compile(r"(\d) ?, +(?=\d{3}(?!\d))")  # not a thousands separator
 _SCRIPT = re.compile(r"([\^_])\{(\w)\}")
-_THOUSANDS = re.compile(
-    r"(?<![\d,.(\[{])[+-]?[1-9]\d{0,2}(?:(?:\s?,\s?|\s?\{\s?,\s?\}|\s)\d{3})+(?:\.\d+)?(?![\d,)\]}])"
-)
-_PERCENT = re.compile(r"(?<=\d)\$?\s*(?:percent(?:age)?|pct)\b")
-_SPAN = re.compile(r"\$\$(.+?)\$\$|(?<!\\)\$(.+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
-_SAID = re.compile(
-    r"\b(?:answer|result|solution)\s*(?:is|:|=)\s*(\S.*)$", re.IGNORECASE | re.DOTALL
-)
-_EULER = re.compile(r"\\(?:mathrm|text)\{e\}")
-_DELIMITERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
 
 
 def verify(answer: str, expected: str) -> Verdict:
-    """Whether `answer` is mathematically equal to `expected`; strings of LaTeX or plain text.
+    """Whether `answer` says what `expected` says; strings of LaTeX or plain text.
 
-    The last `\\boxed{}` of each counts; without one, what follows "the answer is", else the last
-    formula in `$` or `\\(`, else all of it.
+    What the last boxes hold counts; without one, what follows `####`, or "the answer is", else the
+    last formula, else all of it. Raises ValueError for an expected answer that is empty.
 
     >>> verify(r"so it is \\boxed{\\frac{1}{2}}", "0.5").verdict
     'correct'
-    >>> verify("1/2^99", "1/2^98").verdict
-    'incorrect'
+    >>> verify("1/2^99", "1/2^98").verdict, verify("1+2+\\\\cdots+100", "5050").verdict
+    ('incorrect', 'unknown')
     """
-    got, want = _final(answer), _final(expected)
+    theirs = _expected(expected)
+    found = final.stated(answer)
+    got, want = found.text, theirs.text
     if not want:
         raise ValueError("the expected answer is empty")
-    if not got or len(got) > _LONGEST:
-        return Verdict("incorrect", f"no answer in {shorten(answer[-160:])!r}")
-    if got == want or (_is_word(want) and got.lower() == want.lower()):
+    if not got:
+        none: Value = "incorrect" if found.marked else "unknown"
+        return Verdict(none, f"no answer in {shorten(answer[-160:])!r}")
+    pair = f"{shorten(got)} against {shorten(want)}"
+    if plain(got) == plain(want) and not theirs.scattered:
         return Verdict("correct", f"{shorten(got)} is the expected text")
-    values = numeric.value(got), numeric.value(want)
-    rounded = False
-    if None not in values:
-        equal = numeric.same(*values)
-        if equal:
-            return Verdict("correct", f"{shorten(got)} has the value of {shorten(want)}")
-        rounded = ("." in got or "." in want) and numeric.close(*values, _ROUNDED)
-        if equal is False and not rounded:
-            return Verdict("incorrect", f"{shorten(got)} is not the value {shorten(want)}")
-    if _is_word(got) and (
-        values[1] is not None or (_is_word(want) and sorted(got) != sorted(want))
-    ):
-        return Verdict("incorrect", f"{shorten(got)} is not {shorten(want)}")
-    algebra = symbolic.compare(_raw(answer), _raw(expected))
-    return _judge(f"{shorten(got)} against {shorten(want)}", algebra, rounded)
+    if found.marked and not theirs.scattered:
+        verdict = _whole_or_word(got, want)
+        if verdict is not None:
+            return verdict
+    if theirs.reading is None:
+        why = f"the expected answer is not understood: {theirs.why}"
+        return Verdict("unknown", f"{pair}: {why}")
+    try:
+        mine = _read(got)
+    except Unread as error:
+        return Verdict("unknown", f"{pair}: the answer is not understood: {error}")
+    outcome = _agree(mine, theirs.reading)
+    if outcome.equal is False and not found.marked:
+        return Verdict("unknown", f"{pair}: {outcome.why}, but nothing marks it as the answer")
+    return Verdict(_VERDICTS[outcome.equal], f"{pair}: {outcome.why}")
 
 
-def normalise(text: str) -> str:
-    """One spelling for what is surely the same: no spacing, delimiters, sizes, thousands commas.
+def _whole_or_word(got: str, want: str) -> Verdict | None:
+    """The verdict on two whole numbers or two single words, the commonest answers; else None."""
+    if _WHOLE.fullmatch(got) and _WHOLE.fullmatch(want):
+        if int(got) == int(want):
+            return Verdict("correct", f"{got} has the value of {want}")
+        return Verdict("incorrect", f"{got} is not the value {want}")
+    if _WORD.fullmatch(got) and _WORD.fullmatch(want):
+        words = phrase(got), phrase(want)
+        unlike = sorted(words[0]) != sorted(words[1]) and not similar(*words)
+        if unlike and not any(map(spoken, words)):
+            return Verdict("incorrect", f"{got} is not {want}")
+    return None
 
-    >>> normalise(r"$\\left( \\dfrac{1}{2},\\, 3 \\right)$."), normalise("1,000 x^{2}")
-    ('(\\\\frac{1}{2},3)', '1000 x^2')
+
+def readable(expected: str) -> bool:
+    """Whether answers can be compared with an expected one by more than its very text.
+
+    >>> readable(r"\\frac{1}{2}"), readable("1+2+\\\\cdots+n"), readable("")
+    (True, False, False)
     """
-    text = _inside(text)
-    text = _SIZES.sub("", text)
-    text = _THOUSANDS.sub(_plain_number, text)
-    text = _SPACES.sub(" ", text).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
-    text = (
-        _SCRIPT.sub(r"\1\2", _WRAPPERS.sub(r"\1", text)).replace("\\%", "%").replace("\u2212", "-")
-    )
-    text = re.sub(r"\s*([^\w\s\\])\s*", r"\1", text).strip()
-    return text.rstrip(".") if text.rstrip(".") else text
+    return why_unreadable(expected) is None
 
 
-def _final(text: str) -> str:
-    return normalise(_raw(text))
+def why_unreadable(expected: str) -> str | None:
+    """What of an expected answer is not understood, or None for one that can be compared with."""
+    found = _expected(expected)
+    if not found.text:
+        return "it is empty"
+    if found.reading is None:
+        return found.why
+    shape = found.reading.shape
+    if isinstance(shape, Text) and shape.words.count(" ") >= _WORDS:
+        return f"words, more than {_WORDS}: only the very same would be equal"
+    outcome = _agree(found.reading, found.reading)
+    return None if outcome.equal else outcome.why
 
 
-def _raw(text: str) -> str:
-    content = boxed.last(text)
-    if content is None:
-        said = _SAID.search(text)
-        content = said.group(1) if said else text
-        spans = [next(filter(None, groups)) for groups in _SPAN.findall(content)]
-        if spans and not _PERCENT.search(content):
-            content = spans[-1]
-    return _EULER.sub("e", _PERCENT.sub(r"\\%", _inside(content)))
+def plain(text: str) -> str:
+    """The text without what is surely layout: for comparing texts as texts.
 
-
-def _inside(text: str) -> str:
-    """`text` without a final full stop and without the math delimiters around all of it."""
-    text = text.strip().rstrip(".").strip()
-    for start, end in _DELIMITERS:
-        if text.startswith(start) and text.endswith(end) and len(text) > len(start + end):
-            inner = text[len(start) : -len(end)]
-            return text if start in inner else inner.strip()
-    return text
-
-
-def _plain_number(match: re.Match[str]) -> str:
-    return re.sub(r"[{},\s]", "", match.group())
-
-
-def _is_word(text: str) -> bool:
-    """A word, not a product of variables: `Tuesday`, `no solution`."""
-    return bool(re.fullmatch(r"[A-Za-z]{3,}(?: [A-Za-z]+)*", text))
-
-
-def _judge(pair: str, algebra: symbolic.Comparison, rounded: bool) -> Verdict:
-    """The verdict of computer algebra and of values at fixed points, which must agree.
-
-    For a rounded decimal only the former counts, with its own rounding.
+    >>> plain(r"$\\left( \\dfrac{1}{2},\\, x^{2} \\right)$.")
+    '(\\\\frac{1}{2},x^2)'
+    >>> plain(r"10 \\text{ m}") == plain("10 m"), plain("1, 234") == plain("1,234")
+    (True, False)
     """
-    if algebra.failure:
-        return Verdict("unknown", f"{pair}: {algebra.failure}")
-    if algebra.sampled is None or rounded or algebra.equal == algebra.sampled:
-        return Verdict("correct" if algebra.equal else "incorrect", f"{pair}: computer algebra")
-    if not algebra.sampled and not algebra.has_variables:
-        return Verdict("incorrect", f"{pair}: their values differ")
-    said = {True: "equal", False: "different"}
-    return Verdict(
-        "unknown",
-        f"{pair}: computer algebra says {said[algebra.equal]}, values at fixed points say "
-        f"{said[algebra.sampled]}",
-    )
+    text = _LISTED.sub(r"\1;", spelled(_WRAPPERS.sub(r" \1 ", text)))
+    return _SCRIPT.sub(r"\1\2", _LOOSE.sub("", text))
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """An expected answer: its text, its reading, or why there is none."""
+
+    text: str
+    scattered: bool
+    reading: Reading | None = None
+    why: str = ""
+
+
+@lru_cache(maxsize=4096)
+def _expected(expected: str) -> _Expected:
+    text, scattered = final.stated(expected).text, final.scattered(expected)
+    if scattered:
+        return _Expected(text, True, why="several boxes, and which of them is the answer")
+    try:
+        return _Expected(text, False, _read(text))
+    except Unread as error:
+        return _Expected(text, False, why=str(error))
+
+
+def _read(text: str) -> Reading:
+    if len(text) > _LONGEST:
+        raise Unread(f"more than {_LONGEST} characters")
+    return readings(spelled(text))
+
+
+def _agree(mine: Reading, theirs: Reading) -> Outcome:
+    """The outcome of all readings of two answers: what has two must agree in both."""
+    outcome = agreement.compare(mine.shape, theirs.shape)
+    if "letter_is_unit" in mine.styles | theirs.styles and not _varies(mine, theirs):
+        outcome = agreement.compare(mine.styled("letter_is_unit"), theirs.styled("letter_is_unit"))
+        return outcome  # ten times m is no number
+    for style in mine.styles | theirs.styles:
+        other = agreement.compare(mine.styled(style), theirs.styled(style))
+        if other.equal is not outcome.equal:
+            return Outcome(None, f"{_TWO_WAYS[style]}: two readings, one equal and one not")
+    if outcome.equal is not False:
+        return outcome
+    for kind, a, b in mine.by_commas(theirs):
+        if agreement.compare(a, b).equal:
+            decimal = kind == "the answer's" and theirs.decimal and mine.decimal_comma
+            why = "a decimal comma" if decimal else f"equal if {kind} commas are read otherwise"
+            return Outcome(True if decimal else None, why)
+    return outcome
+
+
+def _varies(mine: Reading, theirs: Reading) -> bool:
+    """Whether an answer has a variable in it, apart from a letter that may be a unit."""
+    shapes = (mine.styled("letter_is_unit"), theirs.styled("letter_is_unit"))
+    return any(not isinstance(each, Quantity) or names(each.tree) for each in shapes)
+
+
+_TWO_WAYS = {
+    "slash_binds": "what stands after a slash",
+    "log_is_decimal": "a log without base",
+    "letter_is_unit": "a letter after a number",
+}

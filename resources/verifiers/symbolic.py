@@ -1,41 +1,28 @@
-"""Computer algebra on two answers, in a process of its own that is ended when it takes too long.
+"""Computer algebra in a process of its own, which is ended when it takes too long or too much.
 
-math-verify's own time limits work in the main thread of a process only, and a parser fed with
-model output may hang or grow. `compare` is the host's side, `main` the process.
+What a model wrote may make SymPy hang or grow. `one_equation` and `solved` are the host's side,
+`main` is the process; what is not answered in time is undecided, never unequal.
 """
 
 import atexit
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from resources.verifiers.answers.identities import Outcome
+from resources.verifiers.answers.shapes import Interval, Region, Relation
+from resources.verifiers.answers.tree import Tree, to_json
+
 _ROOT = Path(__file__).resolve().parents[2]
-_SECONDS = 10.0  # per comparison, on top of math-verify's own limit
+_SECONDS = 10.0  # for one question
 _START_SECONDS = 120.0
-_OWN_LIMIT = 4  # seconds, math-verify's
 _MEMORY = 3 << 30  # bytes
-_POINTS = ((0.7391, 1.8127), (2.3457, 0.4143), (1.2093, 3.1871), (0.3139, 0.9231))
-_ASIDE = re.compile(r"\\(?:text|textbf|mbox)\{[^{}]*\}|\\[a-zA-Z]+")
-_CLOSE = 1e-9  # relative, at 30 digits
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """`equal`: what math-verify says. `sampled`: whether values at random points agree, None where
-    there are none (sets, equations, intervals). `failure`: why there is no result, or ""."""
-
-    equal: bool = False
-    sampled: bool | None = None
-    has_variables: bool = False
-    failure: str = ""
 
 
 class _Worker:
@@ -47,20 +34,19 @@ class _Worker:
         self._connection = socket.socket()
         self._owner = 0
 
-    def ask(self, answer: str, expected: str) -> Comparison:
-        """Compare in the worker; a failure for one that is over its limits."""
+    def ask(self, question: str, *arguments: Any) -> dict[str, Any]:
+        """The worker's `result`, or the `failure` of one that is over its limits."""
         with self._lock:
             try:
                 process = self._started()
-                request = json.dumps({"answer": answer, "expected": expected}) + "\n"
-                process.sendall(request.encode())
-                return Comparison(**self._read(process, _SECONDS))
+                process.sendall((json.dumps([question, *arguments]) + "\n").encode())
+                return self._read(process, _SECONDS)
             except TimeoutError:
                 self.stop()
-                return Comparison(failure=f"computer algebra took over {_SECONDS:g} s")
+                return {"failure": f"computer algebra took over {_SECONDS:g} s"}
             except (ConnectionError, EOFError):
                 self.stop()
-                return Comparison(failure="computer algebra broke its process")
+                return {"failure": "computer algebra broke its process"}
 
     def stop(self) -> None:
         """End the worker process."""
@@ -106,9 +92,28 @@ class _Worker:
 _worker = _Worker()
 
 
-def compare(answer: str, expected: str) -> Comparison:
-    """Compare two expressions without delimiters (LaTeX or plain)."""
-    return _worker.ask(answer, expected)
+def one_equation(left: Tree, right: Tree) -> Outcome:
+    """Whether two equations, given as what is zero in them, have the same solutions."""
+    answer = _worker.ask("one_equation", to_json(left), to_json(right))
+    if "failure" in answer:
+        return Outcome(None, str(answer["failure"]))
+    equal = answer["result"]
+    said = {True: "one", False: "different", None: "neither one nor different"}
+    return Outcome(equal, f"computer algebra finds the equations {said[equal]}")
+
+
+def solved(relation: Relation) -> Region | str:
+    """Where an inequality in one variable holds, or why that is not known."""
+    import mpmath
+
+    trees, signs = [to_json(tree) for tree in relation.trees], list(relation.signs)
+    answer = _worker.ask("solved", trees, signs)
+    if "failure" in answer:
+        return str(answer["failure"])
+    with mpmath.workdps(60):
+        ends = [[end and mpmath.mpf(end) for end in each[:2]] for each in answer["result"]]
+    kinds = [each[2:] for each in answer["result"]]
+    return Region(tuple(Interval(*a, *b) for a, b in zip(ends, kinds, strict=True)))
 
 
 def main(descriptor: int) -> None:
@@ -118,83 +123,20 @@ def main(descriptor: int) -> None:
 
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     logging.disable(logging.CRITICAL)
-    import math_verify
-    from math_verify.errors import TimeoutException
+    import sympy
+
+    from resources.verifiers.answers import algebra
 
     stream = socket.socket(fileno=descriptor).makefile("rw")
-    stream.write(json.dumps({"ready": math_verify.__name__}) + "\n")
+    stream.write(json.dumps({"ready": sympy.__name__}) + "\n")
     stream.flush()
     for line in stream:
-        request = json.loads(line)
+        question, *arguments = json.loads(line)
         try:
-            result = _compare(request["answer"], request["expected"])
-        except (MemoryError, RecursionError, TimeoutError, TimeoutException) as error:
-            result = {"failure": f"computer algebra gave up ({type(error).__name__})"}
-        except Exception as error:  # reported as no result, never as an inequality
-            result = {"failure": f"computer algebra failed ({type(error).__name__})"}
-        stream.write(json.dumps(result) + "\n")
+            answer = {"result": getattr(algebra, question)(*arguments)}
+        except algebra.NoAnswer as error:
+            answer = {"failure": f"computer algebra: {error}"}
+        except Exception as error:  # SymPy raises whatever it meets: no result, no inequality
+            answer = {"failure": f"computer algebra failed ({type(error).__name__})"}
+        stream.write(json.dumps(answer) + "\n")
         stream.flush()
-
-
-def _compare(answer: str, expected: str) -> dict[str, Any]:
-    from math_verify import verify
-
-    got, want = _parse(answer), _parse(expected)
-    if want is None:
-        return {"failure": "the expected answer is not an expression"}
-    if got is None:
-        return {"equal": False}
-    try:
-        equal = bool(verify(want, got, timeout_seconds=_OWN_LIMIT, raise_on_error=True))
-    except (ValueError, TypeError, AttributeError, NotImplementedError):  # not comparable
-        equal = False
-    if equal and not (_whole(answer, got) and _whole(expected, want)):
-        return {"failure": "computer algebra read a part only"}
-    symbols = getattr(want[0], "free_symbols", set()) | getattr(got[0], "free_symbols", set())
-    sampled = _sampled(got[0], want[0], sorted(symbols, key=str))
-    return {"equal": equal, "sampled": sampled, "has_variables": bool(symbols)}
-
-
-def _parse(text: str) -> list[Any] | None:
-    """math-verify's reading: [expression, text read], or None when there is none."""
-    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse
-    from math_verify.errors import TimeoutException
-
-    configs = (LatexExtractionConfig(), ExprExtractionConfig())
-    try:
-        found = parse(f"${text}$", configs, parsing_timeout=_OWN_LIMIT, raise_on_error=True)
-    except TimeoutException:
-        raise
-    except Exception:  # its parser raises whatever the grammar and SymPy raise
-        return None
-    return found if found and not isinstance(found[0], str) else None
-
-
-def _whole(text: str, found: list[Any]) -> bool:
-    """Whether a reading covers the text, but for words in \\text{} and units."""
-    if len(found) < 2 or not isinstance(found[1], str):
-        return True
-    count = [sum(map(str.isalnum, _ASIDE.sub("", part))) for part in (text, found[1])]
-    return count[1] >= count[0]
-
-
-def _sampled(left: Any, right: Any, symbols: list[Any]) -> bool | None:
-    """Whether two expressions agree at fixed points; None when they have no values there."""
-    import sympy  # type: ignore[import-untyped]
-
-    if not (isinstance(left, sympy.Expr) and isinstance(right, sympy.Expr)):
-        return None
-    told = 0
-    for point in _POINTS:
-        values = {symbol: point[i % 2] + i // 2 for i, symbol in enumerate(symbols)}
-        try:
-            a, b = (sympy.N(side.subs(values), 30) for side in (left, right))
-            if not (a.is_number and b.is_number and a.is_finite and b.is_finite):
-                continue
-            scale = max(abs(a), abs(b))
-            if scale != 0 and abs(a - b) > _CLOSE * scale:
-                return False
-        except (TypeError, ValueError, AttributeError, ZeroDivisionError, OverflowError):
-            continue
-        told += 1
-    return True if told else None
