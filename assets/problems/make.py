@@ -27,6 +27,7 @@ def make_problems(
     Loaded and dropped problems come after the generated ones, so that a new file moves none. A
     question that a held-out problem or a benchmark asks too becomes a row of `dropped`, so that
     neither SFT nor RL meets it; `by_words`: one that shares a run of words with a benchmark's, too.
+    So does one whose truth cannot be read: no answer to it could be judged.
     """
     import pyarrow as pa
 
@@ -53,6 +54,10 @@ def make_problems(
     held_out = apart.held_out(inputs, ["row_id", "question"])
     table, lost = without_held_out(table, held_out)
     metrics = {"dropped_held_out": float(lost.num_rows)}
+    table, unread = without_unreadable(table)
+    if unread.num_rows:
+        metrics["dropped_unreadable"] = float(unread.num_rows)
+        lost = pa.concat_tables([lost, unread])
     declared = apart.declared(inputs, ["row_id", "question", "source"])
     if declared is not None and recipe.get("by_words"):
         generated = {s["path"] for s in recipe["extra_sources"] if s["format"] == "reasoning_gym"}
@@ -79,7 +84,27 @@ def without_held_out(table: pa.Table, held_out: pa.Table) -> tuple[pa.Table, pa.
     at = pa.array([places.get(text) for text in texts], pa.int64())
     matched = held_out["row_id"].take(at).cast(pa.binary(16)).combine_chunks()
     evidence = pa.array([f"the same question: {text[:200]}" for text in texts], pa.string())
-    return _split_off(table, "held_out", evidence, matched)
+    return _split_off(table, "held_out", evidence, matched, matched.is_valid())
+
+
+def without_unreadable(table: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """The problems whose truth answers can be compared with, and the others as rows of `dropped`.
+
+    What our own generators make is not asked again.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from resources.verifiers.truths import unreadable
+
+    columns = ["domain", "expected_answer", "source"]
+    why = [
+        None if row["source"] == PROCEDURAL else unreadable(row)
+        for row in table.select(columns).to_pylist()
+    ]
+    evidence = pa.array(why, pa.string())
+    nothing = pa.nulls(table.num_rows, pa.binary(16))
+    return _split_off(table, "unreadable_truth", evidence, nothing, pc.is_valid(evidence))
 
 
 def without_contaminated(
@@ -100,13 +125,13 @@ def without_contaminated(
         matches[written[place]] = match
     evidence = pa.array([match and match.evidence for match in matches], pa.string())
     matched = pa.array([match and match.row_id for match in matches], pa.binary(16))
-    return _split_off(table, "contaminated", evidence, matched)
+    return _split_off(table, "contaminated", evidence, matched, matched.is_valid())
 
 
 def _split_off(
-    table: pa.Table, reason: str, evidence: pa.Array, matched: pa.Array
+    table: pa.Table, reason: str, evidence: pa.Array, matched: pa.Array, lost: pa.Array
 ) -> tuple[pa.Table, pa.Table]:
-    """The problems that nothing is `matched` with, and the others as rows of `dropped`."""
+    """The problems that are not `lost`, and the others as rows of `dropped`."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -121,8 +146,7 @@ def _split_off(
             "parents": table["parents"],
         }
     )
-    asked = pc.is_valid(matched)
-    return table.filter(pc.invert(asked)), rows.filter(asked)
+    return table.filter(pc.invert(lost)), rows.filter(lost)
 
 
 def make_held_out(
@@ -154,8 +178,11 @@ def make_held_out(
         for source in section["extra_sources"]:
             table = loaders.load(source, domain, file=_file(source, observed))
             tables.append(_split(table, "held_out"))
-    table = _identified(tables, recipe["asset_key"])
-    return Output(tables={"problems": table}, metrics={"problems": float(table.num_rows)})
+    table, unread = without_unreadable(_identified(tables, recipe["asset_key"]))
+    return Output(
+        tables={"problems": table, **({"dropped": unread} if unread.num_rows else {})},
+        metrics={"problems": float(table.num_rows)},
+    )
 
 
 def _depths(weights: Mapping[str, float]) -> dict[int, float]:

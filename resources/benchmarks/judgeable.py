@@ -21,8 +21,11 @@ def refuse(verifier: str | None, problem: Mapping[str, Any]) -> None:
         raise ValueError("tests are empty; verifier code runs them")
     if verifier == "math":
         expected = problem["expected_answer"]
-        if math.verify(expected, expected).verdict != "correct":
-            raise ValueError(f"the answer is nothing to compare with, found {expected[:200]!r}")
+        why = math.why_unreadable(expected)
+        if why is not None:
+            raise ValueError(
+                f"the answer is nothing to compare with: {why}; found {expected[:200]!r}"
+            )
     metadata = json.loads(problem["metadata"] or "{}")
     if verifier == "instructions":
         _instructions(problem["question"], metadata)

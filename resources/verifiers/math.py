@@ -35,7 +35,7 @@ def verify(answer: str, expected: str) -> Verdict:
     """Whether `answer` says what `expected` says; strings of LaTeX or plain text.
 
     What the last boxes hold counts; without one, what follows `####`, or "the answer is", else the
-    last formula, else all of it. Raises ValueError for an expected answer that is empty.
+    last formula, else all of it. Without an expected answer that can be read, all is unknown.
 
     >>> verify(r"so it is \\boxed{\\frac{1}{2}}", "0.5").verdict
     'correct'
@@ -46,7 +46,7 @@ def verify(answer: str, expected: str) -> Verdict:
     found = final.stated(answer)
     got, want = found.text, theirs.text
     if not want:
-        raise ValueError("the expected answer is empty")
+        return Verdict("unknown", f"the expected answer is not understood: {theirs.why}")
     if not got:
         none: Value = "incorrect" if found.marked else "unknown"
         return Verdict(none, f"no answer in {shorten(answer[-160:])!r}")
@@ -96,8 +96,6 @@ def readable(expected: str) -> bool:
 def why_unreadable(expected: str) -> str | None:
     """What of an expected answer is not understood, or None for one that can be compared with."""
     found = _expected(expected)
-    if not found.text:
-        return "it is empty"
     if found.reading is None:
         return found.why
     shape = found.reading.shape
@@ -132,6 +130,9 @@ class _Expected:
 @lru_cache(maxsize=4096)
 def _expected(expected: str) -> _Expected:
     text, scattered = final.stated(expected).text, final.scattered(expected)
+    if not spelled(text):
+        why = "no answer is marked in it" if spelled(expected[:1000]) else "it is empty"
+        return _Expected("", scattered, why=why)
     if scattered:
         return _Expected(text, True, why="several boxes, and which of them is the answer")
     try:

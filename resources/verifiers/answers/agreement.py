@@ -10,11 +10,10 @@ from collections.abc import Callable
 from collections.abc import Sequence as Many
 from typing import Any
 
-from resources.verifiers import symbolic
-from resources.verifiers.answers import amounts, identities, regions
+from resources.verifiers.answers import amounts, identities, regions, symbolic
 from resources.verifiers.answers.identities import Outcome
+from resources.verifiers.answers.intervals import as_region
 from resources.verifiers.answers.phrases import similar
-from resources.verifiers.answers.reading import as_region
 from resources.verifiers.answers.shapes import (
     KINDS,
     Based,

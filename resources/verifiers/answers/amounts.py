@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from resources.verifiers.answers import identities, rounding, units
 from resources.verifiers.answers.identities import Outcome
+from resources.verifiers.answers.intervals import infinite
 from resources.verifiers.answers.shapes import Based, Quantity, Ratio
 from resources.verifiers.answers.tree import Apply, Name, Number, Tree, names
 from resources.verifiers.answers.units import Unit
@@ -82,16 +83,11 @@ def _radians(quantity: Quantity) -> Tree:
 
 
 def values(got: Tree, want: Tree) -> Outcome:
-    if _infinite(got) or _infinite(want):
+    if infinite(got) or infinite(want):
         agreed = got == want
         return Outcome(agreed, "the same infinity" if agreed else "infinite on one side")
     found = identities.equal(got, want)
     return rounding.rounded(got, want) or found if found.equal is False else found
-
-
-def _infinite(tree: Tree) -> bool:
-    inside = tree.arguments[0] if isinstance(tree, Apply) and tree.function == "neg" else tree
-    return inside == Name("\\infty")
 
 
 def letters(tree: Tree) -> str | None:

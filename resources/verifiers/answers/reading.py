@@ -10,12 +10,19 @@ from collections.abc import Sequence as Many
 from dataclasses import replace
 from fractions import Fraction
 
-from resources.verifiers.answers import labels, phrases, quantities, regions, relations, units
+from resources.verifiers.answers import (
+    intervals,
+    labels,
+    phrases,
+    quantities,
+    regions,
+    relations,
+    units,
+)
 from resources.verifiers.answers.grammar import Style, expression
 from resources.verifiers.answers.shapes import (
     Based,
     Collection,
-    Interval,
     Labelled,
     Listing,
     Matrix,
@@ -27,8 +34,7 @@ from resources.verifiers.answers.shapes import (
     Text,
 )
 from resources.verifiers.answers.tokens import Token, split
-from resources.verifiers.answers.tree import Apply, Name, Number, Tree, Unread, functions
-from resources.verifiers.answers.values import NoValue, inexact, real, value
+from resources.verifiers.answers.tree import Apply, Number, Tree, Unread, functions
 
 _MATRICES = ("\\pmatrix", "\\bmatrix", "\\matrix", "\\smallmatrix", "\\array")
 _SETS = ("cup", "cap", "setminus")
@@ -104,9 +110,9 @@ def _single(tokens: Many[Token], style: Style) -> Shape:
         parts = split(tokens, "operator", _SETS)
         if len(parts) != len(united) + 1:
             raise Unread("a union with nothing on one side")
-        found = as_region(_single(parts[0], style))
+        found = intervals.as_region(_single(parts[0], style))
         for sign, part in zip(united, parts[1:], strict=True):
-            other = as_region(_single(part, style))
+            other = intervals.as_region(_single(part, style))
             if sign.text == "setminus":
                 sign, other = replace(sign, text="cap"), regions.complement(other)
             join = regions.union if sign.text == "cup" else regions.intersection
@@ -180,67 +186,12 @@ def _enclosed(tokens: Many[Token], style: Style) -> Shape | None:
 
 def _sequence(items: tuple[Shape, ...], brackets: str) -> Shape:
     """A tuple, or an interval where its brackets or its ends leave no doubt."""
-    endless = any(isinstance(item, Quantity) and _infinite(item.tree) for item in items)
+    endless = any(isinstance(item, Quantity) and intervals.infinite(item.tree) for item in items)
     if brackets in ("(]", "[)") or (endless and len(items) == 2):
         if len(items) != 2:
             raise Unread("brackets that do not fit each other")
-        return interval(items, brackets)
+        return intervals.interval(items, brackets)
     return Sequence(items, brackets)
-
-
-def interval(items: Many[Shape], brackets: str) -> Region:
-    """Two ends as an interval. Raises Unread where they are not real values in order."""
-    low, high = (end(item) for item in items)
-    if low == float("inf") or high == -float("inf"):
-        raise Unread("an interval from or to the wrong end")
-    low, high = (None if isinstance(each, float) else each for each in (low, high))
-    if low is not None and high is not None and not _ordered(low, high):
-        raise Unread("an interval whose ends are not in order")
-    made = Interval(
-        low, high, brackets[0] == "[" and low is not None, brackets[1] == "]" and high is not None
-    )
-    return regions.region([made])
-
-
-def _ordered(low: object, high: object) -> bool:
-    return bool(inexact(low) <= inexact(high))
-
-
-def end(item: Shape) -> object:
-    """The value of an interval's end; a float infinity for an infinite one."""
-    if not isinstance(item, Quantity):
-        raise Unread("an interval whose end is no value")
-    if _infinite(item.tree):
-        return -float("inf") if functions(item.tree) == {"neg"} else float("inf")
-    try:
-        return real(value(item.tree))
-    except NoValue as error:
-        raise Unread(f"an interval's end: {error}") from error
-
-
-def _infinite(tree: Tree) -> bool:
-    if isinstance(tree, Apply) and tree.function == "neg":
-        tree = tree.arguments[0]
-    return tree == Name("\\infty")
-
-
-def as_region(shape: Shape) -> Region:
-    """A shape as a set of real values. Raises Unread for one that is none."""
-    if isinstance(shape, Region):
-        return shape
-    if isinstance(shape, Labelled):
-        return as_region(shape.value)
-    if isinstance(shape, Sequence) and len(shape.items) == 2 and shape.brackets in ("()", "[]"):
-        return interval(shape.items, shape.brackets)
-    if isinstance(shape, Collection):
-        found = regions.NOTHING
-        for item in shape.items:
-            value_of = end(item)
-            if isinstance(value_of, float):
-                raise Unread("an infinite member of a set")
-            found = regions.union(found, regions.point(value_of))
-        return found
-    raise Unread("a union with something else than a set")
 
 
 def _matrix(inside: Many[Token]) -> Matrix:

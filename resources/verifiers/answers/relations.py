@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from resources.verifiers.answers import labels, regions
 from resources.verifiers.answers.grammar import Style, expression
+from resources.verifiers.answers.intervals import as_region
 from resources.verifiers.answers.shapes import (
     Equation,
     Interval,
@@ -112,8 +113,6 @@ def _member(sides: list[Sequence[Token]], style: Style, single: Read) -> Shape:
     name = labels.label(sides[0])
     shape = single(sides[1], style)
     if isinstance(shape, Ordered) and len(shape.items) == 2 and shape.brackets in ("()", "[]"):
-        from resources.verifiers.answers.reading import as_region
-
         shape = as_region(shape)
     if name is None:
         raise Unread("a membership of something else than a name")

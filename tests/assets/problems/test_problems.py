@@ -125,6 +125,25 @@ def test_dropped_rows_do_not_make_up_for_problems(home: Path, tmp_path: Path) ->
         build(home, recipe(tmp_path, train=0, sources=[SOURCE]))
 
 
+def test_a_truth_that_cannot_be_read_is_dropped_before_it_is_asked(
+    home: Path, tmp_path: Path
+) -> None:
+    rows = [{"q": f"Question {n} of ours?", "a": "7"} for n in range(40)]
+    rows += [{"q": f"How much is {n} after all?", "a": rf"1+\\cdots+{n}"} for n in range(40)]
+    write(tmp_path / "real.jsonl", rows)
+    problems, held_out = build(home, recipe(tmp_path, sources=[SOURCE]))
+    lost = [
+        row
+        for artifact in (problems, held_out)
+        for row in artifact.table("dropped").to_pylist()
+        if row["reason"] == "unreadable_truth"
+    ]
+    assert len(lost) == 40 and all("ellipsis" in row["evidence"] for row in lost)
+    kept = [*by_question(problems).values(), *by_question(held_out).values()]
+    assert sum(row["source"] == "./real.jsonl" for row in kept) == 40
+    assert problems.metrics["dropped_unreadable"] + held_out.table("dropped").num_rows == 40
+
+
 def test_where_a_source_lies_does_not_matter(home: Path, tmp_path: Path) -> None:
     versions = set()
     for name in ("here", "there"):

@@ -19,7 +19,7 @@ from resources.verifiers.answers.identities import Outcome
 from resources.verifiers.answers.shapes import Interval, Region, Relation
 from resources.verifiers.answers.tree import Tree, to_json
 
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[3]
 _SECONDS = 10.0  # for one question
 _START_SECONDS = 120.0
 _MEMORY = 3 << 30  # bytes
