@@ -55,7 +55,7 @@ def templates(asked: Asked) -> Iterator[Finding]:
             if not faults(found.folder, role, weights=False):  # said with the parents
                 yield asked.fault(keys, found.said(str(error)))
             continue
-        yield from _switched(asked, keys, chat, source.location)
+        yield from _switched(asked, keys, chat, source.template or source.location)
         yield from _read_otherwise(asked, keys, chat, found)
         if role == "parent" and chat.digest not in shown:
             shown.add(chat.digest)

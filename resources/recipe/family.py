@@ -99,7 +99,10 @@ class Corpus(Section):
 
 
 def _form(corpus: Any) -> str:
-    mixed = "mix" in corpus if isinstance(corpus, dict) else isinstance(corpus, CorpusMix)
+    mixed = isinstance(corpus, CorpusMix)
+    if isinstance(corpus, dict):
+        other = corpus.keys() & Corpus.model_fields.keys()
+        mixed = "mix" in corpus or ("tokens" in corpus and not other)
     return "declared" if mixed else "procedural"
 
 

@@ -14,13 +14,12 @@ from typing import Any
 from resources.recipe import paths
 from resources.recipe.declared import completed
 from resources.recipe.errors import RecipeError, dotted
-from resources.recipe.reading import finding
+from resources.recipe.reading import finding, sharing
 from resources.recipe.reading.faults import Fault
 from resources.recipe.reading.finding import HERE, names
 from resources.recipe.reading.later import taken_out
 from resources.recipe.reading.overrides import apply, split
 from resources.recipe.reading.shape import MODELS
-from resources.recipe.reading.sharing import shared_values, spread
 from resources.recipe.reading.validating import SCHEMA, validate
 from resources.recipe.schema import Recipe, disagreements
 from resources.recipe.tree import KeyPath, Node, marks, swept
@@ -67,12 +66,12 @@ def examine(
     path = finding.find(name_or_path)
     try:
         written = apply(completed(finding.tree(path)), overrides)
-        root = swept(completed(spread(written)))
+        root = swept(completed(sharing.spread(written)))
     except RecipeError as error:
         return Examined(None, None, [Fault(SCHEMA, "", str(error))])
     root, later = taken_out(root)
     sections, faults = validate(root, finding.title(path))
-    faults += later
+    faults = sharing.told_once(faults, sharing.shared_values(written)) + later
     if faults != later or sections.family is None or sections.execution is None:
         return Examined(root, None, faults)
     found = {dotted(where): node for where, node in marks(root)}
@@ -84,7 +83,7 @@ def examine(
         sections.execution,
         marks={where: node for where, node in found.items() if node.mark is not None},
         tree=root,
-        shared=tuple(shared_values(written)),
+        shared=tuple(sharing.shared_values(written)),
         overrides=tuple(overrides),
     )
     for where, message in disagreements(recipe.family, recipe.models):

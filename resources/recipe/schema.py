@@ -14,6 +14,7 @@ from resources.recipe.errors import nearest
 from resources.recipe.execution import ExecutionSettings
 from resources.recipe.family import Corpus, Family
 from resources.recipe.model import PARENT, ModelRecipe
+from resources.recipe.naming import either
 from resources.recipe.paths import local, parent_source
 from resources.recipe.reinforcement import PolicyGradient
 from resources.recipe.supervised import Sft
@@ -212,7 +213,8 @@ def _shared_library(name: str, models: Mapping[str, ModelRecipe]) -> Iterator[tu
     where = f"{name}.puzzle.library_of"
     if owner is None or owner.puzzle is None or own.library_of == name:
         others = [each for each, model in models.items() if model.puzzle and each != name]
-        yield where, f"no other model '{own.library_of}' with a library; {nearest('', others)}"
+        right = f"name {either(others)}" if others else "leave it out"
+        yield where, f"no other model '{own.library_of}' with a library; {right}"
     elif owner.puzzle.library_of is not None:
         yield where, f"{own.library_of} has none of its own; name '{owner.puzzle.library_of}'"
     elif owner.parent != models[name].parent:

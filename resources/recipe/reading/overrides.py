@@ -108,13 +108,16 @@ def _refuse_unknown(root: Node, path: KeyPath, text: str) -> None:
             count = len(node.value)
             there = f"holds {count}, {dotted((*before, 0))} the first" if count else "is empty"
             raise RecipeError(f"--set {text}: {dotted(before)} is a list and {there}")
+        if isinstance(key, int):
+            there = dotted(before)
+            raise RecipeError(f"--set {text}: {there} has no entries; give it whole, {there}=[…]")
         known = shape.keys(before)
         if known is None and key == sharing.EACH:
             continue
         if known is None and length == len(path):
             return  # a new name in a mapping of the writer's own names
         allowed = list(dict.fromkeys([*here, *(known or []), *sharing.keys(before)]))
-        if isinstance(key, int) or key not in allowed:
+        if key not in allowed:
             place = f"{dotted(before)} has" if before else "a recipe has"
             parts = str(key).strip("/").split("/")
             right = nearest(str(key), allowed)

@@ -8,12 +8,13 @@ Knows which sections train, no more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 
 from resources.recipe.base import Optimizer
-from resources.recipe.errors import RecipeError, nearest
+from resources.recipe.errors import RecipeError, dotted, nearest
 from resources.recipe.reading import shape
+from resources.recipe.reading.faults import Fault
 from resources.recipe.reinforcement import PolicyGradient, Preference
 from resources.recipe.tree import KeyPath, Node, merge
 
@@ -70,6 +71,23 @@ def _values(node: Node, path: KeyPath) -> Iterator[tuple[KeyPath, Node]]:
             yield from _values(child, (*path, key))
     elif node.value not in (None, []) and not node.removed:
         yield path, node
+
+
+def told_once(faults: Iterable[Fault], shared: Iterable[tuple[KeyPath, Node]]) -> list[Fault]:
+    """The faults, one of a shared value once and where it was written, not in every section."""
+    said = [(str(node.origin), dotted(path), _inside(path)) for path, node in shared]
+    found: dict[Fault, None] = {}
+    for fault in faults:
+        for origin, whole, inside in said:
+            if fault.where.startswith(f"{origin}: ") and fault.where.endswith(f".{inside}"):
+                fault = replace(fault, where=f"{origin}: {whole}")
+        found[fault] = None
+    return list(found)
+
+
+def _inside(path: KeyPath) -> str:
+    """The path of a shared value in a section that has it."""
+    return dotted(path[path.index(EACH) + 1 :] if EACH in path else path[1:])
 
 
 def takers(root: Node, path: KeyPath) -> Iterator[KeyPath]:

@@ -161,7 +161,11 @@ def _section(
             errors = error.errors(include_url=False)
         if not [_scaled(data, each) for each in errors if each["type"] in _NUMERIC].count(True):
             break
-    faults += [_fault(each, data, node, path) for each in errors]
+    # Of a value of the right type that is wrong, that another type would do is not said.
+    typed = {tuple(_path(e["loc"], data)) for e in errors if not e["type"].endswith("_type")}
+    for each in errors:
+        if not each["type"].endswith("_type") or tuple(_path(each["loc"], data)) not in typed:
+            faults.append(_fault(each, data, node, path))
     return None
 
 
@@ -196,8 +200,10 @@ def _path(loc: Iterable[str | int], data: Any) -> list[Any]:
 def _fault(error: ErrorDetails, data: Any, node: Node, start: KeyPath) -> Fault:
     keys: list[Any] = _path(error["loc"], data)
     kind = error["type"]
-    if kind == "unknown_key" and not (*start, *keys):
-        error["ctx"]["hint"] = nearest(error["ctx"]["key"], (*shape.top(), *BESIDE))
+    if kind == "unknown_key":
+        error["ctx"]["hint"] = _elsewhere(
+            (*start, *keys), error["ctx"]["key"], error["ctx"]["hint"]
+        )
     if kind in {"unknown_key", "missing_key"}:
         keys.append(error.get("ctx", {})["key"])
     below = (0,) if kind == "list_type" else ()
@@ -210,6 +216,17 @@ def _fault(error: ErrorDetails, data: Any, node: Node, start: KeyPath) -> Fault:
     where = dotted((*start, *keys))
     origin = node.nearest(tuple(keys)).origin
     return Fault(SCHEMA, f"{origin}: {where}" if where else str(origin), what, remedy)
+
+
+def _elsewhere(path: KeyPath, key: str, hint: str) -> str:
+    """What to do about a key that the section at a path does not have: where it belongs, if it is
+    one of another level, else the key that it nearly is."""
+    if path:
+        there = key in (*shape.top(), *BESIDE)
+        return f"{key} stands at the top of a recipe" if there else hint
+    if key in ModelRecipe.model_fields:
+        return f"it stands under a model, {MODELS}.NAME.{key}"
+    return nearest(key, (*shape.top(), *BESIDE))
 
 
 def _needs(path: KeyPath) -> str:

@@ -72,6 +72,8 @@ def worded(error: ErrorDetails, keys: list[Any], data: Any, needs: str) -> tuple
         return f"must be a section of keys, found {shown(found)}", _section(found, keys, needs)
     if kind == "too_short":
         return f"must have {context['min_length']} or more entries, found {shown(found)}", ""
+    if kind == "too_long":
+        return f"must have {context['max_length']} entries or fewer, found {shown(found)}", ""
     if kind == "invalid_key":
         return f"a key must be a word, found {keys[-1] if keys else found}", ""
     if kind == "list_type" and needs:
@@ -93,7 +95,7 @@ def _written(error: ErrorDetails, keys: list[Any], data: Any) -> Any:
 
 def _of_hundred(found: Any) -> bool:
     """Whether a share was perhaps meant as one of a hundred."""
-    return isinstance(found, int | float) and 2 <= found <= 100
+    return isinstance(found, int | float) and 2 <= found < 100
 
 
 def _whole(found: Any) -> str:
@@ -117,8 +119,8 @@ def _whole(found: Any) -> str:
 def _number(found: Any) -> str:
     """What number was meant, or how one is written.
 
-    >>> _number("80%"), _number("2e-5"), _number("much")
-    ('write 0.8', 'write 2e-5 without quotes', 'such as 0.5 or 2e-5')
+    >>> _number("80%"), _number("2e-5"), _number("8GB"), _number("much")
+    ('write 0.8', 'write 2e-5 without quotes', 'write 8B', 'such as 0.5 or 2e-5')
     """
     text = found.strip() if isinstance(found, str) else ""
     try:
@@ -127,6 +129,9 @@ def _number(found: Any) -> str:
         known = math.isfinite(float(text))
     except ValueError:
         known = False
+    meant = _LOOSE.fullmatch(text)
+    if meant is not None and meant[2] and not text.endswith("m"):  # 5m may be minutes
+        return _whole(text)
     return f"write {text} without quotes" if known else "such as 0.5 or 2e-5"
 
 
