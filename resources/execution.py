@@ -14,6 +14,7 @@ from pydantic import Field
 
 from resources.pretrained.source import ParentSource
 from resources.recipe.execution import ExecutionSettings
+from resources.recipe.roles import Role
 
 Progress = Callable[[str, float], None]  # a message, and the fraction done
 
@@ -26,12 +27,14 @@ class Execution(ExecutionSettings):
     """The settings of one build, each with its value, and its surroundings.
 
     `home` is that of the store it is built in (None: a function called by hand), `requests` the
-    folder of recorded completions (None: nothing is recorded). `source` is what a source
+    folder of recorded completions (None: nothing is recorded). `roles` say what the models of
+    roles are asked with. `source` is what a source
     asset is made of, a given model or a file, `observe` the files that its spec watches.
     """
 
     home: str | None = None
     requests: Path | None = None
+    roles: dict[str, Role] = Field(default_factory=dict)
     source: ParentSource | str | None = None
     observe: tuple[str, ...] = ()
     progress: Progress = Field(default=silent, exclude=True)

@@ -67,7 +67,7 @@ def _side_by_side(recipe: Recipe) -> list[Spec]:
 
 def _shown(recipe: Recipe) -> list[tuple[str, str, str]]:
     """The checkpoints, each once, and the teacher where there is one."""
-    shown = [*checkpoints(recipe), *([TEACHER] if recipe.family.teacher else [])]
+    shown = [*checkpoints(recipe), *([TEACHER] if recipe.family.given_teacher else [])]
     found: dict[str, tuple[str, str, str]] = {}
     for model, key, label in shown:
         found.setdefault(key, (model, key, label))
@@ -179,7 +179,7 @@ def _report(recipe: Recipe) -> Spec:
             "family": recipe.family.name,
             "roles": {name: model.role for name, model in recipe.models.items()},
             "line": [list(one) for one in line],
-            "teacher": TEACHER[1] if family.teacher and measured else None,
+            "teacher": TEACHER[1] if family.given_teacher and measured else None,
             "discard_at": family.pass_rates.discard_at if family.pass_rates else None,
             **({"given": given} if given else {}),
             **({"self_distilled": written} if written else {}),

@@ -15,7 +15,7 @@ _FITS = ("assets.parents.checks:weights_complete",)
 
 def specs(recipe: Recipe) -> list[Spec]:
     """One source asset a checkpoint of the recipe."""
-    teacher = recipe.family.teacher
+    teacher = recipe.family.given_teacher
     made = [] if teacher is None else [_given(recipe, TEACHER, teacher)]
     for name, model in recipe.models.items():
         key = f"{name}/{PARENT}"

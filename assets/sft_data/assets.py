@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from resources.recipe.base import Domain
 from resources.recipe.family import SftDomain
+from resources.recipe.roles import SERVED
 from resources.recipe.schema import Recipe
 from resources.store.home import find
 from resources.store.spec import Spec
@@ -30,11 +31,11 @@ def specs(recipe: Recipe) -> list[Spec]:
 
 def _generations(recipe: Recipe, domain: Domain, data: SftDomain) -> Spec:
     family = recipe.family
-    off = (
-        {}
-        if family.off_generator == "teacher"
-        else {"instruct": recipe.checkpoint_key(family.off_generator)}
-    )
+    served = {role: family.served(role) for role in SERVED}
+    by_teacher = family.off_generator == "teacher" or served["off"] is not None
+    off = {} if by_teacher else {"instruct": recipe.checkpoint_key(family.off_generator)}
+    asked_on = data.samples_on or not (off or served["off"])
+    asked = {"teacher": asked_on, "off": data.samples_off}
     generation = family.generation_for(domain).model_dump(mode="json")
     dtype = {"dtype": generation.pop("dtype")} if "dtype" in generation else {}
     return Spec(
@@ -43,7 +44,7 @@ def _generations(recipe: Recipe, domain: Domain, data: SftDomain) -> Spec:
         fn="assets.sft_data.generate:generate",
         inputs={
             "problems": f"problems/{domain}",
-            **({"teacher": TEACHER} if data.samples_on or not off else {}),
+            **({"teacher": TEACHER} if asked_on and served["teacher"] is None else {}),
             **(off if data.samples_off else {}),
         },
         recipe={
@@ -52,6 +53,7 @@ def _generations(recipe: Recipe, domain: Domain, data: SftDomain) -> Spec:
             **_modes(data),
             "generation": generation,
             **dtype,
+            **{role: each.asked() for role, each in served.items() if each and asked[role]},
         },
         seed=family.seed,
         checks=("assets.sft_data.checks:every_prompt_answered",),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from resources.verifiers.attempts import Prompt
 
 MODES = ("on", "off")
+MOST_FAILED = 0.01  # of the requests: more stop the asset
 
 
 def generate(
@@ -36,9 +37,10 @@ def generate(
     """Sample `samples_on` and `samples_off` responses to `prompts` problems, as `generations`.
 
     `inputs`: `problems`, `teacher`, optionally `instruct`. `recipe`: `domain`, `prompts`,
-    `samples_on`, `samples_off` and `generation` (temperature, top_p, max_new_tokens).
+    `samples_on`, `samples_off` and `generation` (temperature, top_p, max_new_tokens); `teacher` and
+    `off` there are models that only servers have. Raises ValueError where more than one answer in a
+    hundred is missing.
     """
-    from resources.engines.opening import open_engine
     from resources.engines.protocol import Sampling
     from resources.verifiers import attempts
 
@@ -51,18 +53,19 @@ def generate(
             samples = recipe[f"samples_{mode}"]
             if not samples:
                 continue
-            off = mode == "off" and "instruct" in inputs
-            model = inputs["instruct" if off else "teacher"]
-            role = "off" if mode == "off" else "teacher"
-            version, dtype = model.data_version, recipe.get("dtype")
-            engine = open_engine(model, version, execution, dtype, role=role)
+            engine, name, version = _open(mode, inputs, recipe, execution)
             prompts = attempts.every(_rows(problems, inputs["problems"]), mode, samples)
             count = samples * problems.num_rows
             for _, asked, made in attempts.answered(engine, prompts, count, sampling):
-                rows = _table(asked, shared(made, engine), model, sampling)
-                counted.add(rows)
+                rows = _table(asked, shared(made, engine), (name, version), sampling)
+                counted.add(rows, made)
                 spool.add(_identified(rows, recipe["asset_key"], inputs["problems"].key))
             usage += attempts.usage(engine)
+    if counted.failed > MOST_FAILED * counted.rows:
+        raise ValueError(
+            f"{recipe['asset_key']}: {counted.failed} of {counted.rows} requests were not answered "
+            f"(the last: {counted.why}); the others' answers are kept: run again"
+        )
     return Output(
         tables={"generations": spool.batches()},
         metrics=counted.metrics(),
@@ -71,6 +74,23 @@ def generate(
             "engine_seconds": sum(each["seconds"] for each in usage),
         },
     )
+
+
+def _open(
+    mode: str, inputs: Mapping[str, Artifact], recipe: Mapping[str, Any], execution: Execution
+) -> tuple[Engine, str, str]:
+    """Who answers in a mode, with its name and version; a served model is named by the recipe."""
+    from resources.engines.opening import open_engine, open_served
+
+    apart = "off" in recipe or "instruct" in inputs
+    role = "off" if mode == "off" and apart else "teacher"
+    if role in recipe:
+        engine = open_served(recipe[role], execution, role)
+        return engine, str(recipe[role]["model"]), engine.model_version
+    model = inputs["instruct" if role == "off" else "teacher"]
+    version = model.data_version
+    engine = open_engine(model, version, execution, recipe.get("dtype"), role=role)
+    return engine, model.key, version
 
 
 def shared(completions: Sequence[Completion], engine: Engine) -> list[Completion]:
@@ -111,7 +131,7 @@ def _rows(problems: pa.Table, artifact: Artifact) -> Iterator[dict[str, Any]]:
 def _table(
     prompts: Sequence[Prompt],
     completions: Sequence[Completion],
-    model: Artifact,
+    model: tuple[str, str],
     sampling: Sampling,
 ) -> pa.Table:
     import pyarrow as pa
@@ -121,8 +141,8 @@ def _table(
         {
             "problem_id": pa.array([p.problem["row_id"] for p in prompts], pa.binary(16)),
             "role": pa.repeat("assistant", count),
-            "model": pa.repeat(model.key, count),
-            "model_version": pa.repeat(model.data_version, count),
+            "model": pa.repeat(model[0], count),
+            "model_version": pa.repeat(model[1], count),
             "reasoning": pa.array([p.reasoning for p in prompts], pa.string()),
             "sample_index": pa.array([p.sample_index for p in prompts], pa.int64()),
             "temperature": pa.repeat(float(sampling.temperature), count),
@@ -153,14 +173,18 @@ class _Counts:
     tokens: int = 0
     truncated: int = 0
     failed: int = 0
+    why: str = ""
 
-    def add(self, table: pa.Table) -> None:
+    def add(self, table: pa.Table, made: Sequence[Completion]) -> None:
+        """Count the rows of some completions."""
         import pyarrow.compute as pc
 
         self.rows += table.num_rows
         self.tokens += pc.sum(table["completion_tokens"]).as_py()
         self.truncated += pc.sum(pc.equal(table["finish_reason"], "length")).as_py()
-        self.failed += pc.sum(pc.equal(table["finish_reason"], "failed")).as_py()
+        for each in made:
+            if not each.answered:
+                self.failed, self.why = self.failed + 1, each.served
 
     def metrics(self) -> dict[str, float]:
         found = {

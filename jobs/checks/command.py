@@ -14,6 +14,7 @@ from pathlib import Path
 from jobs.checks import (
     amounts,
     data,
+    engines,
     machine,
     models,
     overridden,
@@ -45,7 +46,8 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("parents", shapes.lengths),
     ("parents", shapes.variants),
     ("exports", shapes.exports),
-    ("engines", machine.engines),
+    ("engines", engines.started),
+    ("engines", engines.servers),
     ("engines", machine.precision),
     ("placement", machine.placement),
     ("placement", shapes.shared),
@@ -58,7 +60,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 FIRST: tuple[Check, ...] = (
     written.unbuilt,
     data.present,
-    machine.engines,
+    engines.started,
     machine.precision,
     unused.unused,
     overridden.overridden,

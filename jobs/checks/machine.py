@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.checks.asked import Asked, Finding
-from resources.engines.opening import ENGINES
 from resources.recipe.base import Computed, Section
 from resources.recipe.schema import Recipe
 from resources.recipe.tree import KeyPath
@@ -109,17 +108,6 @@ def _sizes(asked: Asked) -> dict[str, Known]:
             continue  # what is wrong with a parent is said with the parents
         found[name] = Known(sizes, {}, "", 1, False)
     return found
-
-
-def engines(asked: Asked) -> Iterator[Finding]:
-    """An engine that this build does not open; what each opens is a model of the recipe itself."""
-    engine = asked.recipe.execution.engine
-    if engine not in ENGINES:
-        yield asked.fault(
-            ("execution", "engine"),
-            f"engine '{engine}' is not in this build (stages sft_data, rl_data, evaluation)",
-            f"use one of {', '.join(ENGINES)}",
-        )
 
 
 def isolation(asked: Asked) -> Iterator[Finding]:

@@ -59,5 +59,6 @@ def named(
     recipe = asked.recipe
     for name, model in recipe.models.items():
         yield ("models", name, "parent"), recipe.parent_source(model.parent), "parent"
-    if recipe.family.teacher is not None:
-        yield ("teacher",), recipe.parent_source(recipe.family.teacher), "teacher"
+    family = recipe.family
+    if family.given_teacher is not None:
+        yield family.teacher_key, recipe.parent_source(family.given_teacher), "teacher"

@@ -27,7 +27,16 @@ from resources.store.spec import Spec
 LEAVE_OUT = "leave it out"
 SOME = "[puzzle, distillation]"
 # Of the family: what names it, what is told apart below, and sources and benchmarks by name.
-_NAMES = {"name", "seed", "license", "sources", "benchmarks", "watched_folder", "published_rows"}
+_NAMES = {
+    "name",
+    "seed",
+    "license",
+    "sources",
+    "benchmarks",
+    "watched_folder",
+    "published_rows",
+    "roles",
+}
 # Of the family: what models' stages alone read.
 _FOR_STAGES = ("pass_rates", "instruction_prompts", "reward_model")
 # Of a source: what it is.
@@ -52,6 +61,7 @@ def unused(asked: Asked) -> Iterator[Finding]:
     for keys, what, remedy in (
         *_sources(asked.recipe),
         *_settings(asked.recipe),
+        *_roles(asked.recipe),
         *_stages(asked.recipe),
         *_constant(asked.recipe),
         *_execution(asked.recipe),
@@ -145,6 +155,24 @@ def _settings(recipe: Recipe) -> Iterator[Unread]:
             yield (field,), "no stage that runs reads it", LEAVE_OUT
 
 
+def _roles(recipe: Recipe) -> Iterator[Unread]:
+    """Roles that nothing asks."""
+    family, models = recipe.family, recipe.models.values()
+    off = family.served("off") is not None or family.off_generator != "teacher"
+    data = family.sft_data.values()
+    asks = {
+        "teacher": any(each.samples_on or (each.samples_off and not off) for each in data),
+        "off": off and any(each.samples_off for each in data),
+        "writer": any(each.path.startswith(WRITTEN) for each in family.sources.values()),
+        "pass_rates": any(model.grpo for model in models),
+        "preferences": any(model.preference for model in models),
+        "evaluation": family.benchmarks is not None or family.side_by_side is not None,
+    }
+    for name in family.roles:
+        if not asks[name]:
+            yield ("roles", name), "no stage that runs asks this role", LEAVE_OUT
+
+
 def _stages(recipe: Recipe) -> Iterator[Unread]:
     """Sections of a model that its `stages` do not name; an order in it that means nothing."""
     for name, model in recipe.models.items():
@@ -203,7 +231,11 @@ def _execution(recipe: Recipe) -> Iterator[Unread]:
     library = any(isinstance(each, Puzzle) for each in sections)
     live = any(isinstance(each, Distillation) and each.teacher == "live" for each in sections)
     readers = {
-        "tensor_parallel": (False, "no engine of this build reads it", LEAVE_OUT),
+        "tensor_parallel": (
+            execution.engine == "vllm",
+            "the engine vllm alone reads it",
+            LEAVE_OUT,
+        ),
         "activations": (library, "no model has puzzle, whose library reads it", LEAVE_OUT),
         "checkpoint_steps": (library, "no model has puzzle, whose library reads it", LEAVE_OUT),
         "teacher_device": (live, "no model is distilled by a live teacher", LEAVE_OUT),

@@ -19,8 +19,10 @@ def unbuilt(asked: Asked) -> Iterator[Finding]:
         return
     family = asked.recipe.family
     wanted: list[tuple[KeyPath, Any, str]] = []
-    if family.teacher is not None:
-        wanted.append((("teacher",), family.teacher, "sft_data"))
+    role = family.roles.get("teacher")
+    sharded = bool(role and role.members) or asked.recipe.execution.engine == "vllm"
+    if family.given_teacher is not None and not sharded:
+        wanted.append((family.teacher_key, family.given_teacher, "sft_data"))
     if family.reward_model and family.reward_model.pretrained:
         wanted.append((("reward_model", "pretrained"), family.reward_model.pretrained, "rl_data"))
     for keys, model, stage in wanted:
@@ -29,5 +31,5 @@ def unbuilt(asked: Asked) -> Iterator[Finding]:
         yield asked.fault(
             keys,
             f"{model} is loaded whole by one process, whatever devices there are (stage {stage})",
-            "servers as engines come with the next release; name one that fits a device",
+            "name one that fits a device, or a teacher's server under roles.teacher.engine",
         )

@@ -126,13 +126,19 @@ def _subject(home: Home, recipe: Recipe, text: str) -> tuple[Subject, str]:
 
     folder = Path(text).expanduser()
     if (folder / "config.json").is_file():
-        execution = Execution.of(recipe.execution, progress=_progress)
+        execution = Execution.of(
+            recipe.execution, roles=dict(recipe.family.roles), progress=_progress
+        )
         return Subject(folder.resolve(), str(folder.resolve()), execution), str(folder)
     if folder.is_dir():
         raise CommandError(f"{folder} holds no config.json: name a checkpoint folder")
     artifact = checkpoint(open_artifact(home, recipe, text))
     execution = Execution.of(
-        recipe.execution, home=str(home.path), requests=home.requests, progress=_progress
+        recipe.execution,
+        home=str(home.path),
+        requests=home.requests,
+        roles=dict(recipe.family.roles),
+        progress=_progress,
     )
     shown = f"{artifact.key}@{artifact.data_version[:12]}"
     return Subject(artifact, artifact.data_version, execution), shown

@@ -66,7 +66,7 @@ def main(arguments: argparse.Namespace) -> int:
     lines = recipe(begun, arguments.dir or name)
     if arguments.teacher:
         lines += [
-            "# Servers as engines come with the next release:",
+            "# Name the model as the server lists it, and take the # away:",
             f"# roles: {{teacher: {{model: NAME, engine: {{openai: {arguments.teacher}}}}}}}",
         ]
     folder.mkdir(parents=True, exist_ok=True)

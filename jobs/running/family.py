@@ -80,6 +80,10 @@ def builder(
 
     place = str(home.path)
     execution = Execution.of(
-        recipe.execution, home=place, requests=home.requests, progress=progress
+        recipe.execution,
+        home=place,
+        requests=home.requests,
+        roles=dict(recipe.family.roles),
+        progress=progress,
     )
     return Builder(place, execution, started=started)

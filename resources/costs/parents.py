@@ -22,7 +22,7 @@ def size_of(recipe: Recipe, name: str) -> Size:
     if stated is not None:
         return stated
     model = recipe.models.get(name)
-    given = model.parent if model else recipe.family.teacher if name == "teacher" else None
+    given = model.parent if model else recipe.family.given_teacher if name == "teacher" else None
     source = None if given is None else recipe.parent_source(given)
     if source is None or source.kind != "folder":
         return Size(relative_cost=1.0, layers=1)

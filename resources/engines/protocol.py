@@ -29,7 +29,8 @@ UNANSWERED = {
 class Sampling:
     """How tokens are drawn. Temperature 0 is greedy; `max_new_tokens` counts the stop token.
 
-    An answer ends before the first of the texts `stop` too.
+    An answer ends before the first of the texts `stop` too. `schema` is the JSON schema, as text,
+    that an answer must keep to; servers are told it, and `formats.broken` says who did not.
     """
 
     temperature: float
@@ -37,6 +38,7 @@ class Sampling:
     max_new_tokens: int = 256
     seed: int = 0
     stop: tuple[str, ...] = ()
+    schema: str = ""
 
     def __post_init__(self) -> None:
         if self.temperature < 0:
@@ -239,8 +241,9 @@ def request_key(request: Request, model_version: str, sampling: Sampling, chat: 
 def _drawn(sampling: Sampling) -> dict[str, Any]:
     """The sampling parameters as a key has them; shared, so never changed."""
     drawn = asdict(sampling)
-    if not sampling.stop:  # as keys were before answers could end at a text
-        del drawn["stop"]
+    for name in ("stop", "schema"):  # as keys were before there were these
+        if not drawn[name]:
+            del drawn[name]
     return drawn
 
 

@@ -6,7 +6,8 @@ knows no engine.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any
 
 from resources.engines.protocol import Completion
@@ -17,14 +18,14 @@ class Usage:
     """Totals of the completions that a role's model gave for an asset.
 
     `requests` are different ones, of which `asked` went to the engine now and `cached` were in the
-    store. `cost` is in what the prices are in, None where nothing was charged. `engine` is what the
-    engine says of itself, recorded and never part of a key.
+    store. `cost` is in what the prices are in, None where nothing was charged. `engine` gives what
+    the engine says of itself, recorded and never part of a key.
     """
 
     role: str = ""
     model: str = ""
     model_version: str = ""
-    engine: dict[str, Any] = field(default_factory=dict)
+    engine: Callable[[], dict[str, Any]] = dict
     requests: int = 0
     asked: int = 0
     cached: int = 0
@@ -48,4 +49,6 @@ class Usage:
 
     def record(self) -> dict[str, Any]:
         """As JSON values; `tokens` are those of prompts and completions."""
-        return asdict(self) | {"tokens": self.prompt_tokens + self.completion_tokens}
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        tokens = self.prompt_tokens + self.completion_tokens
+        return values | {"engine": self.engine(), "tokens": tokens}

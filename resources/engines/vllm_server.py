@@ -5,17 +5,17 @@ Knows a command, a port and a log; what a model is called and where folders lie 
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from resources.engines.vllm import environment, missing, on_cpu, plugin_missing
-from resources.servers import HOST, ServerError, answers, claim, stop
+from resources.servers import HOST, ServerError, answers, claim, guarded, stop
 
 READY_SECONDS = 600.0  # large weights are read from disk
 CPU_CACHE_BYTES = 256 << 20
@@ -49,9 +49,12 @@ def serving(
     log: Path,
     dtype: str,
     extra: Sequence[str] = (),
+    devices: Mapping[str, str] = MappingProxyType({}),
     patience: float = READY_SECONDS,
 ) -> Iterator[Server]:
     """A server that answers, for the time of the block; `extra` arguments of vLLM's come last.
+
+    `devices` are environment variables that say which devices it may use.
 
     Raises ServerError when vLLM is missing, the port is taken, or the server dies or stays silent
     for `patience` seconds; the message then names the log.
@@ -62,15 +65,8 @@ def serving(
     claim(port)
     given = [*arguments(folder, name, port, dtype), *extra]
     own = environment()
-    with log.open("w") as output:
-        # A session of its own: Ctrl-C reaches us alone, and the whole group is stopped in order.
-        process = subprocess.Popen(
-            [sys.executable, "-m", "vllm.entrypoints.cli.main", *given],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **own},
-            start_new_session=True,
-        )
+    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", *given]
+    process = guarded(command, log, {**own, **devices})
     settings = " ".join(f"{key}={value}" for key, value in own.items())
     try:
         if not answers(process, f"http://{HOST}:{port}/health", patience):

@@ -75,9 +75,9 @@ class Sizes(Section):
 
 class ExecutionSettings(Section):
     """How a run is executed. `micro_batch` in sequences, `approval_seconds` a predicted cost;
-    `generation_batch` sequences are decoded together. The `replay` engine answers from recorded
-    completions alone.
-
+    `generation_batch` sequences are decoded together. The engine `vllm` starts a server, on
+    `tensor_parallel` devices, for as long as an asset asks it; `replay` answers from recorded
+    completions alone. A role's own engine goes before it.
 
     `workers` partitions of an asset are built side by side, each in its own process.
     `checkpoint_steps` is how often a block library in training writes its state.

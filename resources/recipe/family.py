@@ -31,6 +31,7 @@ from resources.recipe.base import (
 from resources.recipe.benchmark import Benchmark
 from resources.recipe.data import HELD_TEXT, CorpusMix, Source, unmixable
 from resources.recipe.errors import nearest
+from resources.recipe.roles import Role, RoleName
 from resources.tasks.generate import kinds
 from resources.tasks.held_out import DEEPEST_TRAINED
 
@@ -242,6 +243,7 @@ class Family(Section):
         default="teacher",
         description="'teacher', or the model whose parent answers with thinking off",
     )
+    roles: dict[RoleName, Role] = Field(default_factory=dict)
     license: Text | None = None
     problems: dict[Domain, Problems] = Field(default_factory=dict)
     held_out: HeldOut | None = None
@@ -257,6 +259,25 @@ class Family(Section):
     benchmarks: Benchmarks | None = None
     side_by_side: SideBySide | None = None
     programs: Literal["run", "unjudged"] = "run"
+
+    def served(self, role: RoleName) -> Role | None:
+        """A role whose model only a server has; None where a checkpoint answers."""
+        found = self.roles.get(role)
+        return found if found is not None and found.served else None
+
+    @property
+    def given_teacher(self) -> str | dict[str, Any] | None:
+        """The teacher as a checkpoint; None where there is none, or only a server has it."""
+        role = self.roles.get("teacher")
+        if role is None or role.model is None:
+            return self.teacher
+        return None if role.served else role.model
+
+    @property
+    def teacher_key(self) -> tuple[str, ...]:
+        """Where the teacher's checkpoint is written down."""
+        named = "teacher" in self.roles and self.roles["teacher"].model is not None
+        return ("roles", "teacher", "model") if named else ("teacher",)
 
     @property
     def own_benchmarks(self) -> HeldOutBenchmarks | None:

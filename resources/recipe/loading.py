@@ -114,7 +114,7 @@ def _keys(where: str, root: Node) -> KeyPath:
 def _missing_paths(recipe: Recipe) -> list[Fault]:
     family = recipe.family
     wanted: list[tuple[KeyPath, str | dict[str, Any]]] = [
-        *([(("teacher",), family.teacher)] if family.teacher else []),
+        *([(family.teacher_key, family.given_teacher)] if family.given_teacher else []),
         *(((MODELS, name, "parent"), model.parent) for name, model in recipe.models.items()),
     ]
     if family.reward_model and family.reward_model.pretrained:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from resources.pretrained.source import ParentSource
+from resources.recipe import roles
 from resources.recipe.data import HELD_TEXT, WRITTEN
 from resources.recipe.errors import nearest
 from resources.recipe.execution import ExecutionSettings
@@ -83,6 +84,7 @@ def disagreements(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator
     off, generators = family.off_generator, (*models, "teacher")
     if off not in generators:
         yield "family.off_generator", f"no model '{off}'; {nearest(off, generators)}"
+    yield from ((f"family.roles.{key}", wrong) for key, wrong in roles.faults(family.roles))
     yield from _missing(family, models)
     yield from _made_elsewhere(family, models)
     for name in models:
@@ -196,8 +198,10 @@ def _missing(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator[tupl
                 "family.generation",
                 f"missing: sft_data.{domain} samples by it; add `generation: …`",
             )
-        by_teacher = data.samples_on or family.off_generator == "teacher"
-        if by_teacher and family.teacher is None:
+        by_teacher = data.samples_on or (
+            family.off_generator == "teacher" and family.served("off") is None
+        )
+        if by_teacher and family.given_teacher is None and family.served("teacher") is None:
             yield "family.teacher", f"missing: it answers sft_data.{domain}; add `teacher: …`"
 
 

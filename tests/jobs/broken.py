@@ -172,17 +172,37 @@ BROKEN = (
     ),
     Broken(
         "what comes with the next release",
-        "roles: {teacher: {model: m, engine: {openai: http://host/v1}}}\n"
         "sources: {p: {kind: problems, path: ./p.jsonl, license: mit}}\n",
-        ("not in this build: 2 to mend", "mine.yaml:2: roles.teacher", "mine.yaml:3: sources.p",
-         "sft_data"),
+        ("not in this build: 1 to mend", "mine.yaml:2: sources.p"),
         {"p.jsonl": "{}\n"},
     ),
     Broken(
-        "an engine that is not here",
-        "execution: {engine: vllm, tensor_parallel: 4}\n",
-        ("mine.yaml:2: execution.engine: engine 'vllm' is not in this build",
-         "execution.tensor_parallel: no engine"),
+        "an engine that there is not",
+        "execution: {engine: sglang}\n",
+        ("mine.yaml:2: execution.engine: must be 'transformers', 'vllm' or 'replay'",),
+    ),
+    Broken(
+        "settings of another engine",
+        "execution: {tensor_parallel: 4}\n",
+        ("execution.tensor_parallel: the engine vllm alone reads it",),
+    ),
+    Broken(
+        "roles that cannot be",
+        "roles:\n"
+        "  evaluation: {model: m, engine: {openai: 'http://h/v1'}}\n"
+        "  off: {model: m, engine: embedded}\n",
+        ("mine.yaml:3: roles.evaluation.engine: what answers here is a checkpoint",
+         "mine.yaml:4: roles.off.model: leave it out: off_generator names the checkpoint"),
+    ),
+    Broken(
+        "a key in an address",
+        "roles: {teacher: {model: m, engine: {openai: 'http://me:secret@h/v1'}}}\n",
+        ("mine.yaml:2: roles.teacher.engine", "an address holds no key"),
+    ),
+    Broken(
+        "an engine of no kind",
+        "roles: {teacher: {model: m, engine: remote}}\n",
+        ("mine.yaml:2: roles.teacher.engine: no engine 'remote'; write embedded, replay, {openai",),
     ),
     Broken(
         "arithmetic that the device does not have",

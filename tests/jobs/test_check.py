@@ -21,6 +21,7 @@ from resources.recipe.loading import examine, load
 from resources.recipe.reading.faults import Fault
 from resources.store.home import Home
 from tests.jobs.broken import BROKEN, GOOD, Broken, lines
+from tests.resources.engines.server.hostile import plain, serving
 
 Capture = pytest.CaptureFixture[str]
 
@@ -255,3 +256,19 @@ def test_a_tokenizer_class_that_reads_otherwise_is_said(
     for fault in faults:
         assert said in str(fault) and not fault.stops and "tokenizer.json says [" in str(fault)
         assert str(fault).startswith(f"{tmp_path / 'mine.yaml'}:2: models.super.parent: ")
+
+
+def test_servers_are_asked_for_their_models(home: Home, tmp_path: Path, capsys: Capture) -> None:
+    text = "extends: heirloom/smoke\nroles: {{teacher: {{model: {}, engine: {{openai: '{}'}}}}}}\n"
+    path = tmp_path / "mine.yaml"
+    with serving(plain()) as server:
+        path.write_text(text.format("m", server.url))
+        out = said(capsys, "check", str(path), code=0)
+        assert f"teacher: {server.url}/v1 serves m" in out and "give the engine a version" in out
+        path.write_text(text.format("other", server.url))
+        out = said(capsys, "check", str(path), code=1)
+        assert f"mine.yaml:2: roles.teacher.engine: {server.url}/v1 does not serve other" in out
+    out = said(capsys, "check", str(path), code=1)
+    assert "roles.teacher.engine: " in out and "nobody answers there" in out
+    out = said(capsys, "check", str(path), "--offline", code=0)
+    assert "teacher: not asked" in out

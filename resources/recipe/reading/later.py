@@ -12,26 +12,33 @@ from resources.recipe.reading.faults import Fault
 from resources.recipe.tree import Node
 
 UNBUILT = "not in this build"
-# Top-level keys: the stages that would use them, and what works today.
-TOP = {
-    "roles": (
-        "stages sft_data, rl_data and evaluation",
-        "servers as engines come with the next release; name a model under `teacher`",
-    ),
+ROLES = "roles"
+# Roles: the stages that would ask them.
+UNASKED = {
+    "question_writer": "problems",
+    "extractor": "problems",
+    "classifier": "problems",
+    "judge": "sft_data, rl_data and evaluation",
+    "reward": "sft_data and rl_data",
+    "feedback": "sft_data",
+    "edit": "sft_data",
+    "select": "sft_data",
+    "rollouts": "rl",
 }
 
 
 def taken_out(root: Node) -> tuple[Node, list[Fault]]:
     """The recipe without what this build does not have, and a fault for each part of that."""
+    section = root.value.get(ROLES)
+    if section is None or not isinstance(section.value, dict):
+        return root, []
     faults = []
-    for key, (stages, reason) in TOP.items():
-        node = root.value.get(key)
-        if node is None:
-            continue
-        parts = list(node.value) if isinstance(node.value, dict) and node.value else [None]
-        for part in parts:
-            path = (key,) if part is None else (key, part)
+    for name in section.value:
+        if name in UNASKED:
+            path = (ROLES, name)
             origin = root.nearest(path).origin
-            faults.append(Fault(UNBUILT, f"{origin}: {dotted(path)}", f"used by {stages}", reason))
-    kept = {key: node for key, node in root.value.items() if key not in TOP}
-    return replace(root, value=kept), faults
+            what = f"stage {UNASKED[name]} asks no such role yet"
+            remedy = "it comes with the next release; leave it out"
+            faults.append(Fault(UNBUILT, f"{origin}: {dotted(path)}", what, remedy))
+    kept = {name: node for name, node in section.value.items() if name not in UNASKED}
+    return replace(root, value={**root.value, ROLES: replace(section, value=kept)}), faults

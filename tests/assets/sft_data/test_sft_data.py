@@ -16,8 +16,11 @@ from assets.sft_data.generate import draw, generate
 from assets.sft_data.select import select
 from assets.sft_data.verify import verify
 from resources.recipe.loading import load as load_recipe
+from resources.recipe.roles import Openai, Role
 from resources.tasks import generate as tasks
 from resources.verifiers import sandbox
+from tests.resources.answering import Answering
+from tests.resources.engines.server.hostile import Hostile, always, plain, said, send, serving
 from tests.resources.training import tiny_family as tiny
 from warehouse.rows import parents_of, with_ids
 from warehouse.store import Artifact, Output, Store
@@ -94,6 +97,52 @@ def test_answers_are_paid_for_once_and_in_both_modes(store: Store, tmp_path: Pat
     assert sum(tokens.values()) == sum(
         row["completion_tokens"] for row in grown.table("generations").to_pylist()
     )
+
+
+def test_a_served_model_answers_where_the_recipe_says_so(store: Store, tmp_path: Path) -> None:
+    source = problems(store, "problems/math", drawn("math", 6), "train")
+    teacher = {"model": "m", "thinking": {"on": {"think": True}, "off": {}}}
+    recipe = {"domain": "math", "prompts": 4, "samples_on": 2, "samples_off": 1, "teacher": teacher}
+    recipe = recipe | {"generation": GENERATION}
+    key = "sft_data/math_generations"
+    answer = said("4", message={"reasoning_content": "2+2"})
+    with serving(always(lambda handler: send(handler, 200, answer))) as server:
+        role = Role(model="m", engine=Openai(openai=server.url))
+        execution = tiny.EXECUTION.but(requests=tmp_path / "requests", roles={"teacher": role})
+        inputs = {"problems": source}
+        made = tiny.build(store, key, generate, inputs, recipe, execution)
+    rows = made.table("generations").to_pylist()
+    assert {(row["model"], row["model_version"]) for row in rows} == {("m", "unversioned")}
+    assert {row["response"] for row in rows} == {"<think>\n2+2\n</think>\n\n4"}
+    assert Counter("chat_template_kwargs" in body for body in server.bodies) == {True: 8, False: 4}
+    first, second = made.observations["requests"]
+    assert (first["role"], first["requests"], second["requests"]) == ("teacher", 8, 4)
+    assert first["engine"]["content_addressed"] is False
+    assert first["engine"]["servers"][f"{server.url}/v1"]["model"] == "m"
+    execution = tiny.EXECUTION.but(requests=tmp_path / "requests", engine="replay")
+    again = tiny.build(store, key, generate, inputs, {**recipe, "prompts": 3}, execution)
+    assert len(again.table("generations")) == 9, "the record answers where nobody is there"
+
+
+def test_an_asset_is_not_made_of_requests_that_nobody_answered(
+    store: Store, tmp_path: Path
+) -> None:
+    source = problems(store, "problems/math", drawn("math", 6), "train")
+    recipe = {"domain": "math", "prompts": 4, "samples_on": 2, "samples_off": 0}
+    recipe |= {"generation": GENERATION, "teacher": {"model": "m"}}
+
+    def refuses(_: Hostile, handler: Answering, __: Any, n: int) -> bool:
+        if n == 3:
+            send(handler, 400, {"error": "too long"})
+        return n == 3
+
+    with serving(plain(behave=refuses)) as server:
+        role = Role(model="m", engine=Openai(openai=server.url))
+        execution = tiny.EXECUTION.but(requests=tmp_path / "requests", roles={"teacher": role})
+        with pytest.raises(ValueError, match=r"1 of 8 requests .*the last: HTTP 400: too long"):
+            tiny.build(store, "sft_data/g", generate, {"problems": source}, recipe, execution)
+        tiny.build(store, "sft_data/g", generate, {"problems": source}, recipe, execution)
+    assert len(server.asked) == 9, "what was answered is kept"
 
 
 def taken(made: Artifact) -> dict[str, tuple[int, int, int]]:
