@@ -61,7 +61,7 @@ def test_bundled_recipes_pass(name: str, home: Home, capsys: Capture) -> None:
 
 def test_paper_names_what_this_build_lacks_and_is_not_begun(home: Home, capsys: Capture) -> None:
     out = said(capsys, "check", "paper", "--offline", code=1)
-    for part in ("teacher: deepseek-ai/DeepSeek-R1", "(stage sft_data)", "execution.engine"):
+    for part in ("reward_model.pretrained: nvidia/", "(stage rl_data)", "execution.hardware"):
         assert part in out
     assert cli.main(["run", "--recipe", "paper"]) == 1
     error = capsys.readouterr().err
