@@ -1,16 +1,20 @@
 """What a hit of the request store costs: rows a second, and memory while they stream.
 
-    python -m benchmarks.request_store [--requests 100000] [--tokens 64]
+    python -m benchmarks.request_store [--requests 100000] [--tokens 64] [--replay]
 
 Fills a store in a temporary folder, then asks for everything twice, through a cached engine that
 has nothing left to ask: once in the order in which it was stored and once shuffled. Prints rates
 and the peak of memory above what was held before. Keys are made of the requests as a run does it.
+With `--replay` the recorded answers to 1,000, 10,000, … of the requests are replayed, each in a
+process of its own, of which the peak of memory is printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import random
+import resource
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,6 +22,7 @@ from collections.abc import Iterator
 import psutil
 
 from resources.engines.cache import CachedEngine
+from resources.engines.identity import Names
 from resources.engines.protocol import (
     Asked,
     Batch,
@@ -28,6 +33,7 @@ from resources.engines.protocol import (
     Sampling,
     windows,
 )
+from resources.engines.replay import ReplayEngine
 from resources.engines.server.chat import ServedChat
 
 SAMPLING = Sampling(0.6, 0.95, 256)
@@ -77,15 +83,37 @@ def asked(engine: CachedEngine, order: list[int], what: str) -> None:
     )
 
 
+def replayed(folder: str, count: int) -> None:
+    """Replay so many recorded answers; print the peak of this process's memory."""
+    engine = ReplayEngine(folder, Names("v1"), ServedChat())
+    found = sum(map(len, engine.batches(requests(list(range(count))), SAMPLING)))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"replayed {found}: peak {peak / 1e3:.0f} MB", flush=True)
+
+
+def replay(folder: str, most: int) -> None:
+    """Replay 1,000 and more, ten times as many each time."""
+    count = 1000
+    while count <= most:
+        child = multiprocessing.get_context("spawn").Process(target=replayed, args=(folder, count))
+        child.start()
+        child.join()
+        count *= 10
+
+
 def main() -> None:
     """Fill a store and read it."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--replay", action="store_true")
     chosen = parser.parse_args()
     order = list(range(chosen.requests))
     with tempfile.TemporaryDirectory(prefix="heirloom-requests-") as folder:
         asked(CachedEngine(Made(chosen.tokens), folder), order, "stored")
+        if chosen.replay:
+            replay(folder, chosen.requests)
+            return
         asked(CachedEngine(Made(chosen.tokens), folder), order, "hits, as stored")
         random.Random(0).shuffle(order)
         asked(CachedEngine(Made(chosen.tokens), folder), order, "hits, shuffled")

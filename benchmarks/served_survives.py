@@ -18,7 +18,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -32,6 +31,7 @@ from resources.engines.server.engine import ServerEngine
 from resources.engines.store.rows import Row, line
 from resources.engines.store.store import RequestStore
 from resources.engines.vllm_server import Server, serving
+from resources.scratch import scratch
 from resources.servers import unused
 
 MODEL = "served"
@@ -186,8 +186,8 @@ def main() -> None:
     if chosen.client:
         client(chosen)
         return
-    with tempfile.TemporaryDirectory(prefix="heirloom-served-") as folder, ExitStack() as stack:
-        (pool if chosen.pool else survive)(chosen, Path(folder), stack)
+    with scratch("heirloom-served") as folder, ExitStack() as stack:
+        (pool if chosen.pool else survive)(chosen, folder, stack)
 
 
 if __name__ == "__main__":

@@ -179,11 +179,13 @@ class _Counts:
         """Count the rows of some completions."""
         import pyarrow.compute as pc
 
+        from resources.engines.protocol import FAILED
+
         self.rows += table.num_rows
         self.tokens += pc.sum(table["completion_tokens"]).as_py()
         self.truncated += pc.sum(pc.equal(table["finish_reason"], "length")).as_py()
         for each in made:
-            if not each.answered:
+            if each.finish_reason == FAILED:
                 self.failed, self.why = self.failed + 1, each.served
 
     def metrics(self) -> dict[str, float]:

@@ -18,9 +18,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from resources.engines.protocol import FAILED, Batch, Completion, Request, Sampling
+from resources.engines.protocol import FAILED, NO_ROOM, Batch, Completion, Request, Sampling
 from resources.engines.server.endpoint import Address, Endpoint
-from resources.engines.server.errors import Again, EngineError, Refused
+from resources.engines.server.errors import Again, EngineError, NoRoom, Refused
 from resources.engines.server.pacing import waiting
 from resources.engines.server.wire import Served
 
@@ -224,6 +224,8 @@ class Call:
         except Again as problem:
             endpoint.failed(problem, sent, self._rng)
             self._retry(endpoint, task, problem)
+        except NoRoom:
+            self._ready.put((task.index, _empty(NO_ROOM, task)))
         except Refused as problem:
             endpoint.answered()
             endpoint.refused += 1
@@ -259,11 +261,16 @@ class Call:
             self._stop(endpoint, EngineError(f"{endpoint.address.base}: {what}"))
             self._queue(replace(task, tries=0), first=True)
             return
-        empty = Completion("", [], FAILED, 0, 0, None, 0.0, list(task.ids), served=why)
-        self._ready.put((task.index, empty))
+        self._ready.put((task.index, _empty(FAILED, task, why)))
 
     def _stop(self, endpoint: Endpoint, problem: EngineError) -> None:
         try:
             self._put_out(endpoint, problem)
         except EngineError as last:
             self._ready.put(last)
+
+
+def _empty(reason: str, task: Task, why: str = "") -> Completion:
+    """What stands for an answer that there is not."""
+    ids = list(task.ids)
+    return Completion("", [], reason, len(ids), 0, None, 0.0, ids, served=why)

@@ -20,5 +20,9 @@ class Again(Exception):
         self.busy, self.down, self.after = busy, down, after
 
 
+class NoRoom(Exception):
+    """The model's context has no room for the prompt: nobody needs to be asked."""
+
+
 class Refused(Exception):
     """This request will never be answered, another one may be: it is too long, or filtered."""

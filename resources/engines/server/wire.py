@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resources.engines.protocol import Completion, Request, Sampling
-from resources.engines.server.errors import Again, EngineError, Refused
+from resources.engines.server.errors import Again, EngineError, NoRoom, Refused
 from resources.engines.stopping import cut
 
 CHAT, TEXT = "chat/completions", "completions"
@@ -52,7 +52,10 @@ def body(
     logprobs: bool,
     ids: Sequence[int] = (),
 ) -> tuple[str, dict[str, Any]]:
-    """The path below /v1 and the JSON body of a request; of token ids, where there are any."""
+    """The path below /v1 and the JSON body of a request; of token ids, where there are any.
+
+    Raises NoRoom where these fill the context.
+    """
     said: dict[str, Any] = {
         "model": served.model,
         "temperature": sampling.temperature,
@@ -73,9 +76,7 @@ def body(
         said |= {"stop_token_ids": list(chat.stop_ids), "add_special_tokens": False}
         if served.context is not None:
             if len(ids) >= served.context:
-                raise Refused(
-                    f"a prompt of {len(ids)} tokens leaves no room in a context of {served.context}"
-                )
+                raise NoRoom
             said["max_tokens"] = min(sampling.max_new_tokens, served.context - len(ids))
     elif request.text is not None:
         said["prompt"] = request.text

@@ -176,7 +176,7 @@ def test_a_busy_server_is_asked_less_and_later() -> None:
 def test_as_many_as_a_server_bears_are_under_way_and_no_more_than_are_allowed() -> None:
     with serving(plain(delay=0.05)) as server:
         engine(server, concurrency=12).generate(requests(100), SAMPLING)
-    assert 8 <= server.most <= 12
+    assert 4 < server.most <= 12
 
 
 @pytest.mark.parametrize(
