@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from resources.verifiers import instructions, math, tools
+from resources.verifiers import code_tests, instructions, math, tools
 
 
 def refuse(verifier: str | None, problem: Mapping[str, Any]) -> None:
@@ -17,8 +17,8 @@ def refuse(verifier: str | None, problem: Mapping[str, Any]) -> None:
 
     An instruction that nobody here knows is none: answers to it are `unknown`.
     """
-    if verifier == "code" and not (problem["tests"] or "").strip():
-        raise ValueError("tests are empty; verifier code runs them")
+    if verifier == "code":
+        code_tests.read(problem["tests"] or "")
     if verifier == "math":
         expected = problem["expected_answer"]
         why = math.why_unreadable(expected)

@@ -13,9 +13,8 @@ from resources.benchmarks.answers import Problem
 from resources.benchmarks.problems import program
 from resources.recipe.benchmark import Benchmark
 from resources.verifiers import boxed, choice, code, dispatch, math, reasoning
+from resources.verifiers.dispatch import Job
 from resources.verifiers.verdict import Verdict, shorten
-
-Job = tuple[str, str]  # a program and its tests
 
 
 def judge(
@@ -54,7 +53,7 @@ def spoken(protocol: Benchmark, response: str, tags: reasoning.Tags) -> str:
 def _run(jobs: list[Job]) -> list[Verdict]:
     if code.programs() == code.UNJUDGED:
         return [code.NOT_JUDGED] * len(jobs)
-    return code.verify_many(jobs)
+    return dispatch.run(jobs)
 
 
 def extracted(pattern: str, answer: str) -> str | None:
@@ -89,10 +88,12 @@ def _exact(protocol: Benchmark, problem: Problem, answer: str) -> Verdict:
 def _code(protocol: Benchmark, problem: Problem, answer: str) -> Verdict | Job:
     if not problem["tests"]:
         return Verdict("unknown", "the problem has no tests")
-    written = answer if protocol.style == "plain" else code.program(answer)
+    metadata = json.loads(problem["metadata"])
+    language = code.spelled(str(metadata.get("language") or "python"))
+    written = answer if protocol.style == "plain" else code.program(answer, language)
     if written is None:
         return Verdict("incorrect", "not exactly one fenced Python program")
-    return program(json.loads(problem["metadata"])["program"], written), problem["tests"]
+    return Job(program(metadata["program"], written), problem["tests"], language)
 
 
 def _as_domain(protocol: Benchmark, problem: Problem, answer: str) -> Verdict:

@@ -1,18 +1,26 @@
 """The verifier of a problem's domain, for one answer or for many at once.
 
 Knows the columns of `problems` and how an answer of each domain has to look: math and science end
-in `\\boxed{}`, code is one fenced Python program, tools are one `<TOOLCALL>` block, instructions
-are the whole answer.
+in `\\boxed{}`, code in a fenced program, tools are calls, instructions are the whole answer.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from resources.verifiers import boxed, choice, code, instructions, math, reasoning, tools
-from resources.verifiers.verdict import Verdict
+from resources.verifiers.verdict import Verdict, shorten
 
 Problem = Mapping[str, Any]
+
+
+class Job(NamedTuple):
+    """A program still to be run against its tests."""
+
+    program: str
+    tests: str
+    language: str = "python"
+
 
 _NO_ANSWER = Verdict("incorrect", "the response has no answer")
 _NO_BOX = Verdict("incorrect", "no \\boxed answer")
@@ -22,8 +30,9 @@ _NO_PROGRAM = Verdict("incorrect", "not exactly one fenced Python program")
 def verify(domain: str, answer: str, problem: Problem) -> Verdict:
     """The verdict on `answer` (a response without its thinking) to a row of `problems`.
 
-    Raises ValueError for a domain without verifier and for a problem whose ground truth is
-    malformed, SandboxUnavailable for code on a machine without isolation.
+    A problem that cannot be judged, such as one whose ground truth is malformed, is `unknown`.
+    Raises ValueError for a domain without verifier, SandboxUnavailable for code on a machine
+    without isolation.
     """
     return _verify([(domain, answer, problem)])[0]
 
@@ -56,7 +65,7 @@ def verify_many(
 
 def _verify(items: Sequence[tuple[str, str, Problem]]) -> list[Verdict]:
     found: list[Verdict | None] = []
-    waiting: dict[tuple[str, str], list[int]] = {}
+    waiting: dict[Job, list[int]] = {}
     for place, (domain, answer, problem) in enumerate(items):
         if domain not in VERIFIERS:
             known = ", ".join(VERIFIERS)
@@ -64,14 +73,33 @@ def _verify(items: Sequence[tuple[str, str, Problem]]) -> list[Verdict]:
         if domain == "code" and code.programs() == code.UNJUDGED:
             found.append(code.NOT_JUDGED)  # whole: to count what fails unrun alone would mislead
             continue
-        outcome = VERIFIERS[domain](answer, problem) if answer.strip() else _NO_ANSWER
+        outcome = _one(domain, answer, problem) if answer.strip() else _NO_ANSWER
         found.append(outcome if isinstance(outcome, Verdict) else None)
         if not isinstance(outcome, Verdict):
             waiting.setdefault(outcome, []).append(place)
-    for places, verdict in zip(waiting.values(), code.verify_many(list(waiting)), strict=True):
+    for places, verdict in zip(waiting.values(), run(list(waiting)), strict=True):
         for place in places:
             found[place] = verdict
     return [verdict for verdict in found if verdict is not None]
+
+
+def _one(domain: str, answer: str, problem: Problem) -> Verdict | Job:
+    """A verifier's outcome; what it fails at is unknown, and no other row suffers for it."""
+    try:
+        return VERIFIERS[domain](answer, problem)
+    except Exception as error:
+        text = shorten(f"{type(error).__name__}: {error}")
+        return Verdict("unknown", f"cannot be judged: {text}")
+
+
+def run(jobs: Sequence[Job]) -> list[Verdict]:
+    """The verdicts on programs, in order; all of a language share one call."""
+    found: dict[int, Verdict] = {}
+    for language in dict.fromkeys(job.language for job in jobs):
+        places = [place for place, job in enumerate(jobs) if job.language == language]
+        asked = [(jobs[place].program, jobs[place].tests) for place in places]
+        found |= zip(places, code.verify_many(asked, language), strict=True)
+    return [found[place] for place in range(len(jobs))]
 
 
 def _math(answer: str, problem: Problem) -> Verdict:
@@ -90,14 +118,19 @@ def _science(answer: str, problem: Problem) -> Verdict:
     return choice.verify(answer, problem["expected_answer"])
 
 
-def _code(answer: str, problem: Problem) -> Verdict | tuple[str, str]:
+def _code(answer: str, problem: Problem) -> Verdict | Job:
     """The program and its tests, still to be run, unless there is no program."""
-    program = code.program(answer)
+    given = _metadata(problem).get("language") or "python"
+    try:
+        language = code.spelled(str(given))
+    except ValueError as error:
+        return Verdict("unknown", f"cannot be judged: {error}")
+    program = code.program(answer, language)
     if program is None:
-        return _NO_PROGRAM
+        return _NO_PROGRAM if language == "python" else Verdict("incorrect", "no C++ program")
     if not problem["tests"]:
         return Verdict("unknown", "the problem has no tests")
-    return program, problem["tests"]
+    return Job(program, problem["tests"], language)
 
 
 def _tools(answer: str, problem: Problem) -> Verdict:
@@ -129,7 +162,7 @@ def _metadata(problem: Problem) -> dict[str, Any]:
     return metadata
 
 
-VERIFIERS: dict[str, Callable[[str, Problem], Verdict | tuple[str, str]]] = {
+VERIFIERS: dict[str, Callable[[str, Problem], Verdict | Job]] = {
     "math": _math,
     "code": _code,
     "science": _science,

@@ -22,17 +22,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from resources.verifiers import libraries
 from resources.verifiers.isolation import escape, server
 from resources.verifiers.isolation.peer import Peer
 from resources.verifiers.isolation.tiers import TIERS
 from resources.verifiers.isolation.values import Stop
+from resources.verifiers.libraries import shown
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PROBE = Path(escape.__file__)
 _START_SECONDS = 30.0
 _BOOT = (
     "import sys; sys.path.append({root!r}); from {module} import main; sys.path.pop(); "
-    "main({fd}, {tier!r})"
+    "main({fd}, {tier!r}, {libraries!r})"
 )
 LEFT_OPEN: dict[str, tuple[str, ...]] = {"namespaces": (), "landlock": ("names of host files",)}
 NEEDED = (
@@ -66,7 +68,13 @@ class Sandbox:
     no way out. Raises SandboxUnavailable from the constructor when there is none.
     """
 
-    def __init__(self, workers: int | None = None, tiers: Sequence[str] = tuple(TIERS)) -> None:
+    def __init__(
+        self,
+        workers: int | None = None,
+        tiers: Sequence[str] = tuple(TIERS),
+        libraries: Sequence[str] = libraries.DEFAULT,
+    ) -> None:
+        self.libraries = tuple(libraries)
         self.workers = workers or max(2, 2 * (os.cpu_count() or 1))
         self.owner = os.getpid()
         self._lock = threading.Lock()
@@ -91,7 +99,11 @@ class Sandbox:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._errors = os.memfd_create("sandbox errors")
         boot = _BOOT.format(
-            root=str(_ROOT), module=server.__name__, fd=theirs.fileno(), tier=self.tier
+            root=str(_ROOT),
+            module=server.__name__,
+            fd=theirs.fileno(),
+            tier=self.tier,
+            libraries=shown(self.libraries),
         )
         python = getattr(sys, "_base_executable", sys.executable)
         folder = {name: os.environ[name] for name in ("TMPDIR",) if name in os.environ}
@@ -109,11 +121,17 @@ class Sandbox:
 
     def run(self, jobs: Sequence[tuple[str, str]], limits: Limits) -> list[dict[str, Any]]:
         """The result ({"verdict", "evidence"}) of each (program, tests), in order."""
-        return self._run([{"program": program, "tests": tests} for program, tests in jobs], limits)
+        asked = [{"program": program, "tests": tests} for program, tests in jobs]
+        return self.results(asked, limits)
 
     def call(self, program: str, name: str, args: Sequence[Any], limits: Limits) -> dict[str, Any]:
         """Call one function of a program with plain values: {"verdict", "evidence", "value"}."""
-        return self._run([{"program": program, "call": [name, list(args)]}], limits)[0]
+        return self.results([{"program": program, "call": [name, list(args)]}], limits)[0]
+
+    @property
+    def runs_binaries(self) -> bool:
+        """Whether compilers and what they make can be run: not where programs have no processes."""
+        return self.tier == "namespaces"
 
     @property
     def usable(self) -> bool:
@@ -153,7 +171,8 @@ class Sandbox:
     def _error_text(self) -> str:
         return os.pread(self._errors, 1 << 16, 0).decode(errors="replace").strip()[-300:]
 
-    def _run(self, jobs: list[dict[str, Any]], limits: Limits) -> list[dict[str, Any]]:
+    def results(self, jobs: Sequence[dict[str, Any]], limits: Limits) -> list[dict[str, Any]]:
+        """The results of jobs of any kind (`isolation/tester.py` says which), in order."""
         for noted in _noting:
             noted.add(self.tier)
         with self._lock:
@@ -227,12 +246,17 @@ _shared: Sandbox | None = None
 _shared_lock = threading.Lock()
 
 
-def shared() -> Sandbox:
-    """The sandbox of this process, started at first use and ended with the process."""
+def shared(names: Sequence[str] = libraries.DEFAULT) -> Sandbox:
+    """The sandbox of this process, started at first use and ended with the process.
+
+    `names` are the libraries that its programs have; another asked for starts another sandbox.
+    """
     global _shared
     with _shared_lock:
-        if _shared is None or not _shared.usable:
-            _shared = Sandbox()
+        if _shared is None or not _shared.usable or _shared.libraries != tuple(names):
+            if _shared is not None:
+                _shared.close()
+            _shared = Sandbox(libraries=names)
             atexit.register(_shared.close)
         return _shared
 

@@ -13,7 +13,7 @@ import resource
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -48,6 +48,9 @@ class Confined:
     poll_seconds = 0.05
     killed_for = "memory or files"
 
+    def __init__(self, libraries: Sequence[str] = ()) -> None:
+        self.libraries = libraries
+
     def open(self) -> None:
         """Find out what there is, as the server; raises OSError saying what is missing."""
         landlock.version()
@@ -60,7 +63,8 @@ class Confined:
         self.root = os.geteuid() == 0
         prefix = os.path.realpath(sys.base_prefix)
         self.python = (f"{prefix}/lib", f"{prefix}/{sys.platlibdir}")
-        self.closed = self.root and not _open_to_all(os.path.realpath(os.__file__))
+        needed = [os.path.realpath(os.__file__), *self.libraries]
+        self.closed = self.root and not all(map(_open_to_all, needed))
         self.folder = os.path.realpath(tempfile.mkdtemp(prefix="heirloom-programs-"))
         os.chmod(self.folder, 0o711)
 
@@ -142,8 +146,8 @@ class Confined:
 
     def _readable(self) -> landlock.Ruleset:
         rules = landlock.Ruleset()
-        folders = dict.fromkeys((*_LIBRARIES, *_DATA, *self.python))
-        rules.allow(landlock.READ, [path for path in folders if os.path.isdir(path)])
+        folders = dict.fromkeys((*_LIBRARIES, *_DATA, *self.python, *self.libraries))
+        rules.allow(landlock.READ, [path for path in folders if os.path.exists(path)])
         files = [path for path in FILES if os.path.exists(path)]
         rules.allow(landlock.READ, [path for path in files if not path.startswith("/dev/")])
         rules.allow(landlock.DEVICE, [path for path in files if path.startswith("/dev/")])

@@ -10,7 +10,7 @@ import ctypes
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from resources.verifiers.isolation.rights import (
@@ -96,15 +96,18 @@ def _map_ids(pid: int, uid: int, gid: int) -> None:
     _write(f"/proc/{pid}/gid_map", f"0 {gid} 1\n")
 
 
-def build_root() -> None:
-    """Replace the file system by a read-only view of the system directories, as process 1."""
+def build_root(libraries: Sequence[str] = ()) -> None:
+    """Replace the file system by a read-only view of the system directories, as process 1.
+
+    `libraries` are more folders and files to show.
+    """
     mount("none", "/", None, _REC | _PRIVATE)
     root = "/tmp"
     mount("sandbox", root, "tmpfs", _NOSUID | _NODEV, "size=1m,mode=755")
     for path in ("/proc", "/dev", "/etc", "/tmp", "/old"):
         os.mkdir(root + path)
     os.chmod(root + "/tmp", 0o555)
-    for path in dict.fromkeys((*SYSTEM, os.path.realpath(sys.base_prefix))):
+    for path in dict.fromkeys((*SYSTEM, os.path.realpath(sys.base_prefix), *libraries)):
         _show(path, root)
     for path in FILES:
         if os.path.exists(path):
@@ -134,6 +137,11 @@ def _show(path: str, root: str) -> None:
     elif os.path.isdir(path) and not os.path.exists(root + path):
         os.makedirs(root + path, mode=0o755)
         mount(path, root + path, None, _BIND | _REC)
+    elif os.path.isfile(path) and not os.path.exists(root + path):
+        os.makedirs(os.path.dirname(root + path), mode=0o755, exist_ok=True)
+        with open(root + path, "w"):
+            pass
+        mount(path, root + path, None, _BIND)
 
 
 def mount_proc(target: str) -> bool:
@@ -153,6 +161,9 @@ class Namespaces:
     poll_seconds = 60.0
     killed_for = "memory"
 
+    def __init__(self, libraries: Sequence[str] = ()) -> None:
+        self.libraries = libraries
+
     def open(self) -> None:
         """Go on as process 1 of new namespaces; raises OSError with the call that failed."""
         self.proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
@@ -162,7 +173,7 @@ class Namespaces:
             os.closerange(3, 4096)
             os.waitpid(child, 0)
             os._exit(0)
-        build_root()
+        build_root(self.libraries)
 
     def descriptors(self) -> list[int]:
         """Open files that a tester's process has to keep."""

@@ -15,11 +15,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from resources.verifiers.isolation import values
+from resources.verifiers.isolation import awaiting, values
 from resources.verifiers.isolation.values import Stop
 
 MAX_FRAME = 16 * 2**20  # bytes; a larger message is refused, not cut
 _LENGTH = struct.Struct("!I")
+
+
+def _swapped(name: str) -> Callable[..., Any]:
+    """An operator whose object is the right operand."""
+    function: Callable[..., Any] = getattr(operator, f"__{name}__")
+    return lambda target, other: function(other, target)
+
+
 _APPLY: dict[str, Callable[..., Any]] = {
     **{name: getattr(operator, f"__{name}__") for name in values.OPERATORS},
     **{function.__name__: function for function in (len, iter, next, bool, str, repr, hash)},
@@ -28,6 +36,9 @@ _APPLY: dict[str, Callable[..., Any]] = {
     "getitem": operator.getitem,
     "setitem": operator.setitem,
     "delitem": operator.delitem,
+    "contains": operator.contains,
+    **{f"r{name}": _swapped(name) for name in values.ARITHMETIC[:8]},
+    **awaiting.OPERATIONS,
 }
 
 
@@ -53,6 +64,9 @@ class Peer:
         self.connection = connection
         self.deadline: float | None = None
         self.last_call = ""
+        self.around_call: Callable[[dict[str, Any]], object] | None = None
+        self.after_call: Callable[[], object] | None = None
+        self.before_reply: Callable[[], object] | None = None
         self.calls = 0
         self._serves_objects = serves_objects
         self._coder = values.Coder(self.apply, exports_objects=serves_objects)
@@ -104,11 +118,15 @@ class Peer:
             "args": [self.encode(operand) for operand in operands],
             "kwargs": {key: self.encode(value) for key, value in keywords.items()},
         }
+        if name == "call" and self.around_call:
+            self.around_call(message)
         self.send(message)
         reply = self.receive()
         while "op" in reply:
             self.serve(reply)
             reply = self.receive()
+        if self.after_call:
+            self.after_call()
         if "raise" in reply:
             raise self.exception(reply["raise"])
         for position, changed in self._pairs(reply.get("changed", [])):
@@ -117,6 +135,7 @@ class Peer:
             values.overwrite(operands[position], self.decode(changed))
         result = self.decode(reply.get("value"))
         if name == "call":
+            values.note_made(operands[0], result)
             self.last_call += f" returned {values.show(result)}"
         return result
 
@@ -127,7 +146,15 @@ class Peer:
         except (Closed, Late, Malformed):
             raise
         except BaseException as error:  # the program's own: reported, whatever it is
-            self.send({"raise": self._coder.encode_exception(error)})
+            self.send({"raise": self.raised(error)})
+
+    def raised(self, error: BaseException) -> dict[str, Any]:
+        """The record of an exception, to send."""
+        return self._coder.encode_exception(error)
+
+    def check_time(self) -> None:
+        """Raise Late where the deadline is over."""
+        self._arm()
 
     def exception(self, record: Any) -> Exception:
         """The local exception for an encoded one."""
@@ -148,6 +175,8 @@ class Peer:
             result = _APPLY[message["op"]](*given)
         else:
             raise Malformed(f"a request for {message['op']!r}")
+        if self.before_reply:
+            self.before_reply()
         reply = {"value": self.encode(result)}
         changed = [
             [position, encoded]

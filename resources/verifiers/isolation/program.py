@@ -4,6 +4,7 @@ Forked from a process that has never held a test; all it ever gets is its own so
 and the arguments of calls.
 """
 
+import builtins
 import io
 import os
 import random
@@ -11,9 +12,12 @@ import signal
 import socket
 import sys
 import types
+from contextlib import suppress
 from typing import Any
 
+from resources.verifiers.isolation import prelude, whole
 from resources.verifiers.isolation.peer import Closed, Peer
+from resources.verifiers.isolation.rights import one_thread
 from resources.verifiers.isolation.tiers import Tier
 
 MODULE = "program"
@@ -25,38 +29,58 @@ def run(connection: socket.socket, output: int, tier: Tier) -> None:
     try:
         peer = Peer(connection, serves_objects=True)
         order = peer.receive()
+        if whole.is_whole(order):
+            whole.prepare(order)
         try:
             tier.enter_program(connection, output, order["limits"])
         except OSError as error:
             peer.send({"refused": str(error)})
             return
         peer.send({"isolated": True})
-        _serve(peer, order)
-        status = 0
+        status = _serve(peer, order)
     except Closed:
         status = 0
     finally:
         os._exit(status)
 
 
-def _serve(peer: Peer, order: dict[str, Any]) -> None:
+def _serve(peer: Peer, order: dict[str, Any]) -> int:
+    """Run the program; returns the status to end with, once nobody asks for more."""
     os.environ.clear()
+    one_thread()
     sys.argv[:] = [MODULE]
-    sys.stdout = sys.stderr = io.TextIOWrapper(
-        io.FileIO(1, "w", closefd=False), errors="replace", line_buffering=True
-    )
     random.seed(0)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    module = types.ModuleType(MODULE)
-    sys.modules[MODULE] = module
+    module = types.ModuleType("__main__" if whole.is_whole(order) else MODULE)
+    sys.modules[module.__name__] = module
+    if order.get("prelude"):
+        vars(module).update(prelude.NAMES)
+    if whole.is_whole(order):
+        return whole.serve(peer, order, vars(module))
+    sys.stdout = sys.stderr = io.TextIOWrapper(
+        io.FileIO(1, "w", closefd=False), errors="replace", line_buffering=True
+    )
     names = order["names"]
     try:
         exec(compile(order["program"], "<program>", "exec"), module.__dict__)
         found = {name: peer.encode(vars(module)[name]) for name in names if name in vars(module)}
     except BaseException as error:  # also SystemExit: a program that leaves has not passed
-        peer.send({"raise": peer._coder.encode_exception(error)})
-        return
+        peer.send({"raise": peer.raised(error)})
+        return 0
+    peer.before_reply = _flush
+    _flush()
     peer.send({"names": found})
     while True:
-        peer.serve(peer.receive())
+        message = peer.receive()
+        if message.get("stdin"):
+            sys.stdin = io.StringIO(message["stdin"])
+        if "input" in message:
+            builtins.input = peer.decode(message["input"])
+        peer.serve(message)
+
+
+def _flush() -> None:
+    """Have what was printed stand in the file that the tester reads."""
+    with suppress(Exception):
+        sys.stdout.flush()

@@ -25,6 +25,12 @@ def prctl(option: int, value: int) -> None:
     check(_libc.prctl(option, value, 0, 0, 0), f"prctl {option}")
 
 
+def one_thread() -> None:
+    """Have numerical libraries use one thread: they read C's environment, Python's stays empty."""
+    for name in (b"OPENBLAS_NUM_THREADS", b"OMP_NUM_THREADS", b"MKL_NUM_THREADS"):
+        check(_libc.setenv(name, b"1", 1), "setenv")
+
+
 def become(user: int) -> None:
     """Be this user and group alone."""
     os.setgroups([])

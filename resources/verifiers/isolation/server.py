@@ -15,12 +15,13 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from resources.verifiers.isolation import program, tester
+from resources.verifiers.isolation import imports, program, tester
 from resources.verifiers.isolation.peer import Peer
+from resources.verifiers.isolation.rights import one_thread
 from resources.verifiers.isolation.tiers import TIERS, Tier
 
 GRACE_SECONDS = 2.0  # the tester's own time on top of the program's wall limit
@@ -41,10 +42,15 @@ class Job:
     program_pid: int = 0
 
 
-def main(control_descriptor: int, tier_name: str) -> None:
-    """Isolate, say so on the control socket, and serve until it closes."""
+def main(control_descriptor: int, tier_name: str, libraries: Sequence[str] = ()) -> None:
+    """Isolate, say so on the control socket, and serve until it closes.
+
+    `libraries` are the folders and files that programs may import beside the standard library.
+    """
     control = socket.socket(fileno=control_descriptor)
-    tier = TIERS[tier_name]()
+    tier = TIERS[tier_name](libraries)
+    imports.install(libraries)
+    one_thread()
     try:
         tier.open()
     except OSError as error:

@@ -15,10 +15,12 @@ import sys
 import time
 import traceback
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from resources.verifiers.isolation import functions, redirected, runner, shapes, standin, whole
 from resources.verifiers.isolation.peer import Closed, Late, Malformed, Peer
+from resources.verifiers.isolation.results import described, failed, result
 from resources.verifiers.isolation.values import Remote, Stop, Unsupported
 
 # Modules that a test may use because the program imported them: the tester imports its own copy.
@@ -43,6 +45,12 @@ _SHARED_MODULES = frozenset(
     ]
 )
 _TESTS = "<tests>"
+# What tests call the module of the program that they are for.
+PROGRAM_NAMES = (
+    "solution", "solutions", "program", "main", "answer", "submission", "candidate", "module",
+    "my_module", "your_module", "my_solution", "your_solution", "solution_module", "user_code",
+)  # fmt: skip
+_PROGRAMS = ("program", "limits", "stdin", "compile", "compiler", "binary", "prelude")
 
 
 def judge(
@@ -50,7 +58,8 @@ def judge(
 ) -> dict[str, Any]:
     """The result of a job: {"verdict", "evidence"}, with "value" for a job that calls a function.
 
-    A job has `program`, `limits` and either `tests` (source) or `call` ([name, arguments]).
+    A job has `program`, `limits` and one of `tests` (source), `call` ([name, arguments]), `cases`
+    (see `functions.py`) and `stdin`; or `compile`, a source, and no program (see `whole.py`).
     """
     limits = job["limits"]
     peer.deadline = time.monotonic() + limits["wall_seconds"]
@@ -58,41 +67,74 @@ def judge(
     try:
         code = compile(job["tests"], _TESTS, "exec") if "tests" in job else None
     except (SyntaxError, ValueError) as error:
-        return _result("unknown", f"the tests are not valid Python: {error}")
-    names = sorted(set(_names(code))) if code else [job["call"][0]]
+        return result("unknown", f"the tests are not valid Python: {error}")
+    names = sorted(set(_names(code))) if code else functions.names(job)
     try:
-        peer.send({"program": job["program"], "limits": limits, "names": names})
+        peer.send({key: job[key] for key in _PROGRAMS if key in job} | {"names": names})
         isolated = peer.receive()
         if "isolated" not in isolated:
-            return _result("unknown", "not isolated") | {"refused": str(isolated.get("refused"))}
+            return result("unknown", "not isolated", refused=str(isolated.get("refused")))
+        if whole.is_whole(job):
+            return whole.collect(peer, job, program_pid, output, killed_for)
         ready = peer.receive()
         if "raise" in ready:
-            raised = _describe(peer.exception(ready["raise"]))
-            return _result("incorrect", f"the program raised {raised}{_printed(output)}")
+            raised = peer.exception(ready["raise"])
+            return failed(raised, f"the program raised {described(raised)}{_printed(output)}")
         given = ready["names"]
         found = {name: peer.decode(given[name]) for name in names if name in given}
         for name, value in found.items():
             if isinstance(value, Remote):
                 value.__dict__["_label"] = name
+        if "cases" in job:
+            return functions.judge(found, job["cases"], peer)
         if code is None:
-            return _result("correct", "called") | {"value": found[names[0]](*job["call"][1])}
-        imported, own = _take(found, job["program"], names)
-        exec(code, imported | own | {"__name__": "tests"})
-        if Stop.raised:
-            raise Stop.raised[0]
+            return result("correct", "called", value=found[names[0]](*job["call"][1]))
+        return _assertions(code, job, found, names, peer, output)
     except Closed:
-        return _result("incorrect", _ended(program_pid, limits, output, killed_for))
+        return result("incorrect", _ended(program_pid, limits, output, killed_for))
     except Late:
-        return _result("incorrect", f"no answer within {limits['wall_seconds']:g} s")
+        return result("incorrect", f"no answer within {limits['wall_seconds']:g} s")
     except Unsupported as error:
-        return _result("unknown", f"cannot be judged: {error}")
+        return result("unknown", f"cannot be judged: {error}")
     except Malformed as error:
-        return _result("incorrect", f"the program broke the protocol: sent {error}")
+        return result("incorrect", f"the program broke the protocol: sent {error}")
     except Exception as error:
-        return _result("incorrect", _failure(error, job.get("tests", ""), peer) + _printed(output))
+        if isinstance(error, (TypeError, AttributeError)) and Remote.__name__ in str(error):
+            return result("unknown", f"cannot be judged: {error}")
+        tests = job.get("tests", "")
+        return failed(error, _failure(error, tests, peer) + _printed(output))
+
+
+def _assertions(
+    code: types.CodeType,
+    job: dict[str, Any],
+    found: dict[str, Any],
+    names: list[str],
+    peer: Peer,
+    output: int,
+) -> dict[str, Any]:
+    """Run tests that are Python source, and the test functions and classes that they define."""
+    imported, own = _take(found, job["program"], names)
+    Remote.classes = shapes.classes(job["tests"])
+    _stand_in(found)
+    redirected.Streams(peer, output)
+    namespace: dict[str, Any] = imported | own | {"__name__": "tests"}
+    exec(code, namespace)
+    runner.run(namespace, job["tests"])
+    if Stop.raised:
+        raise Stop.raised[0]
     if peer.calls == 0 and all(isinstance(value, Remote) for value in own.values()):
-        return _result("unknown", "the tests use nothing of the program")
-    return _result("correct", f"all tests passed, {peer.calls} calls")
+        return result("unknown", "the tests use nothing of the program")
+    return result("correct", f"all tests passed, {peer.calls} calls")
+
+
+def _stand_in(found: Mapping[str, Any]) -> None:
+    """The modules that tests import and that lie in no file: the program, and pytest."""
+    for name in PROGRAM_NAMES:
+        module = types.ModuleType(name)
+        module.__dict__.update(found)
+        sys.modules[name] = module
+    sys.modules["pytest"] = standin.module()
 
 
 def _take(
@@ -145,14 +187,9 @@ def _failure(error: BaseException, tests: str, peer: Peer) -> str:
         if frame.filename == _TESTS and frame.lineno and frame.lineno <= len(lines)
     ]
     line = lines[numbers[-1] - 1].strip() if numbers else ""
-    what = "failed" if isinstance(error, AssertionError) else f"raised {_describe(error)} at"
+    what = "failed" if isinstance(error, AssertionError) else f"raised {described(error)} at"
     call = f"; {peer.last_call}" if peer.last_call else ""
     return f"{what}: {line}{call}"
-
-
-def _describe(error: BaseException) -> str:
-    text = str(error)
-    return f"{type(error).__name__}: {text[:160]}" if text else type(error).__name__
 
 
 def _ended(pid: int, limits: dict[str, Any], output: int, killed_for: str) -> str:
@@ -175,10 +212,6 @@ def _printed(output: int) -> str:
     return f"; printed {text[:160]!r}" if text else ""
 
 
-def _result(verdict: str, evidence: str) -> dict[str, Any]:
-    return {"verdict": verdict, "evidence": " ".join(evidence.split())[:500]}
-
-
 def run(
     job: dict[str, Any], peer: Peer, program_pid: int, output: int, killed_for: str
 ) -> dict[str, Any]:
@@ -188,4 +221,4 @@ def run(
             sys.stdout = sys.stderr = nowhere
             return judge(peer, job, program_pid, output, killed_for)
     except BaseException as error:
-        return _result("unknown", f"the tester failed: {_describe(error)}")
+        return result("unknown", f"the tester failed: {described(error)}")

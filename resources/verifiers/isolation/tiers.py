@@ -1,7 +1,7 @@
 """The two ways to isolate, best first, behind one surface. The probe decides which may be used."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from resources.verifiers.isolation.confined import Confined
@@ -11,8 +11,11 @@ from resources.verifiers.isolation.namespaces import Namespaces
 class Tier(Protocol):
     """One way to isolate, in the hands of the server. Every method raises OSError on failure.
 
-    `overdrawn` is asked every `poll_seconds`; `killed_for` are the limits behind a SIGKILL.
+    Made with the folders and files of the libraries that programs may import. `overdrawn` is asked
+    every `poll_seconds`; `killed_for` are the limits behind a SIGKILL.
     """
+
+    def __init__(self, libraries: Sequence[str] = ()) -> None: ...
 
     name: str
     poll_seconds: float

@@ -7,11 +7,13 @@ own `__eq__`.
 
 import builtins
 import types
-from collections import deque
+from collections import deque, namedtuple
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, ClassVar
+
+from resources.verifiers.isolation import arrays
 
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "neg", "abs")
@@ -33,6 +35,10 @@ class Stop(BaseException):
         super().__init__(*args)
         Stop.raised.append(self)
 
+    def forget(self) -> None:
+        """Say that this one was expected."""
+        Stop.raised.remove(self)
+
 
 class Unsupported(Stop):
     """A test needs something of the program that cannot be judged from outside its process."""
@@ -45,30 +51,48 @@ class ProgramExit(Exception):
 class Remote:
     """An object of the other process. Values never come from comparing it with local data."""
 
-    def __init__(self, apply: Callable[..., Any], record: dict[str, Any]) -> None:
-        self.__dict__["_apply"] = apply
-        self.__dict__["_handle"] = int(record["h"])
-        self.__dict__["_type"] = str(record["type"])
-        self.__dict__["_label"] = self._type
-        self.__dict__["_custom"] = bool(record["custom"])
+    classes: ClassVar[frozenset[str]] = frozenset()  # names that the tests use as classes
+
+    def __init__(self, apply: Callable[..., Any], record: dict[str, Any], closed: bool) -> None:
+        self.__dict__.update(
+            _apply=apply,
+            _handle=int(record["h"]),
+            _type=str(record["type"]),
+            _label=str(record["type"]),
+            _custom=bool(record["custom"]),
+            _closed=closed,  # its side serves calls alone: what else it has is kept here
+            _trusted=False,
+            __doc__=record.get("doc"),
+            __module__=None,
+        )
+        if isinstance(record.get("name"), str):
+            self.__dict__.update(__name__=record["name"], __qualname__=record["name"])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._apply("call", self, *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__name__":
+        if (name.startswith("__") and name != "__name__") or self._closed:
             raise AttributeError(name)
         return self._apply("getattr", self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._apply("setattr", self, name, value)
+        if self._closed:
+            self.__dict__[name] = value
+        else:
+            self._apply("setattr", self, name, value)
 
     def __iter__(self) -> Any:
         found = self._apply("iter", self)
         return found if isinstance(found, Remote) else iter(found)
 
     def __contains__(self, item: Any) -> bool:
-        return any(item == candidate for candidate in self)
+        if self._trusted:
+            return bool(self._apply("contains", self, item))
+        try:
+            return any(item == candidate for candidate in self)
+        except TypeError:
+            raise Unsupported(f"`in` asks the program's {self._type} object") from None
 
     def __bool__(self) -> bool:
         return bool(self._apply("bool", self))
@@ -82,17 +106,55 @@ class Remote:
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Remote):
             return other._handle == self._handle or bool(self._apply("eq", self, other))
+        if self._trusted:
+            return bool(self._apply("eq", self, other))
         if self._custom:
             raise Unsupported(f"the program's {self._type} object is compared with a plain value")
         return False
 
     def __repr__(self) -> str:
-        return f"<{self._type} of the program>"
+        if _showing:
+            return f"<{self._type} of the program>"
+        return str(self._apply("repr", self))
+
+    def __enter__(self) -> Any:
+        return self._apply("enter", self)
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> Any:
+        return self._apply("exit", self, error)
+
+    def __aiter__(self) -> Any:
+        return self._apply("aiter", self)
+
+    async def __anext__(self) -> Any:
+        return self._apply("anext", self)
+
+    async def __aenter__(self) -> Any:
+        return self._apply("aenter", self)
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> Any:
+        return self._apply("aexit", self, error)
+
+
+_showing: list[bool] = []  # not empty while a value is put into words for evidence
+
+
+async def _awaited(remote: Remote) -> Any:
+    """A coroutine of the program as one of the tester's own."""
+    return remote._apply("await", remote)
+
+
+def note_made(called: Any, made: Any) -> None:
+    """Trust what a class of the program made to compare itself with plain values, where the tests
+    use the class as one: its operators are what they test, as its methods are."""
+    if isinstance(called, Remote) and isinstance(made, Remote) and called._type == "type":
+        made.__dict__["_trusted"] = called._label in Remote.classes
 
 
 def _forwarder(name: str) -> Callable[..., Any]:
     def method(self: Remote, *others: Any) -> Any:
-        if name in OPERATORS and not all(isinstance(other, Remote) for other in others):
+        plain = not all(isinstance(other, Remote) for other in others)
+        if name in OPERATORS and plain and not self._trusted:
             raise Unsupported(
                 f"the program's {self._type} object is in an expression with a plain value"
             )
@@ -102,8 +164,22 @@ def _forwarder(name: str) -> Callable[..., Any]:
     return method
 
 
+def _reflected(name: str) -> Callable[..., Any]:
+    def method(self: Remote, other: Any) -> Any:
+        if not self._trusted:
+            raise Unsupported(
+                f"a plain value is in an expression with the program's {self._type} object"
+            )
+        return self._apply(f"r{name}", self, other)
+
+    method.__name__ = f"__r{name}__"
+    return method
+
+
 for _name in (*ARITHMETIC, "lt", "le", "gt", "ge"):
     setattr(Remote, f"__{_name}__", _forwarder(_name))
+for _name in ARITHMETIC[:8]:
+    setattr(Remote, f"__r{_name}__", _reflected(_name))
 for _name in ("len", "next", "int", "float", "index", "str", "getitem", "setitem", "delitem"):
     setattr(Remote, f"__{_name}__", _forwarder(_name))
 
@@ -121,6 +197,7 @@ class Coder:
         self._exports: list[Any] = []
         self._handles: dict[int, int] = {}
         self._remotes: dict[int, Remote] = {}
+        self._tuples: dict[tuple[str, tuple[str, ...]], Any] = {}
         self._exceptions: dict[tuple[str, str], type[Exception]] = {}
 
     def exported(self, value: Any) -> bool:
@@ -144,6 +221,8 @@ class Coder:
         if isinstance(value, dict):
             items = dict.items(value)
             return {"t": "dict", "v": [[self.encode(key), self.encode(v)] for key, v in items]}
+        if isinstance(value, tuple) and hasattr(kind, "_fields"):
+            return self._encode_named(value)
         for name, base in _SEQUENCES.items():
             if isinstance(value, base):
                 return {"t": name, "v": [self.encode(item) for item in base.__iter__(value)]}
@@ -159,6 +238,8 @@ class Coder:
             return {"t": "constant", "v": repr(value)}
         if isinstance(value, type) and _PLAIN_TYPES.get(value.__name__) is value:
             return {"t": "type", "v": value.__name__}
+        if arrays.is_array(value) and (record := arrays.encode(value)) is not None:
+            return record
         return self._encode_object(value)
 
     def decode(self, value: Any) -> Any:
@@ -177,15 +258,23 @@ class Coder:
         if tag == "remote":
             handle = int(value["h"])
             if handle not in self._remotes:
-                self._remotes[handle] = Remote(self._apply, value)
-            return self._remotes[handle]
+                self._remotes[handle] = Remote(self._apply, value, self._exports_objects)
+            found = self._remotes[handle]
+            tester = not self._exports_objects
+            return _awaited(found) if tester and found._type == "coroutine" else found
         if tag == "own":
             handle = value["h"]
             if type(handle) is not int or handle < 0:
                 raise ValueError("handle")
             return self._exports[handle]
+        if tag == "error":
+            return self.decode_exception(value)
+        if tag == "named":
+            return self._named(value)(*map(self.decode, value["v"]))
         if tag == "exception":
             return self._exception_class(value["names"])
+        if tag == "array":
+            return arrays.decode(value)
         if tag == "constant":
             return {"NotImplemented": NotImplemented, "Ellipsis": Ellipsis}[value["v"]]
         return {
@@ -214,11 +303,25 @@ class Coder:
         except TypeError:  # a class with its own signature
             return Exception(*record["names"][:1])
 
+    def _encode_named(self, value: Any) -> dict[str, Any]:
+        fields = [str(name) for name in type(value)._fields]
+        items = [self.encode(item) for item in tuple.__iter__(value)]
+        return {"t": "named", "name": type(value).__name__, "fields": fields, "v": items}
+
+    def _named(self, record: dict[str, Any]) -> Any:
+        """The class of a named tuple: one for each name and fields."""
+        key = (str(record["name"]), tuple(map(str, record["fields"])))
+        if key not in self._tuples:
+            self._tuples[key] = namedtuple(*key, rename=True)
+        return self._tuples[key]
+
     def _encode_object(self, value: Any) -> dict[str, Any]:
         if isinstance(value, Remote):
             return {"t": "own", "h": value._handle}
         if isinstance(value, type) and issubclass(value, BaseException):
             return {"t": "exception", "names": _names(value)}
+        if isinstance(value, BaseException) and not self._exports_objects:
+            return {"t": "error", **self.encode_exception(value)}
         functions = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
         if not self._exports_objects and not isinstance(value, (*functions, type)):
             raise Unsupported(f"a test hands the program a {type(value).__name__} object")
@@ -228,7 +331,10 @@ class Coder:
             self._exports.append(value)
         kind = type(value)
         custom = kind.__eq__ is not object.__eq__
-        return {"t": "remote", "h": handle, "type": kind.__name__, "custom": custom}
+        record = {"t": "remote", "h": handle, "type": kind.__name__, "custom": custom}
+        if isinstance(value, functions):
+            record |= {"name": value.__name__, "doc": value.__doc__}
+        return record
 
     def _exception_class(self, names: Any) -> type[Exception]:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -249,23 +355,31 @@ class Coder:
 
 def overwritable(value: Any) -> bool:
     """Whether a call may change this argument in place."""
-    return type(value) in (list, dict, set, deque, bytearray)
+    return type(value) in (list, dict, set, deque, bytearray) or (
+        arrays.is_array(value) and getattr(value, "shape", ()) != ()
+    )
 
 
 def overwrite(target: Any, value: Any) -> None:
     """Give `target` the contents of `value` in place. Raises ValueError for other types."""
     if type(target) is not type(value) or not overwritable(target):
         raise ValueError("changed argument")
+    if arrays.is_array(target):
+        target[...] = value
+        return
     target.clear()
     (target.update if isinstance(target, (dict, set)) else target.extend)(value)
 
 
 def show(value: Any, limit: int = 120) -> str:
     """A short text of a value, for evidence."""
+    _showing.append(True)
     try:
         text = repr(value)
     except (ValueError, RecursionError):
         text = f"a {type(value).__name__}"
+    finally:
+        _showing.pop()
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 

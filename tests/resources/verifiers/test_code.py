@@ -167,7 +167,7 @@ def test_what_cannot_be_judged_is_unknown() -> None:
     assert code.verify("x = 1", "assert (").verdict == "unknown"
     assert code.verify("def solve(x): return x", "assert 1 == 1").verdict == "unknown"
     assert code.verify("def solve(x): return x", "").verdict == "unknown"
-    with pytest.raises(ValueError, match="only 'python'"):
+    with pytest.raises(ValueError, match="only 'python' and 'cpp'"):
         code.verify("x", "y", language="cobol")
 
 
@@ -188,7 +188,7 @@ def test_a_probe_that_gets_out_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_one_fenced_program_is_read() -> None:
     assert code.program("a\n```python\nx = 1\n```\nb") == "x = 1\n"
-    assert code.program("```python\nx\n```\n```python\ny\n```") is None
+    assert code.program("```python\nx\n```\n```python\ny\n```") == "y\n"
     assert code.program("no fence") is None
 
 
