@@ -73,15 +73,20 @@ class Sequences:
         return model.context(ids, position_ids=positions, document_ids=documents)
 
 
+def mixed(corpus: Artifact) -> bool:
+    """Whether the corpus is a mixture of declared sources, which holds text of its own out."""
+    return bool(corpus.manifest["tables"].get("held_out", {}).get("rows", 0))
+
+
 def judging(corpus: Artifact, recipe: Mapping[str, Any]) -> Sequences:
-    """Sequences that judge models: of a mixture's held-out text, else of the share for it.
+    """Sequences that judge models: windows of a mixture's held-out text, else the share for it.
 
     Held-out text comes in one order for all, so that what two stages or two models of one parent
     are given is the same text, or one the beginning of the other: figures compare.
 
     `recipe`: `tokens`, `sequence_length` and `seed`. Raises ValueError as `sequences` does.
     """
-    apart = corpus.manifest["tables"].get("held_out", {}).get("rows", 0)
+    apart = mixed(corpus)
     name, share = ("held_out", "all") if apart else ("corpus", "held_out")
     return sequences(
         corpus.table(name, columns=["text_ids"]),
@@ -89,25 +94,45 @@ def judging(corpus: Artifact, recipe: Mapping[str, Any]) -> Sequences:
         tokens=recipe["tokens"],
         sequence_length=recipe["sequence_length"],
         seed=HELD_OUT_ORDER if apart else recipe["seed"],
+        windows=apart,
     )
 
 
-def scoring(corpus: Artifact, recipe: Mapping[str, Any], tokens: int | None = None) -> Sequences:
-    """Sequences of the share that scores blocks, `tokens` of them where the recipe's are not meant.
+def scoring(corpus: Artifact, recipe: Mapping[str, Any]) -> Sequences:
+    """Sequences of the share that scores blocks: windows, where the corpus is a mixture.
 
     `recipe` and errors as of `judging`.
     """
     return sequences(
         corpus.table("corpus", columns=["text_ids"]),
         "score",
-        tokens=tokens or recipe["tokens"],
+        tokens=recipe["tokens"],
         sequence_length=recipe["sequence_length"],
         seed=recipe["seed"],
+        windows=mixed(corpus),
     )
 
 
+def deciding(corpus: Artifact, recipe: Mapping[str, Any], tokens: int) -> Sequences:
+    """`tokens` tokens of the share that scores blocks, behind those of `scoring`.
+
+    What one text proposed does not look better than it is by the other; the two overlap where the
+    share is too small for both.
+
+    `recipe` and errors as of `judging`.
+    """
+    both = scoring(corpus, {**recipe, "tokens": recipe["tokens"] + tokens})
+    return both.select(slice(-max(tokens // recipe["sequence_length"], 1), None))
+
+
 def sequences(
-    corpus: pa.Table, share: str, *, tokens: int, sequence_length: int, seed: int
+    corpus: pa.Table,
+    share: str,
+    *,
+    tokens: int,
+    sequence_length: int,
+    seed: int,
+    windows: bool = False,
 ) -> Sequences:
     """Packs a share of the corpus, in an order drawn from `seed`, into sequences.
 
@@ -118,6 +143,9 @@ def sequences(
     Args:
         corpus: column `text_ids` (list of int).
         share: one of `SHARES`.
+        windows: draw pieces of at most a sequence's length, in place of whole documents: a few
+            thousand tokens are then not the text of two long documents. Every token of the share
+            is as likely to be drawn.
 
     Raises:
         ValueError: the share holds less than one sequence.
@@ -127,15 +155,19 @@ def sequences(
         column = pa.concat_arrays(column.chunks)
     offsets, values = np.asarray(column.offsets), np.asarray(column.values)
     documents = np.flatnonzero(np.isin(np.arange(len(column)) % 10, SHARES[share]))
-    np.random.default_rng(seed).shuffle(documents)
+    pieces = np.stack([offsets[documents], offsets[documents + 1]], axis=1)
+    if windows:
+        pieces = _cut(pieces, sequence_length)
+    order = np.arange(len(pieces))
+    np.random.default_rng(seed).shuffle(order)
     count = max(tokens // sequence_length, 1)
     capacity = count * sequence_length
     ids: list[np.ndarray] = []
     positions: list[np.ndarray] = []
     numbers: list[np.ndarray] = []
     filled = 0
-    for number, document in enumerate(documents):
-        piece = values[offsets[document] : offsets[document + 1]][: capacity - filled]
+    for number, (begin, end) in enumerate(pieces[order]):
+        piece = values[begin:end][: capacity - filled]
         index = np.arange(filled, filled + len(piece))
         # Positions count from the document's start or, once cut, from its sequence's start.
         start = np.maximum(filled, index - index % sequence_length)
@@ -158,3 +190,11 @@ def sequences(
         for parts in (ids, positions, numbers)
     ]
     return Sequences(*flat)
+
+
+def _cut(spans: np.ndarray, length: int) -> np.ndarray:
+    """Spans `[D, 2]` (begin, end) cut into windows of at most `length`, `[W, 2]`, in order."""
+    counts = -(-(spans[:, 1] - spans[:, 0]) // length)
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    begins = np.repeat(spans[:, 0], counts) + (np.arange(counts.sum()) - first) * length
+    return np.stack([begins, np.minimum(begins + length, np.repeat(spans[:, 1], counts))], axis=1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from assets.puzzle.calibration import scoring
+from assets.puzzle.calibration import deciding, scoring
 from assets.puzzle.choice import baselines
 from assets.puzzle.choice.cuts import Rows, by_influence, contiguous, parent_rows
 from assets.puzzle.choice.problem import Problem
@@ -121,7 +121,7 @@ def _judged(bench: _Bench, task: _Task, start: Rows, recipe: Mapping[str, Any]) 
     measured, seed = recipe["measured"], recipe["seed"]
     exact = _measure(
         bench.library,
-        scoring(bench.inputs["corpus"], recipe, measured["tokens"]),
+        deciding(bench.inputs["corpus"], recipe, measured["tokens"]),
         bench.workdir / "judged",
         bench.execution,
     )

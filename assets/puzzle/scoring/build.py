@@ -47,6 +47,7 @@ def score_blocks(
     Raises:
         FileNotFoundError, ValueError: a layer lacks a variant, or its weights are not finite.
     """
+    from assets.puzzle.calibration import mixed
     from assets.puzzle.opening import open_library
     from assets.puzzle.scoring.data import score_sets
     from resources.models.precision import TF32
@@ -54,7 +55,8 @@ def score_blocks(
     began = time.monotonic()
     library = open_library(inputs, recipe, execution.device)
     columns = ["text_ids", "loss_mask"] if "task" in recipe["metrics"] else ["text_ids"]
-    sets = score_sets(inputs["corpus"].table("corpus", columns=columns), recipe)
+    corpus = inputs["corpus"]
+    sets = score_sets(corpus.table("corpus", columns=columns), recipe, windows=mixed(corpus))
     # What weights are loaded in is in their digests; how they are multiplied is not.
     version = inputs["parent"].data_version + (f" {TF32}" if recipe.get("dtype") == TF32 else "")
     pairs = variant_pairs(recipe["attention"], recipe["ffn"])

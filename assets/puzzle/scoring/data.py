@@ -54,10 +54,12 @@ class Batch:
         return Tokens(ids, documents, marked)
 
 
-def score_sets(corpus: pa.Table, recipe: Mapping[str, Any]) -> dict[str, list[Batch]]:
+def score_sets(
+    corpus: pa.Table, recipe: Mapping[str, Any], *, windows: bool
+) -> dict[str, list[Batch]]:
     """The batches of every set that the recipe's metrics need.
 
-    Recipe: the scores section and `seed`.
+    Recipe: the scores section and `seed`. `windows` as of `calibration.sequences`.
 
     Raises:
         ValueError: the corpus holds too little, or marks no answers though `task` is asked for.
@@ -66,11 +68,11 @@ def score_sets(corpus: pa.Table, recipe: Mapping[str, Any]) -> dict[str, list[Ba
     seed = recipe["seed"]
     sets: dict[str, list[Batch]] = {}
     if SCORE in wanted:
-        sets[SCORE] = list(packed(corpus, recipe, seed))
+        sets[SCORE] = list(packed(corpus, recipe, seed, windows))
     if LONG in wanted:
         sets[LONG] = [
             Batch(one_context(batch.sequences))
-            for batch in packed(corpus, recipe["long_context"], seed)
+            for batch in packed(corpus, recipe["long_context"], seed, windows)
         ]
     if TASK in wanted:
         sets[TASK] = list(problems(corpus, recipe["task_problems"], seed))
@@ -83,10 +85,14 @@ def leading(batches: Sequence[Batch], tokens: int) -> int:
     return max(int(np.searchsorted(np.cumsum(lengths), tokens, side="right")), 1)
 
 
-def packed(corpus: pa.Table, section: Mapping[str, Any], seed: int) -> Iterator[Batch]:
+def packed(
+    corpus: pa.Table, section: Mapping[str, Any], seed: int, windows: bool
+) -> Iterator[Batch]:
     """Batches of a section's `tokens`, packed into sequences of its `sequence_length`."""
-    length = section["sequence_length"]
-    data = sequences(corpus, SHARE, tokens=section["tokens"], sequence_length=length, seed=seed)
+    tokens, length = section["tokens"], section["sequence_length"]
+    data = sequences(
+        corpus, SHARE, tokens=tokens, sequence_length=length, seed=seed, windows=windows
+    )
     for part in data.batches(max(BATCH_TOKENS // length, 1)):
         yield Batch(part)
 
