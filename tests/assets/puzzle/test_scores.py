@@ -460,6 +460,7 @@ class Given:
 
     def __init__(self, folder: Path | None = None, table: pa.Table | None = None) -> None:
         self.folder, self._table, self.data_version = folder, table, "version"
+        self.manifest: dict[str, Any] = {"tables": {}}
 
     def path(self) -> Path | None:
         return self.folder

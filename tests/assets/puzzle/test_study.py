@@ -178,9 +178,10 @@ def test_true_kl_decides_among_searched_and_hand_made_choices(
     library = Library(load(model, dtype="float32"), [inputs["block_library"].path()])
     layers = chosen.tables["architectures"].to_pylist()
     pieces = [((row["layer"],), f"{row['attention']}/{row['ffn']}") for row in layers]
+    # The first 128 tokens propose, the 256 after them decide.
     data = sequences(
-        inputs["corpus"].table("corpus"), "score", tokens=256, sequence_length=32, seed=3
-    )
+        inputs["corpus"].table("corpus"), "score", tokens=384, sequence_length=32, seed=3
+    ).select(slice(4, None))
     found = assembly_kl(library, [pieces], data).mean()
     assert found == pytest.approx(rows[0]["kl"], abs=1e-6)
 
