@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[each.name for each in COMPARISONS])
     parser.add_argument("--problems", type=int, default=30)
     parser.add_argument("--tokens", type=int, help="new tokens at most, for both")
+    parser.add_argument("--batch", type=int, default=8, help="problems at a time, on both sides")
     given = parser.parse_args()
     for each in COMPARISONS:
         if each.name in given.only:
@@ -169,7 +170,9 @@ def lm_eval_results(
     (folder / f"{one.name}.yaml").write_text(one.task.format(tokens=tokens, **files))
     (folder / "checkers.py").write_text(CHECKERS)
     found = simple_evaluate(
-        model=HFLM(pretrained=str(given.model), dtype="float32", device="cpu", batch_size=8),
+        model=HFLM(
+            pretrained=str(given.model), dtype="float32", device="cpu", batch_size=given.batch
+        ),
         tasks=[f"{one.name}_local"],
         task_manager=TaskManager(include_path=str(folder), include_defaults=False),
         limit=given.problems,
@@ -197,7 +200,7 @@ def our_results(
     found, shown = where(benchmark, Path(), scratch)
     table, _ = problems(one.name, benchmark, found)
     shots = examples(one.name, benchmark, shown).to_pylist()
-    execution = Execution(generation_batch=8)
+    execution = Execution(generation_batch=given.batch)
     asked = Asked(table.to_pylist(), shots, benchmark)
     subject = Subject(given.model, "compared", execution)
     for each in method(benchmark.method).answer(subject, asked, 0):
