@@ -150,23 +150,14 @@ def sequences(
     Raises:
         ValueError: the share holds less than one sequence.
     """
-    column = corpus["text_ids"].combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = pa.concat_arrays(column.chunks)
-    offsets, values = np.asarray(column.offsets), np.asarray(column.values)
-    documents = np.flatnonzero(np.isin(np.arange(len(column)) % 10, SHARES[share]))
-    pieces = np.stack([offsets[documents], offsets[documents + 1]], axis=1)
-    if windows:
-        pieces = _cut(pieces, sequence_length)
-    order = np.arange(len(pieces))
-    np.random.default_rng(seed).shuffle(order)
+    values, spans = _drawn(corpus, share, sequence_length if windows else None, seed)
     count = max(tokens // sequence_length, 1)
     capacity = count * sequence_length
     ids: list[np.ndarray] = []
     positions: list[np.ndarray] = []
     numbers: list[np.ndarray] = []
     filled = 0
-    for number, (begin, end) in enumerate(pieces[order]):
+    for number, (begin, end) in enumerate(spans):
         piece = values[begin:end][: capacity - filled]
         index = np.arange(filled, filled + len(piece))
         # Positions count from the document's start or, once cut, from its sequence's start.
@@ -180,8 +171,8 @@ def sequences(
     whole = filled // sequence_length
     if whole == 0:
         raise ValueError(
-            f"corpus: the {share} share ({len(documents)} of {len(column)} documents) holds "
-            f"{filled} tokens, less than one sequence of {sequence_length}; "
+            f"corpus: the {share} share of its {corpus.num_rows} documents holds {filled} tokens, "
+            f"less than one sequence of {sequence_length}; "
             "add documents or shorten the sequences"
         )
     shape = (whole, sequence_length)
@@ -190,6 +181,24 @@ def sequences(
         for parts in (ids, positions, numbers)
     ]
     return Sequences(*flat)
+
+
+def _drawn(
+    corpus: pa.Table, share: str, window: int | None, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """All tokens of the corpus, and spans `[N, 2]` (begin, end) in them in the order drawn: the
+    share's documents, or windows of them."""
+    column = corpus["text_ids"].combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = pa.concat_arrays(column.chunks)
+    offsets = np.asarray(column.offsets)
+    documents = np.flatnonzero(np.isin(np.arange(len(column)) % 10, SHARES[share]))
+    spans = np.stack([offsets[documents], offsets[documents + 1]], axis=1)
+    if window is not None:
+        spans = _cut(spans, window)
+    order = np.arange(len(spans))
+    np.random.default_rng(seed).shuffle(order)
+    return np.asarray(column.values), spans[order]
 
 
 def _cut(spans: np.ndarray, length: int) -> np.ndarray:
