@@ -25,6 +25,7 @@ from resources.engines.server.pacing import waiting
 from resources.engines.server.wire import Served
 
 TRIES = 8  # of one request, when a server was there
+DEADLINE = 4.0  # times the time for one answer, for all tries of a request
 LOST_IN_A_ROW, REFUSED_IN_A_ROW = 8, 64  # then it is not the requests
 START_SECONDS = 15.0  # for the first sign of a server
 TICK = 0.2
@@ -41,6 +42,7 @@ class Task:
     ids: Sequence[int]
     seed: int
     tries: int = 0
+    seconds: float = 0.0  # that it was waited for
 
 
 @dataclass
@@ -223,6 +225,7 @@ class Call:
             )
         except Again as problem:
             endpoint.failed(problem, sent, self._rng)
+            task.seconds += time.monotonic() - sent
             self._retry(endpoint, task, problem)
         except NoRoom:
             self._ready.put((task.index, _empty(NO_ROOM, task)))
@@ -245,7 +248,7 @@ class Call:
     def _retry(self, endpoint: Endpoint, task: Task, problem: Again) -> None:
         task.tries += not problem.down
         self.said.again += 1
-        if task.tries >= TRIES:
+        if task.tries >= TRIES or task.seconds > DEADLINE * endpoint.address.timeout:
             endpoint.lost += 1
             self._give_up(endpoint, task, f"{problem} ({task.tries} times)")
             return
@@ -259,7 +262,7 @@ class Call:
             count = max(endpoint.lost, endpoint.refused)
             what = f"{count} requests in a row got no answer that can be used, the last: {why}"
             self._stop(endpoint, EngineError(f"{endpoint.address.base}: {what}"))
-            self._queue(replace(task, tries=0), first=True)
+            self._queue(replace(task, tries=0, seconds=0.0), first=True)
             return
         self._ready.put((task.index, _empty(FAILED, task, why)))
 

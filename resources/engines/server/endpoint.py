@@ -187,6 +187,9 @@ class Endpoint:
     def _failure(self, response: httpx2.Response, url: str) -> Exception:
         code = response.status_code
         said = f"HTTP {code}: {self._words(response)}"
+        if 300 <= code < 400:
+            to = response.headers.get("location", "nowhere")
+            return EngineError(f"{url}: HTTP {code} sends on to {to}; give that address")
         if code in (401, 403):
             env = self.address.api_key_env
             has = f"the key in {env} was refused" if env else "it wants a key: name api_key_env"

@@ -12,6 +12,10 @@ import time
 START = 4.0
 SLOW = 4.0  # times the best pace: from there on more at once only makes each slower
 SMOOTH = 0.1  # weight of the newest answer in the pace
+PROMPT = (
+    32  # tokens that reading a prompt and queueing count as, so that short answers are not slow
+)
+FORGET = 1.001  # by how much the best pace fades with each answer
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds
 
 
@@ -37,11 +41,11 @@ class Limiter:
 
     def answered(self, seconds: float, tokens: int, under_way: int) -> None:
         """An answer came, while so many were under way."""
-        pace = seconds / (tokens + 1)
+        pace = seconds / (tokens + PROMPT)
         self._pace = pace if self._pace is None else (1 - SMOOTH) * self._pace + SMOOTH * pace
-        self._best = min(self._best, self._pace)
+        self._best = min(FORGET * self._best, self._pace)
         if self._pace > SLOW * self._best:
-            self.limit -= 1 / self.limit
+            self.limit = max(min(self.limit, START), self.limit - 1 / self.limit)
         elif under_way >= self.allowed:  # else the limit is not what holds it back
             self.limit += 1 / self.limit if self._calm else 1.0
         self.limit = max(1.0, min(self.limit, float(self.most)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
@@ -21,6 +22,7 @@ from warehouse.files.filesystem import Files
 
 FOLDER = "shards"
 MOST = 1024  # completions of a shard
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 HELD_BYTES = 64 << 20  # of shards that stay decoded in memory
 
 
@@ -37,9 +39,10 @@ class Shards:
         return f"{FOLDER}/{digest[:2]}/{digest}.parquet"
 
     def present(self) -> set[str]:
-        """The digests of all shards."""
+        """The digests of all shards; what a kill left half-written is none."""
         entries = self.files.entries(FOLDER, ".parquet")
-        return {entry.path.rpartition("/")[2].removesuffix(".parquet") for entry in entries}
+        names = (entry.path.rpartition("/")[2].removesuffix(".parquet") for entry in entries)
+        return {name for name in names if _DIGEST.fullmatch(name)}
 
     def publish(self, rows: Iterable[Row]) -> str:
         """Write one shard; returns its digest. It is visible whole or not at all."""

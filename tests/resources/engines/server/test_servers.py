@@ -201,6 +201,29 @@ def test_one_request_that_is_refused_is_an_accounted_row(
     assert Counter(server.asked) == Counter({f"question {n}": 1 + (n == 3) for n in range(6)})
 
 
+def test_a_request_that_takes_too_long_is_an_accounted_row() -> None:
+    def slow(_: Hostile, __: Answering, body: Body, ___: int) -> bool:
+        if body["messages"][-1]["content"] == "question 3":
+            time.sleep(2.0)
+        return False
+
+    with serving(plain(behave=slow)) as server:
+        made = engine(server, timeout=0.5).generate(requests(6), SAMPLING)
+    assert [each.answered for each in made] == [n != 3 for n in range(6)]
+    assert made[3].served.startswith("no answer within 0.5 s") and len(server.asked) <= 6 + 4
+
+
+def test_a_server_that_sends_on_is_one_clear_line() -> None:
+    def elsewhere(handler: Answering) -> None:
+        handler.answer(307, Location="http://other/v1")
+
+    with (
+        serving(always(elsewhere)) as server,
+        pytest.raises(EngineError, match="HTTP 307 sends on to http://other/v1; give that address"),
+    ):
+        engine(server).generate(requests(2), SAMPLING)
+
+
 def test_one_request_that_is_never_answered_is_an_accounted_row() -> None:
     def poison(_: Hostile, handler: Answering, body: Body, __: int) -> bool:
         if body["messages"][-1]["content"] == "question 3":

@@ -252,6 +252,15 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(
     assert len(RequestStore(tmp_path)) == 700 and len(shards(tmp_path)) == 1
 
 
+def test_what_a_kill_left_half_written_is_no_shard(tmp_path: Path) -> None:
+    filled(tmp_path, range(600))
+    (path,) = shards(tmp_path)
+    path.with_name(".tmp-7-abc.parquet").write_bytes(path.read_bytes()[:100])
+    (tmp_path / "index").mkdir(exist_ok=True)
+    (tmp_path / "index" / ".tmp-7-abc.arrow").write_bytes(b"half")
+    assert len(RequestStore(tmp_path)) == 600
+
+
 def test_a_damaged_shard_is_named_and_a_missing_one_is_asked_for_again(tmp_path: Path) -> None:
     filled(tmp_path, range(600))
     (path,) = shards(tmp_path)
