@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resources.tasks import options
 from resources.tasks.generate import problem_table
 from resources.tasks.held_out import is_held_out_row
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LETTERS = "ABCDEFGHIJ"
 FIELDS = (
     "question",
     "expected_answer",
@@ -157,7 +157,7 @@ def to_problem(
         raise LoadError(f"{where}: the question ({fields['question']!r}) is empty")
     expected = values.get("expected_answer", "")
     if "choices" in values:
-        question, expected = _choices(question, list(values["choices"]), expected, where)
+        question, expected = _choices(question, values["choices"], expected, where)
     else:
         marked = _GSM8K_ANSWER.search(str(expected))
         expected = marked.group(1).replace(",", "").strip() if marked else str(expected)
@@ -171,7 +171,7 @@ def to_problem(
         "expected_answer": expected,
         "difficulty": int(values["difficulty"]) if "difficulty" in values else None,
         "license": license_name,
-        "tests": "\n".join(tests) if isinstance(tests, list) else str(tests),
+        "tests": _tests(tests),
         "subject": str(values.get("subject", "")),
         "subtopic": str(values.get("subtopic", "")),
         "prompt_messages": None,
@@ -180,19 +180,20 @@ def to_problem(
     }
 
 
-def _choices(question: str, options: list[Any], answer: Any, where: str) -> tuple[str, str]:
-    texts = [str(option) for option in options]
-    if isinstance(answer, int) and 0 <= answer < len(texts):
-        letter = LETTERS[answer]
-    elif str(answer).strip() in LETTERS[: len(texts)] and str(answer).strip():
-        letter = str(answer).strip()
-    elif str(answer).strip().isdigit() and int(answer) < len(texts):
-        letter = LETTERS[int(answer)]
-    elif str(answer) in texts:
-        letter = LETTERS[texts.index(str(answer))]
-    else:
-        raise LoadError(
-            f"{where}: answer {answer!r} is no letter, index or text of {len(texts)} choices"
-        )
-    listed = " ".join(f"{name}={text}" for name, text in zip(LETTERS, texts, strict=False))
-    return f"{question} {listed}", letter
+def _tests(given: Any) -> str:
+    """Tests as text: lines of source, or the JSON of what is data."""
+    if isinstance(given, str):
+        return given
+    if isinstance(given, list) and all(isinstance(line, str) for line in given):
+        return "\n".join(given)
+    return json.dumps(given)
+
+
+def _choices(question: str, given: Any, answer: Any, where: str) -> tuple[str, str]:
+    try:
+        found = options.read(given)
+        place = found.index(answer)
+    except ValueError as error:
+        raise LoadError(f"{where}: {error}") from None
+    listed = " ".join(f"{n}={text}" for n, text in zip(found.letters, found.texts, strict=True))
+    return f"{question} {listed}", found.letters[place]
