@@ -44,7 +44,7 @@ _COLUMNS = {
     "sft_samples": "row_id:id domain:str input:messages output:str category:str license:str "
     "reasoning:str generator:str version:str system_prompt:str tokens:int parents:parents?",
     "pass_rates": "row_id:id? problem_id:id domain:str samples:int correct:int unknown:int "
-    "truncated:int pass_rate:float kept:bool parents:parents?",
+    "truncated:int pass_rate:float kept:bool reason:str? parents:parents?",
     "curriculum": "row_id:id? model:str step:int problem_id:id pass_rate:float parents:parents?",
     "rollouts": "row_id:id? model:str stage:str step:int problem_id:id sample_index:int "
     "response:str reward:float reward_accuracy:float reward_format:float advantage:float "

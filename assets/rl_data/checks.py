@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
+from assets.rl_data.pass_rates import decide
 from resources.benchmarks import apart
 from resources.tasks.held_out import asked_again
 from warehouse.store import Artifact, CheckResult
@@ -14,18 +16,20 @@ LEAST_TOGGLE = 0.5  # a share below this says that SFT did not teach the toggle
 LARGEST_RISE = 0.1  # of a batch's mean pass rate over the batch before
 
 
+def _follows(row: Mapping[str, Any], limit: float) -> bool:
+    """Whether a row of `pass_rates` says what its counts come to."""
+    incorrect = row["samples"] - row["correct"] - row["unknown"]
+    if incorrect < 0 or row["truncated"] > row["samples"]:
+        return False
+    counts = (row["correct"], incorrect, row["unknown"], row["truncated"])
+    return (row["pass_rate"], row["kept"], row["reason"]) == decide(*counts, discard_at=limit)
+
+
 def pass_rates_valid(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
-    """Pass rates lie in [0, 1], counts add up, and `kept` follows `discard_at`."""
+    """Counts add up, and rate, `kept` and `reason` are what they decide."""
     limit = artifact.manifest["recipe"]["discard_at"]
     rows = artifact.table("pass_rates").to_pylist()
-    wrong = [
-        row
-        for row in rows
-        if row["correct"] + row["unknown"] > row["samples"]
-        or (row["pass_rate"] is None) != (row["unknown"] == row["samples"])
-        or (row["pass_rate"] is not None and not 0 <= row["pass_rate"] <= 1)
-        or row["kept"] != (row["pass_rate"] is not None and row["pass_rate"] < limit)
-    ]
+    wrong = [row for row in rows if not _follows(row, limit)]
     return CheckResult(
         "pass_rates_valid",
         bool(rows) and not wrong,

@@ -142,20 +142,18 @@ class Tally:
 def count(tallies: Mapping[bytes, Tally], discard_at: float) -> pa.Table:
     """The `pass_rates` table, one row a problem in the order given.
 
-    pass_rate = correct / (correct + incorrect); null, and not kept, when every verdict is unknown.
+    Rate, `kept` and `reason` are those of `decide`.
     """
     import pyarrow as pa
 
     rows = []
     for problem_id, tally in tallies.items():
-        # Unknown and cut-off samples decide nothing here: what homes hold was made so.
-        rate, kept, _ = decide(
+        rate, kept, reason = decide(
             tally.correct,
             tally.incorrect,
             tally.unknown,
-            0,
+            tally.truncated,
             discard_at=discard_at,
-            judged_share=0.0,
         )
         rows.append(
             {
@@ -167,6 +165,7 @@ def count(tallies: Mapping[bytes, Tally], discard_at: float) -> pa.Table:
                 "truncated": tally.truncated,
                 "pass_rate": rate,
                 "kept": kept,
+                "reason": reason,
             }
         )
     schema = pa.schema(
@@ -179,6 +178,7 @@ def count(tallies: Mapping[bytes, Tally], discard_at: float) -> pa.Table:
             ("truncated", pa.int32()),
             ("pass_rate", pa.float64()),
             ("kept", pa.bool_()),
+            ("reason", pa.string()),
         ]
     )
     return pa.Table.from_pylist(rows, schema=schema)

@@ -20,14 +20,19 @@ if TYPE_CHECKING:
 def keep(row: Mapping[str, Any], discard_at: float) -> tuple[str, str] | None:
     """None to keep a `pass_rates` row, else the reason and the evidence for dropping it.
 
-    >>> keep({"pass_rate": 0.5, "correct": 4, "samples": 8, "unknown": 0}, 0.75)
-    >>> keep({"pass_rate": 0.75, "correct": 6, "samples": 8, "unknown": 0}, 0.75)
+    >>> row = {"pass_rate": 0.5, "correct": 4, "samples": 8, "unknown": 0, "truncated": 0}
+    >>> keep(row, 0.75)
+    >>> keep({**row, "pass_rate": 0.75, "correct": 6}, 0.75)
     ('too easy', '6 of 8 judged samples correct; kept below 0.75')
-    >>> keep({"pass_rate": None, "correct": 0, "samples": 8, "unknown": 8}, 0.75)
-    ('unverifiable', 'all 8 samples are unknown')
+    >>> keep({**row, "pass_rate": None, "correct": 1, "unknown": 7}, 0.75)
+    ('unverifiable', '7 of 8 samples are unknown')
+    >>> keep({**row, "pass_rate": 0.0, "correct": 0, "truncated": 8}, 0.75)
+    ('truncated', 'all 8 samples ran into the token limit')
     """
     if row["pass_rate"] is None:
-        return "unverifiable", f"all {row['samples']} samples are unknown"
+        return "unverifiable", f"{row['unknown']} of {row['samples']} samples are unknown"
+    if row["truncated"] >= row["samples"]:
+        return "truncated", f"all {row['samples']} samples ran into the token limit"
     if row["pass_rate"] < discard_at:
         return None
     judged = row["samples"] - row["unknown"]

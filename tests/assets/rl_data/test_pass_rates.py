@@ -41,9 +41,15 @@ def test_unknown_is_neither_right_nor_wrong() -> None:
         *attempts("half", ["correct", "incorrect", "unknown", "unknown"]),
         *attempts("easy", ["correct", "correct", "correct", "incorrect"]),
         *attempts("dark", ["unknown", "unknown"], "length"),
+        *attempts("cut", ["incorrect"] * 8, "length"),
+        *attempts("lucky", ["correct", *["unknown"] * 7]),
+        *attempts("most", ["correct", "incorrect", "incorrect", "unknown"]),
     ]
-    half, easy, dark = count(tallied(made), 0.75).to_pylist()
-    assert (half["pass_rate"], half["unknown"], half["kept"]) == (0.5, 2, True)
+    half, easy, dark, cut, lucky, most = count(tallied(made), 0.75).to_pylist()
+    assert (half["pass_rate"], half["unknown"], half["kept"]) == (None, 2, False)
+    assert (cut["pass_rate"], cut["kept"], cut["reason"]) == (0.0, False, "truncated")
+    assert (lucky["pass_rate"], lucky["kept"], lucky["reason"]) == (None, False, "unjudged")
+    assert (most["pass_rate"], most["kept"], most["reason"]) == (1 / 3, True, "")
     assert (easy["pass_rate"], easy["kept"]) == (0.75, False)
     assert (dark["pass_rate"], dark["truncated"], dark["kept"]) == (None, 2, False)
 
