@@ -39,8 +39,8 @@ def all_specs(recipe: Recipe) -> list[Spec]:
             if spec.key in made:
                 raise ValueError(f"{spec.key} is made by {made[spec.key]} and by {stage}")
             made[spec.key] = stage
-            if spec.runs_programs and recipe.family.programs != "run":
-                spec = replace(spec, recipe={**spec.recipe, "programs": recipe.family.programs})
+            if spec.runs_programs:
+                spec = replace(spec, recipe={**spec.recipe, **recipe.family.running})
             if spec.key in planned:
                 spec = replace(spec, predicted=planned[spec.key])
             specs.append(spec)

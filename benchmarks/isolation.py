@@ -11,8 +11,11 @@ from __future__ import annotations
 import os
 import platform
 
-from resources.verifiers import sandbox
+import pytest
+
+from resources.verifiers import code, sandbox
 from resources.verifiers.sandbox import Sandbox, SandboxUnavailable
+from tests.resources.verifiers import hostile_cpp
 from tests.resources.verifiers.hostile import CHEATS, HONEST, QUICK, TESTS
 
 
@@ -32,6 +35,23 @@ def battery(tier: str) -> dict[str, str]:
         for name, cheat, honest in zip(CHEATS, results[::2], results[1::2], strict=True):
             held = cheat["verdict"] != "correct" and honest["verdict"] == "correct"
             rows[f"program: {name}"] = "contained" if held else f"{cheat} beside {honest}"
+        if isolated.runs_binaries:
+            rows |= cpp(isolated)
+    return rows
+
+
+def cpp(isolated: Sandbox) -> dict[str, str]:
+    """Outcome by hostile C++ program, and what one that tries to get out could do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sandbox, "_shared", isolated)
+        jobs = [(cheat, hostile_cpp.TESTS) for cheat in hostile_cpp.CHEATS.values()]
+        found = code.verify_many(jobs, "cpp", QUICK)
+        honest = code.verify(hostile_cpp.HONEST, hostile_cpp.TESTS, "cpp", QUICK)
+        escapes = code.verify(hostile_cpp.ESCAPES, hostile_cpp.CONTAINED, "cpp", QUICK)
+    rows = {"attacks in C++": "contained" if escapes.correct else escapes.evidence}
+    for name, cheat in zip(hostile_cpp.CHEATS, found, strict=True):
+        held = not cheat.correct and honest.correct
+        rows[f"C++ program: {name}"] = "contained" if held else f"{cheat} beside {honest}"
     return rows
 
 

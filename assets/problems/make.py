@@ -97,7 +97,7 @@ def without_unreadable(table: pa.Table) -> tuple[pa.Table, pa.Table]:
 
     from resources.verifiers.truths import unreadable
 
-    columns = ["domain", "expected_answer", "source"]
+    columns = ["domain", "question", "expected_answer", "tests", "metadata", "source"]
     why = [
         None if row["source"] == PROCEDURAL else unreadable(row)
         for row in table.select(columns).to_pylist()

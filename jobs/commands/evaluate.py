@@ -48,7 +48,7 @@ def main(arguments: argparse.Namespace) -> int:
     except SourceError as error:
         raise CommandError(f"benchmark {name}: {error}") from None
     put = Asked(table.to_pylist(), shown_first.to_pylist(), benchmark)
-    with judging(recipe.family.programs), arithmetic(benchmark.dtype, subject.execution.device):
+    with judging(**recipe.family.running), arithmetic(benchmark.dtype, subject.execution.device):
         answers = method(benchmark.method).answer(subject, put, recipe.family.seed)
     print(f"{name} ({_protocol(benchmark)}) on {shown}")
     left = f" + {account.left.total()} not asked" if account.left else ""

@@ -31,6 +31,7 @@ from resources.recipe.base import (
 from resources.recipe.benchmark import Benchmark
 from resources.recipe.data import HELD_TEXT, CorpusMix, Source, unmixable
 from resources.recipe.errors import nearest
+from resources.recipe.programs import LIBRARIES
 from resources.recipe.roles import Role, RoleName
 from resources.tasks.generate import kinds
 from resources.tasks.held_out import DEEPEST_TRAINED
@@ -231,7 +232,8 @@ class Family(Section):
     """What the models of a family share; a section that no model's stages need may be left out.
 
     `programs` that models write are `run` against their tests, or left `unjudged` where the machine
-    cannot isolate them: their verdicts are `unknown`, and what has no other is dropped.
+    cannot isolate them: their verdicts are `unknown`, and what has no other is dropped. `libraries`
+    are what they may import beside the standard library, by the names of imports.
     """
 
     name: Name
@@ -259,6 +261,7 @@ class Family(Section):
     benchmarks: Benchmarks | None = None
     side_by_side: SideBySide | None = None
     programs: Literal["run", "unjudged"] = "run"
+    libraries: list[Text] = Field(default_factory=lambda: list(LIBRARIES))
 
     def served(self, role: RoleName) -> Role | None:
         """A role whose model only a server has; None where a checkpoint answers."""
@@ -288,6 +291,12 @@ class Family(Section):
     def declared_benchmarks(self) -> dict[str, Benchmark]:
         """The benchmarks that the recipe declares, by name."""
         return dict(self.benchmarks.declared) if self.benchmarks else {}
+
+    @property
+    def running(self) -> dict[str, Any]:
+        """What of how programs are run is in the key of what runs them: what is not the default."""
+        kept: dict[str, Any] = {} if self.programs == "run" else {"programs": self.programs}
+        return kept if tuple(self.libraries) == LIBRARIES else kept | {"libraries": self.libraries}
 
     @property
     def unjudged(self) -> frozenset[str]:

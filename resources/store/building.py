@@ -223,11 +223,12 @@ def _calling(target: str, note: Noted) -> Build:
     ) -> Output:
         note.begin()
         build: Build = load(target)
-        programs = recipe.get("programs", "run")  # in the key, and none of the function's business
-        own = {name: value for name, value in recipe.items() if name != "programs"}
+        # In the key, and none of the function's business:
+        running = {name: recipe[name] for name in code_verifier.RUNNING if name in recipe}
+        own = {name: value for name, value in recipe.items() if name not in running}
         asked = recipe.get("dtype")  # without one nothing is set, and torch not imported for it
         computing = arithmetic(asked, execution.device) if asked else nullcontext()
-        with computing, code_verifier.judging(programs), sandbox.noted() as tiers:
+        with computing, code_verifier.judging(**running), sandbox.noted() as tiers:
             output = build(workdir, inputs, own, execution)
         if tiers:  # beside the content: in every tier a program gets the same verdict
             output.observations["isolation"] = sorted(tiers)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from resources.recipe.programs import LIBRARIES
 from resources.verifiers import code_tests, compiled, fences, sandbox
 from resources.verifiers.code_tests import Assertions, Functions, Pairs
 from resources.verifiers.pairs import PairsRun
@@ -19,6 +20,7 @@ LANGUAGES: dict[str, tuple[str, ...]] = {
     "cpp": ("cpp", "c++", "cc", "cxx", "c++17", "c++20", "cpp17", "c"),
 }
 _SPELLINGS = {"python3": "python", "py": "python", "c++": "cpp", "cxx": "cpp"}
+RUNNING = ("programs", "libraries")  # the parts of a recipe that `judging` takes
 _WRAPPERS = ("markdown", "md")
 
 
@@ -47,14 +49,21 @@ def programs() -> str:
     return _programs.get()
 
 
+def running() -> dict[str, Any]:
+    """How programs are run here and now, as `judging` takes it."""
+    return {"programs": _programs.get(), "libraries": list(sandbox.declared.get())}
+
+
 @contextmanager
-def judging(programs: str) -> Iterator[None]:
-    """Within the block programs are `programs`, as the recipe says for the asset being built."""
-    token = _programs.set(programs)
+def judging(programs: str = "run", libraries: Sequence[str] = LIBRARIES) -> Iterator[None]:
+    """Within the block programs are `programs`, and may import these libraries, as the recipe says
+    for the asset being built."""
+    token, given = _programs.set(programs), sandbox.declared.set(tuple(libraries))
     try:
         yield
     finally:
         _programs.reset(token)
+        sandbox.declared.reset(given)
 
 
 def verify(
@@ -151,6 +160,7 @@ __all__ = [
     "judging",
     "program",
     "programs",
+    "running",
     "spelled",
     "verify",
     "verify_many",

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-DEFAULT = ("numpy",)
 _REQUIREMENT = re.compile(r"^[A-Za-z0-9._-]+")
 
 

@@ -18,15 +18,16 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from resources.verifiers import libraries
+from resources.recipe.programs import LIBRARIES
 from resources.verifiers.isolation import escape, server
 from resources.verifiers.isolation.peer import Peer
+from resources.verifiers.isolation.remote import Stop
 from resources.verifiers.isolation.tiers import TIERS
-from resources.verifiers.isolation.values import Stop
 from resources.verifiers.libraries import shown
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +73,7 @@ class Sandbox:
         self,
         workers: int | None = None,
         tiers: Sequence[str] = tuple(TIERS),
-        libraries: Sequence[str] = libraries.DEFAULT,
+        libraries: Sequence[str] = LIBRARIES,
     ) -> None:
         self.libraries = tuple(libraries)
         self.workers = workers or max(2, 2 * (os.cpu_count() or 1))
@@ -242,18 +243,20 @@ def noted() -> Iterator[set[str]]:
         _noting.pop()
 
 
+declared: ContextVar[tuple[str, ...]] = ContextVar("declared", default=LIBRARIES)
 _shared: Sandbox | None = None
 _shared_lock = threading.Lock()
 
 
-def shared(names: Sequence[str] = libraries.DEFAULT) -> Sandbox:
+def shared() -> Sandbox:
     """The sandbox of this process, started at first use and ended with the process.
 
-    `names` are the libraries that its programs have; another asked for starts another sandbox.
+    Its programs have the libraries that are `declared`; others asked for start another sandbox.
     """
     global _shared
+    names = declared.get()
     with _shared_lock:
-        if _shared is None or not _shared.usable or _shared.libraries != tuple(names):
+        if _shared is None or not _shared.usable or _shared.libraries != names:
             if _shared is not None:
                 _shared.close()
             _shared = Sandbox(libraries=names)

@@ -50,6 +50,16 @@ def test_what_runs_no_program_is_not_refused(nowhere: None) -> None:
     assert programs.refused(recipe, specs, judging) is not None
 
 
+def test_other_libraries_enter_the_key_of_what_runs_programs_alone() -> None:
+    usual = {spec.key: spec for spec in all_specs(load("smoke"))}
+    other = all_specs(load("smoke", ("libraries=[numpy, pandas]",)))
+    changed = {spec.key for spec in other if spec.recipe != usual[spec.key].recipe}
+    assert changed == {key for key, spec in usual.items() if spec.runs_programs}
+    with code.judging(libraries=["numpy", "pandas"]):
+        assert code.running() == {"programs": "run", "libraries": ["numpy", "pandas"]}
+    assert code.running()["libraries"] == ["numpy"]
+
+
 def test_the_flag_enters_the_key_of_what_judges_programs_and_of_nothing_else(nowhere: None) -> None:
     usual = {spec.key: spec for spec in all_specs(load("smoke"))}
     recipe = load("smoke", (programs.OVERRIDE,))

@@ -42,7 +42,7 @@ def build(
         "workdir": str(workdir),
         "manifests": {name: artifact.manifest for name, artifact in inputs.items()},
         "recipe": dict(recipe),
-        "programs": code.programs(),
+        "running": code.running(),
     }
     folder = workdir / FOLDER
     found = launch.run("resources.training.ranks.ranked:rank", arguments, execution, folder)
@@ -54,7 +54,7 @@ def rank(
     workdir: str,
     manifests: Mapping[str, Mapping[str, Any]],
     recipe: dict[str, Any],
-    programs: str,
+    running: dict[str, Any],
     execution: Execution,
 ) -> dict[str, Any]:
     """One rank's part of `build`."""
@@ -65,7 +65,7 @@ def rank(
     versions = Versions(str(execution.home))
     inputs = {name: versions.artifact(dict(each)) for name, each in manifests.items()}
     computing = arithmetic(recipe.get("dtype"), execution.device)
-    with computing, code.judging(programs), sandbox.noted() as tiers:
+    with computing, code.judging(**running), sandbox.noted() as tiers:
         output = launch.load(target)(own, inputs, recipe, execution)
     if tiers:
         output.observations["isolation"] = sorted(tiers)

@@ -10,8 +10,8 @@ from typing import Any
 
 from resources.verifiers.isolation import arrays, matching
 from resources.verifiers.isolation.peer import Peer
+from resources.verifiers.isolation.remote import Remote, Stop, show
 from resources.verifiers.isolation.results import described, failed, result
-from resources.verifiers.isolation.values import Remote, Stop, show
 
 CLASS = "Solution"
 

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from resources.verifiers.isolation import awaiting, values
-from resources.verifiers.isolation.values import Stop
+from resources.verifiers.isolation import awaiting, remote, values
+from resources.verifiers.isolation.remote import Stop
 
 MAX_FRAME = 16 * 2**20  # bytes; a larger message is refused, not cut
 _LENGTH = struct.Struct("!I")
@@ -29,7 +29,7 @@ def _swapped(name: str) -> Callable[..., Any]:
 
 
 _APPLY: dict[str, Callable[..., Any]] = {
-    **{name: getattr(operator, f"__{name}__") for name in values.OPERATORS},
+    **{name: getattr(operator, f"__{name}__") for name in remote.OPERATORS},
     **{function.__name__: function for function in (len, iter, next, bool, str, repr, hash)},
     **{function.__name__: function for function in (int, float, isinstance, getattr, setattr)},
     "index": operator.index,
@@ -37,7 +37,7 @@ _APPLY: dict[str, Callable[..., Any]] = {
     "setitem": operator.setitem,
     "delitem": operator.delitem,
     "contains": operator.contains,
-    **{f"r{name}": _swapped(name) for name in values.ARITHMETIC[:8]},
+    **{f"r{name}": _swapped(name) for name in remote.ARITHMETIC[:8]},
     **awaiting.OPERATIONS,
 }
 
@@ -112,7 +112,7 @@ class Peer:
         """Have the other side call (`name` "call") or apply an operator to its own objects."""
         if name == "call":
             self.calls += 1
-            self.last_call = values.describe_call(*operands, **keywords)
+            self.last_call = remote.describe_call(*operands, **keywords)
         message = {
             "op": name,
             "args": [self.encode(operand) for operand in operands],
@@ -135,8 +135,8 @@ class Peer:
             values.overwrite(operands[position], self.decode(changed))
         result = self.decode(reply.get("value"))
         if name == "call":
-            values.note_made(operands[0], result)
-            self.last_call += f" returned {values.show(result)}"
+            remote.note_made(operands[0], result)
+            self.last_call += f" returned {remote.show(result)}"
         return result
 
     def serve(self, message: dict[str, Any]) -> None:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from resources.verifiers.isolation.remote import Unsupported
 from resources.verifiers.isolation.standin import Fixture
-from resources.verifiers.isolation.values import Unsupported
 
 
 def run(namespace: Mapping[str, Any], source: str) -> None:

@@ -12,7 +12,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from resources.verifiers.isolation import arrays
-from resources.verifiers.isolation.values import Unsupported
+from resources.verifiers.isolation.remote import Unsupported
 
 _PLAIN_MARKS = (
     "asyncio",

@@ -69,7 +69,9 @@ bool connects(const char* host, int port) {
     to.sin_family = AF_INET;
     to.sin_port = htons(port);
     inet_pton(AF_INET, host, &to.sin_addr);
-    return fd >= 0 && connect(fd, (sockaddr*)&to, sizeof to) == 0;
+    bool connected = fd >= 0 && connect(fd, (sockaddr*)&to, sizeof to) == 0;
+    close(fd);
+    return connected;
 }
 int main() {
     is(opens("/etc/passwd", O_RDONLY), "reads host files");

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from resources.recipe.programs import LIBRARIES
 from resources.verifiers import code, libraries, sandbox
 from resources.verifiers.isolation import shapes
 from resources.verifiers.sandbox import Sandbox, SandboxUnavailable
@@ -181,7 +182,7 @@ def test_what_cannot_be_judged_is_unknown() -> None:
 
 
 def test_libraries_are_those_declared() -> None:
-    assert any(path.endswith("/numpy") for path in libraries.shown(libraries.DEFAULT))
+    assert any(path.endswith("/numpy") for path in libraries.shown(LIBRARIES))
     assert libraries.shown(("no_such_library",)) == ()
     program = "import numpy\ndef f(): return 1"
     with Sandbox(libraries=()) as bare:

@@ -157,6 +157,17 @@ def tier(request: pytest.FixtureRequest) -> Iterator[str]:
         pytest.skip(str(error))
 
 
+@pytest.fixture
+def binaries() -> Iterator[None]:
+    """The tier that runs C++; skipped, and why, where this machine does not have it."""
+    try:
+        with Sandbox(tiers=["namespaces"]) as started, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sandbox, "_shared", started)
+            yield
+    except SandboxUnavailable as error:
+        pytest.skip(str(error))
+
+
 def test_programs_by_pairs(tier: str) -> None:
     tests = json.dumps(DOUBLE)
     right = [
@@ -227,14 +238,9 @@ def test_a_declared_checker_judges(tier: str) -> None:
     assert code.verify("print('ab')", json.dumps(broken)).verdict == "unknown"
 
 
-def test_cpp_programs() -> None:
+def test_cpp_programs(binaries: None) -> None:
     pairs, calls = json.dumps(DOUBLE), json.dumps(ADD)
     double = "#include <iostream>\nint main() { long n; std::cin >> n; std::cout << 2 * n; }"
-    try:
-        if not sandbox.shared().runs_binaries:
-            pytest.skip("C++ runs in the tier namespaces alone")
-    except SandboxUnavailable as error:
-        pytest.skip(str(error))
     jobs = [
         (double, pairs),
         (double.replace("2 * n", "2 * n + n / 5"), pairs),
@@ -255,12 +261,7 @@ def test_cpp_programs() -> None:
     assert dispatch.verify("code", f"```cpp\n{double}\n```", row).correct
 
 
-def test_hostile_cpp_is_contained() -> None:
-    try:
-        if not sandbox.shared().runs_binaries:
-            pytest.skip("C++ runs in the tier namespaces alone")
-    except SandboxUnavailable as error:
-        pytest.skip(str(error))
+def test_hostile_cpp_is_contained(binaries: None) -> None:
     quick = Limits(cpu_seconds=1, wall_seconds=4.0)
     names = ["exit", "verdicts on every descriptor", "a host file in the binary", "endless output"]
     jobs = [(hostile_cpp.CHEATS[name], hostile_cpp.TESTS) for name in names]
