@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     _looking(command)
     _keeping(command)
     _using(command)
+    _alone(command)
     _profile(command)
     _showing(command)
     return top
@@ -190,6 +191,28 @@ def _using(command: Command) -> None:
     serve.add_argument("--port", type=count, default=8000)
     serve.usage = "heirloom serve [-h] [--home HOME] [--recipe RECIPE] [--port PORT] MODEL [-- …]"
     serve.epilog = "What follows -- goes to vLLM: heirloom serve super -- --max-model-len 512"
+
+
+def _alone(command: Command) -> None:
+    """One part alone, on a file: no recipe, no home."""
+    verify = command("verify", "commands.verify", "judge a file of answers")
+    verify.add_argument("file", metavar="FILE", help="JSON lines, a JSON array or Parquet")
+    verify.add_argument(
+        "--verifier", required=True, metavar="V", help="math, science, code, tools, instructions"
+    )
+    verify.add_argument(
+        "--field",
+        action="append",
+        default=[],
+        metavar="OURS=THEIRS",
+        help="what their column is called: response (or answer, without its box), "
+        "expected_answer, tests, question, metadata; repeatable",
+    )
+    verify.add_argument(
+        "--output",
+        metavar="FILE",
+        help="the rows with verdict and evidence (default: JSON lines on standard output)",
+    )
 
 
 def _profile(command: Command) -> None:
