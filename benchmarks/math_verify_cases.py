@@ -23,7 +23,7 @@ from resources.verifiers.verdict import shorten
 
 @dataclass(frozen=True)
 class Case:
-    """`theirs`: whether they expect the pair to be equal; `options`: what their test sets beside."""
+    """`theirs`: whether they expect the pair to be equal; `options`: what their test sets."""
 
     test: str
     answer: str

@@ -20,6 +20,7 @@ from resources.verifiers.answers.spelling import spelled
 from resources.verifiers.answers.tree import Unread, names
 from resources.verifiers.verdict import Value, Verdict, shorten
 
+FAILED = "judging failed"  # evidence of a fault here, never of an answer
 _LONGEST = 2_000  # characters of an answer
 _WORDS = 8  # of an expected answer in words: nobody says a longer one the same way
 _WRAPPERS = re.compile(r"\\(?:text|mathrm|textbf|textrm|mbox|operatorname)\s*\{([^{}]*)\}")
@@ -60,14 +61,19 @@ def verify(answer: str, expected: str) -> Verdict:
     if theirs.reading is None:
         why = f"the expected answer is not understood: {theirs.why}"
         return Verdict("unknown", f"{pair}: {why}")
-    try:
-        mine = _read(got)
-    except Unread as error:
-        return Verdict("unknown", f"{pair}: the answer is not understood: {error}")
-    outcome = _agree(mine, theirs.reading)
+    outcome = _outcome(got, theirs.reading)
     if outcome.equal is False and not found.marked:
         return Verdict("unknown", f"{pair}: {outcome.why}, but nothing marks it as the answer")
     return Verdict(_VERDICTS[outcome.equal], f"{pair}: {outcome.why}")
+
+
+def _outcome(got: str, theirs: Reading) -> Outcome:
+    try:
+        return _agree(_read(got), theirs)
+    except Unread as error:
+        return Outcome(None, f"the answer is not understood: {error}")
+    except Exception as error:  # whatever a model writes, its row costs no other one its verdict
+        return Outcome(None, f"{FAILED} ({type(error).__name__}: {error})")
 
 
 def _whole_or_word(got: str, want: str) -> Verdict | None:
@@ -101,7 +107,7 @@ def why_unreadable(expected: str) -> str | None:
     shape = found.reading.shape
     if isinstance(shape, Text) and shape.words.count(" ") >= _WORDS:
         return f"words, more than {_WORDS}: only the very same would be equal"
-    outcome = _agree(found.reading, found.reading)
+    outcome = _outcome(found.text, found.reading)
     return None if outcome.equal else outcome.why
 
 
@@ -139,6 +145,8 @@ def _expected(expected: str) -> _Expected:
         return _Expected(text, False, _read(text))
     except Unread as error:
         return _Expected(text, False, why=str(error))
+    except Exception as error:  # as of an answer
+        return _Expected(text, False, why=f"{FAILED} ({type(error).__name__}: {error})")
 
 
 def _read(text: str) -> Reading:

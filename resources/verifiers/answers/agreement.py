@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence as Many
+from functools import reduce
 from typing import Any
 
 from resources.verifiers.answers import amounts, identities, regions, symbolic
 from resources.verifiers.answers.identities import Outcome
 from resources.verifiers.answers.intervals import as_region
-from resources.verifiers.answers.phrases import similar
+from resources.verifiers.answers.phrases import numeric, similar
 from resources.verifiers.answers.shapes import (
     KINDS,
     Based,
@@ -30,7 +31,7 @@ from resources.verifiers.answers.shapes import (
     Shape,
     Text,
 )
-from resources.verifiers.answers.tree import Name, Tree, Unread, minus, names
+from resources.verifiers.answers.tree import Name, Tree, Unread, functions, minus, names
 
 
 def compare(got: Shape, want: Shape) -> Outcome:
@@ -54,8 +55,10 @@ def _labelled(got: Shape, want: Shape) -> Outcome:
     inside, other = (each.value if isinstance(each, Labelled) else each for each in (got, want))
     if mine is None or theirs is None or mine == theirs:
         return compare(inside, other)
-    if any(isinstance(each, Quantity) and names(each.tree) for each in (inside, other)):
-        return _equations(got, want)
+    if _difference(got) is not None and _difference(want) is not None:
+        variable = any(isinstance(each, Quantity) and names(each.tree) for each in (inside, other))
+        if variable:
+            return _equations(got, want)
     found = compare(inside, other)
     if found.equal:
         return Outcome(False, f"{mine} is named, not {theirs}")
@@ -101,6 +104,8 @@ def _text_and_value(text: Text, other: Quantity) -> Outcome:
         return Outcome(False, f"{text.letters!r} is not {letters!r}")
     if names(other.tree) and " " in text.words:
         return Outcome(None, "words against an expression")
+    if numeric(text.words):
+        return Outcome(None, f"the number in {text.words!r}")
     return Outcome(False, f"{text.words!r} is no value")
 
 
@@ -159,6 +164,8 @@ def _is_letters(item: Shape) -> bool:
 
 def _list_and_sequence(listing: Listing, sequence: Sequence) -> Outcome:
     """A list without brackets against a tuple: in its order; pairs (x, y) as named values."""
+    if all(isinstance(item, Region) for item in listing.items):
+        return _several_regions(listing, sequence)
     return _in_order(listing.items, sequence.items)
 
 
@@ -171,6 +178,21 @@ def _list_and_value(listing: Listing, other: Quantity) -> Outcome:
     if found.equal and listing.joined != "or" and len(set(listing.items)) < len(listing.items):
         return Outcome(None, "the same value several times")
     return found
+
+
+def _set_and_value(collection: Collection, other: Quantity) -> Outcome:
+    """The set of one value is that value."""
+    if len(collection.items) == 1:
+        return compare(collection.items[0], other)
+    return Outcome(False, "a set against a value")
+
+
+def _vector_in_letters(quantity: Quantity, other: Shape) -> Outcome:
+    """An expression may name a vector by its unit vectors i, j and k, or a matrix by a letter."""
+    free = names(quantity.tree)
+    named = isinstance(quantity.tree, Name) and quantity.tree.text.isupper()
+    units = free in ({"j"}, {"j", "k"}) and isinstance(other, Sequence)
+    return Outcome(None if named or units else False, f"a value against {KINDS[type(other)]}")
 
 
 def _list_and_set(listing: Listing, collection: Collection) -> Outcome:
@@ -193,6 +215,9 @@ def _sequence_and_region(sequence: Sequence, region: Region) -> Outcome:
 
 
 def _sequence_and_matrix(sequence: Sequence, matrix: Matrix) -> Outcome:
+    if all(isinstance(item, Sequence) for item in sequence.items):
+        rows = [Sequence(tuple(map(Quantity, row)), "[]") for row in matrix.rows]
+        return _in_order(rows, sequence.items)
     if len(matrix.rows) > 1 and len(matrix.rows[0]) > 1:
         return Outcome(False, "a tuple against a matrix")
     entries = [Quantity(tree) for row in matrix.rows for tree in row]
@@ -219,7 +244,12 @@ def _regions(got: Region, want: Region) -> Outcome:
 
 def _region_and_points(region: Region, other: Collection | Listing | Quantity) -> Outcome:
     if isinstance(other, Quantity):
-        other = Listing((other,))
+        try:
+            return _regions(region, as_region(Collection((other,))))
+        except Unread:
+            return Outcome(False, "a region against a value")
+    if isinstance(other, Listing) and all(isinstance(item, Region) for item in other.items):
+        return _several_regions(other, region)
     if any(not isinstance(item, Quantity) for item in other.items):
         return Outcome(False, "a region against other things than values")
     try:
@@ -228,10 +258,23 @@ def _region_and_points(region: Region, other: Collection | Listing | Quantity) -
         return Outcome(None, str(error))
 
 
+def _several_regions(listing: Listing, other: Shape) -> Outcome:
+    """Regions in a list: whether all of them hold or one of them is not said."""
+    try:
+        parts, whole = [as_region(item) for item in listing.items], as_region(other)
+        joined = [reduce(join, parts) for join in (regions.union, regions.intersection)]
+        if not any(regions.equal(each, whole) for each in joined):
+            return Outcome(False, "other regions")
+    except Unread as error:
+        return Outcome(None, str(error))
+    return Outcome(None, "whether all regions hold or one of them")
+
+
 def _region_and_text(region: Region, text: Text) -> Outcome:
     if text.words == "no solution":
         return Outcome(not region.intervals, "nothing" if not region.intervals else "a region")
-    return Outcome(None if " " in text.words else False, "a region against words")
+    named = text.words.startswith("set ") or " " not in text.words
+    return Outcome(False if named else None, "a region against words")
 
 
 def _relations(got: Relation, want: Relation) -> Outcome:
@@ -245,13 +288,27 @@ def _relations(got: Relation, want: Relation) -> Outcome:
             return Outcome(True, "the same inequality")
         if identities.linear(left) and identities.linear(right):
             return Outcome(False, "different half-planes")
-    solved = symbolic.solved(want)
+    solved = _solved(want)
     return Outcome(None, solved) if isinstance(solved, str) else _relation_and_region(got, solved)
 
 
+def _solved(relation: Relation) -> Region | str:
+    """Where an inequality holds, or why algebra is not asked or does not know."""
+    whole = reduce(minus, relation.trees)
+    if len(names(whole)) != 1 or any(name.endswith("()") for name in functions(whole)):
+        return "inequalities in other things than one variable"
+    return symbolic.solved(relation)
+
+
 def _relation_and_region(relation: Relation, region: Region) -> Outcome:
-    solved = symbolic.solved(relation)
+    solved = _solved(relation)
     return Outcome(None, solved) if isinstance(solved, str) else _regions(solved, region)
+
+
+def _equation_and_list(equation: Equation, listing: Listing) -> Outcome:
+    """A list may hold the solutions of an equation in one variable."""
+    several = len(names(minus(equation.left, equation.right))) > 1
+    return Outcome(False if several else None, "an equation against a list")
 
 
 def _never(got: Shape, want: Shape) -> Outcome:
@@ -272,6 +329,9 @@ _RULES: dict[tuple[type, type], Callable[[Any, Any], Outcome]] = {
     (Listing, Sequence): _list_and_sequence,
     (Collection, Collection): lambda got, want: _unordered(got.items, want.items, repeats=False),
     (Sequence, Sequence): _sequences,
+    (Collection, Quantity): _set_and_value,
+    (Quantity, Sequence): _vector_in_letters,
+    (Quantity, Matrix): _vector_in_letters,
     (Sequence, Region): _sequence_and_region,
     (Sequence, Matrix): _sequence_and_matrix,
     (Matrix, Matrix): _matrices,
@@ -281,7 +341,7 @@ _RULES: dict[tuple[type, type], Callable[[Any, Any], Outcome]] = {
     (Region, Quantity): _region_and_points,
     (Region, Text): _region_and_text,
     (Equation, Equation): _equations,
-    (Equation, Listing): _never,
+    (Equation, Listing): _equation_and_list,
     (Relation, Relation): _relations,
     (Relation, Region): _relation_and_region,
     (Relation, Listing): _never,

@@ -12,7 +12,7 @@ from resources.verifiers.answers import identities, rounding, units
 from resources.verifiers.answers.identities import Outcome
 from resources.verifiers.answers.intervals import infinite
 from resources.verifiers.answers.shapes import Based, Quantity, Ratio
-from resources.verifiers.answers.tree import Apply, Name, Number, Tree, names
+from resources.verifiers.answers.tree import Apply, Name, Number, Tree, names, replaced
 from resources.verifiers.answers.units import Unit
 
 SAME = Outcome(True, "the same")
@@ -29,7 +29,8 @@ def quantities(got: Quantity, want: Quantity) -> Outcome:
         return _one_unit(got, want)
     if not (got.unit.known and want.unit.known):
         found = values(got.tree, want.tree)
-        if got.unit.text == want.unit.text or not found.equal:
+        one_known = got.unit.known != want.unit.known
+        if got.unit.text == want.unit.text or not (found.equal or one_known):
             return found
         return Outcome(None, f"{got.unit.text} may be {want.unit.text} or not")
     if (got.unit.dimension, got.unit.scale, got.unit.shift) == (
@@ -42,6 +43,9 @@ def quantities(got: Quantity, want: Quantity) -> Outcome:
     angles = {got.unit.dimension, want.unit.dimension} == {(("angle", 1),), (("radian", 1),)}
     if angles:
         return values(_radians(got), _radians(want))
+    dimensions = {got.unit.dimension[0][0], want.unit.dimension[0][0]}
+    if dimensions in ({"month", "time"}, {"sterling", "mass"}):
+        return Outcome(None, f"how many {got.unit.text} are {want.unit.text}, if any")
     if units.DEGREE in (got.unit, want.unit) and _temperature(got.unit, want.unit):
         found = values(got.tree, want.tree)
         return Outcome(None, "degrees without scale") if found.equal else found
@@ -65,11 +69,24 @@ def _one_unit(got: Quantity, want: Quantity) -> Outcome:
             Apply("*", (each.tree, hundredth)) if each.unit else each.tree for each in (got, want)
         )
         return identities.equal(left, right)
-    if found.equal is False and names(got.tree) != names(want.tree):
+    if found.equal is False and _by_letters(got.tree, want.tree):
         return Outcome(None, f"letters that may be units, against {unit.text}")
     if unit == units.DEGREE and identities.equal(_radians(got), _radians(want)).equal:
         return Outcome(None, "equal if the side without unit is in radians")
     return found
+
+
+def _by_letters(got: Tree, want: Tree) -> bool:
+    """Whether two values are equal if letters that may be units are left out: 60 m/s and 60."""
+    letters_apart = names(got) ^ names(want)
+    if not letters_apart or not letters_apart <= units.LETTERS:
+        return False
+    one = Number(Fraction(1))
+    left, right = (
+        replaced(tree, lambda part: one if isinstance(part, Name) and names(part) else None)
+        for tree in (got, want)
+    )
+    return identities.constant(left, right).equal is True
 
 
 def _in_base(tree: Tree, unit: Unit) -> Tree:
@@ -137,7 +154,10 @@ def ratios(got: Ratio, want: Ratio) -> Outcome:
         return Outcome(False, "ratios of other lengths")
     parts = list(zip(got.parts, want.parts, strict=True))
     if all(values(*pair).equal for pair in parts):
-        return SAME
+        if got.half == want.half:
+            return SAME
+        one = not (got.half and want.half)
+        return Outcome(None if one else False, "the half of the day")
     zero = Number(Fraction(0))
     if any(identities.constant(part, zero).equal for part in (*got.parts, *want.parts)):
         return Outcome(False, "other amounts, one of them zero")

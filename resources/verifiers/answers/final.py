@@ -26,6 +26,10 @@ _CLAIM = re.compile(r".*\b(?:is|are|equals|it's)\s+(?=\S)", re.IGNORECASE | re.D
 _DENIED = re.compile(r"\b(?:not|never|no)\b|n't\b", re.IGNORECASE)
 _TURN = re.compile(r"<\|[a-z_]+\|>.*", re.DOTALL)
 _PROSE = re.compile(r"(?:[A-Za-z']{2,}[,:;]? +){3}")
+_CONNECTING = re.compile(r"\s*(?:,\s*)?(?:and\b|or\b)?\s*")
+_AGAIN = re.compile(
+    r"\b(?:final answer\**\s*(?:is|:)|answer is)[:\s]*\**\s*[$\\\d-]", re.IGNORECASE
+)
 _SINGLE = re.compile(r"(?<!\\)\\(?!n)[a-zA-Z]")  # \n may stand for a lines end
 _DOUBLE = re.compile(r"\\\\[a-zA-Z]{2}")
 
@@ -49,8 +53,9 @@ def stated(text: str) -> Stated:
     text = _unescaped(text)
     boxes = boxed.together(text)
     if boxes:
-        percent = _PERCENT.match(boxed.after(text)) and "%" not in boxes[-1]
-        return Stated("; ".join(boxes) + ("%" if percent else ""))
+        rest = boxed.after(text)
+        percent = _PERCENT.match(rest) and "%" not in boxes[-1]
+        return Stated("; ".join(boxes) + ("%" if percent else ""), not _says_more(rest))
     marked = _MARK.findall(text)
     if marked:
         return Stated(str(marked[-1]))
@@ -60,7 +65,7 @@ def stated(text: str) -> Stated:
         return Stated(_of_sentence(text[said[-1].end() :]))
     if not _PROSE.search(text) and len(text) <= _SHORT:
         spans = list(_SPAN.finditer(text))
-        return Stated(_with_percent(text, spans[-1]) if _beside_words(text, spans) else text)
+        return Stated(_last_of(text, spans) if _beside_words(text, spans) else text)
     return _of_prose(text)
 
 
@@ -77,8 +82,14 @@ def _unescaped(text: str) -> str:
     return text.replace("\\\\", "\\")
 
 
+def _says_more(rest: str) -> bool:
+    """Whether an answer is stated once more after the last box."""
+    return _AGAIN.search(rest) is not None
+
+
 def _of_sentence(rest: str) -> str:
     """The answer in what follows "the answer is"."""
+    rest = rest.lstrip("} ")  # of \\text{The answer is }
     span = _SPAN.match(rest)
     if span is not None:
         following = rest[span.end() :].lstrip()
@@ -94,12 +105,22 @@ def _of_prose(text: str) -> Stated:
     spans = list(_SPAN.finditer(text))
     short = len(text) <= _SHORT
     if spans:
-        return Stated(_with_percent(text, spans[-1]), short)
+        return Stated(_last_of(text, spans), short)
     sentences = [part for part in _SENTENCE.split(text) if part.strip()]
     claim = _CLAIM.match(sentences[-1]) if sentences else None
     if claim is not None and not _DENIED.search(sentences[-1]):
         return Stated(sentences[-1][claim.end() :].strip(), False)
     return Stated(text if short else "", short)
+
+
+def _last_of(text: str, spans: list[re.Match[str]]) -> str:
+    """The last formula, with those before it that only "," or "and" divides from it."""
+    first = len(spans) - 1
+    while first and _CONNECTING.fullmatch(text[spans[first - 1].end() : spans[first].start()]):
+        first -= 1
+    if first == len(spans) - 1:
+        return _with_percent(text, spans[-1])
+    return text[spans[first].start() : spans[-1].end()]
 
 
 def _with_percent(text: str, span: re.Match[str]) -> str:

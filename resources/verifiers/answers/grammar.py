@@ -261,7 +261,7 @@ class _Parser:
             text += f"_{self.subscript()}"
         while self.take(("operator", "'")):
             text += "'"
-        if self.peek()[0] == "number" and not self.tokens[self.place].spaced:
+        if self.peek()[0] == "number":
             raise Unread(f"a number right after {text!r}")
         head = text.split("_")[0].rstrip("'")
         if self.peek() == ("open", "(") and (head in _OPAQUE or text == "C"):

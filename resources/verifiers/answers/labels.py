@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from resources.verifiers.answers.phrases import ENGLISH
 from resources.verifiers.answers.tokens import Token, split
 
 
@@ -22,6 +23,9 @@ class Label:
 def label(tokens: Sequence[Token]) -> Label | None:
     """The name that tokens make, or None for an expression."""
     texts = [token.text for token in tokens]
+    called = _call(tokens) if tokens else None
+    if called is not None:
+        return called
     if not tokens or any(
         token.kind in ("number", "money", "field") for token in _unlowered(tokens)
     ):
@@ -35,13 +39,13 @@ def label(tokens: Sequence[Token]) -> Label | None:
         words = any(token.kind == "word" and not run_of_letters(token) for token in tokens)
         marked = texts[0] in ("\\angle", "\\triangle")
         return Label(" ".join(texts), False) if words or marked else None
-    return _call(tokens) or _tuple(tokens) or _measure(tokens)
+    return _tuple(tokens) or _measure(tokens)
 
 
 def run_of_letters(token: Token) -> bool:
     """Letters side by side that are no word: a product as in xyz, or a name as in AB."""
     text = token.text
-    short = text.islower() and len(text) <= 3
+    short = text.islower() and len(text) <= 3 and not (token.spaced and text in ENGLISH)
     return not token.written and text.isalpha() and (short or text.isupper())
 
 
@@ -73,6 +77,8 @@ def _subscripted(tokens: Sequence[Token], at: int) -> int:
 def _call(tokens: Sequence[Token]) -> Label | None:
     """f(x), W(n): a function of a variable, by whatever name the variable goes."""
     end = _subscripted(tokens, 0)
+    if [token.text for token in tokens[end : end + 5]] == ["^", "{", "-", "1", "}"]:
+        end += 5  # an inverse function
     rest = tokens[end:]
     named = tokens[0].kind == "name" and len(rest) >= 3 and rest[0].text == "("
     if not named or rest[-1].text != ")" or rest[0].kind != "open":

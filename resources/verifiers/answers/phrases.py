@@ -27,6 +27,7 @@ SHORT = frozenset(
         "it cat dog day man men boy son car bus"
     )
 )
+ENGLISH = frozenset(words("by of to is as so if at on an the are for per not but no than with"))
 _SMALL = {
     name: at
     for at, name in enumerate(
@@ -65,6 +66,11 @@ def spoken(words: str) -> Fraction | None:
     (Fraction(21, 1), Fraction(3, 4), None)
     """
     parts = [part for part in words.split() if part != "and"]
+    if parts[:1] in (["minus"], ["negative"]):
+        found = spoken(" ".join(parts[1:]))
+        return None if found is None else -found
+    if parts in (["half"], ["dozen"]):
+        return Fraction(1, 2) if parts == ["half"] else Fraction(12)
     if len(parts) == 2 and parts[1] in _PARTS and parts[0] in _SMALL:
         return Fraction(_SMALL[parts[0]], _PARTS[parts[1]])
     total, group = 0, None
@@ -82,8 +88,16 @@ def spoken(words: str) -> Fraction | None:
     return Fraction(total + (group or 0)) if parts and (group is not None or total) else None
 
 
+def numeric(words: str) -> bool:
+    """Whether words have a number among them."""
+    known = {*_SMALL, *_TENS, *_PARTS, *_LARGE, "hundred", "dozen"}
+    return not known.isdisjoint(words.split())
+
+
 def similar(left: str, right: str) -> bool:
     """Whether two different phrases may still say the same, as far as their words show."""
+    if {left, right} in ({"yes", "true"}, {"no", "false"}):
+        return True
     single = " " not in left and " " not in right
     if not single:
         return True

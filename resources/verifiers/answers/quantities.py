@@ -9,14 +9,11 @@ from itertools import pairwise
 from resources.verifiers.answers import units
 from resources.verifiers.answers.grammar import Style, expression
 from resources.verifiers.answers.labels import run_of_letters
-from resources.verifiers.answers.phrases import words
 from resources.verifiers.answers.shapes import Quantity, Shape
 from resources.verifiers.answers.tokens import Token
 from resources.verifiers.answers.tree import Apply, Number, Series, Tree, Unread, replaced
 from resources.verifiers.answers.units import MONEY, Unit
 from resources.verifiers.answers.values import NoValue, value
-
-_SINGLE = frozenset(words("m g s h L l N J W V A C F K"))
 
 
 def read(tokens: Sequence[Token], style: Style) -> Quantity:
@@ -115,7 +112,7 @@ def _single_letter(tokens: Sequence[Token]) -> int | None:
         at -= 4 if tokens[at - 2].text == "{" else 0
     elif at > 2 and tokens[at - 1].plain == ("operator", "^"):
         at -= 2
-    if at < 1 or tokens[at].kind != "name" or tokens[at].text not in _SINGLE:
+    if at < 1 or tokens[at].kind != "name" or tokens[at].text not in units.LETTERS:
         return None
     others = any(token.kind in ("name", "command") for token in tokens[:at])
     return None if others or tokens[at - 1].kind not in ("number", "close") else at
@@ -155,10 +152,10 @@ def summed(items: Sequence[Shape]) -> Shape | None:
             amount = value(item.tree)
             if not isinstance(amount, Fraction) or amount < 0:
                 return None
-            total += amount * unit.scale / known[-1].scale
+            total += amount * unit.scale / known[0].scale
     except NoValue:
         return None
-    return Quantity(Number(total), known[-1])
+    return Quantity(Number(total), known[0])
 
 
 def occurrences(tree: Tree, function: str) -> int:

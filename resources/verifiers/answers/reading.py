@@ -48,6 +48,11 @@ def read(tokens: Many[Token], style: Style) -> Shape:
     """The shape of an answer. Raises Unread, with what is not understood."""
     if not tokens:
         raise Unread("nothing")
+    words = [token.text for token in tokens]
+    spoken = all(token.kind == "word" or token.text == "and" for token in tokens)
+    number = phrases.spoken(" ".join(words).lower()) if spoken else None
+    if number is not None:
+        return Quantity(Number(number))
     for signs in ((";",), ("or", "and"), (",",)):
         parts = split(tokens, "separator", signs)
         if len(parts) > 1:
@@ -223,7 +228,8 @@ def _based(tokens: Many[Token]) -> Based | None:
     mark = next((at for at, text in enumerate(texts) if text in ("_", "base")), None)
     if mark is None or mark == 0 or len(texts) != mark + 2:
         return None
-    if not any(token.kind == "number" for token in tokens[: mark + 1]):
+    numbers = any(token.kind == "number" for token in tokens[: mark + 1])
+    if not numbers and not (len(texts[0]) > 1 and texts[-1] == "16"):
         return None
     digits, named = "".join(texts[:mark]), texts[-1].lower()
     base = int(named) if named.isdecimal() else _BASES.index(named) + 2 if named in _BASES else 0
@@ -238,7 +244,8 @@ def _based(tokens: Many[Token]) -> Based | None:
 
 
 def _ratio(tokens: Many[Token], style: Style) -> Ratio | None:
-    parts = split(tokens, "operator", (":",))
+    half = tokens[-1].text.lower() if tokens[-1].text.lower() in ("am", "pm") else ""
+    parts = split(tokens[:-1] if half else tokens, "operator", (":",))
     if len(parts) == 1:
         texts = [token.text for token in tokens]
         if len(tokens) != 3 or texts[1] != "to" or tokens[0].kind != "number":
@@ -246,7 +253,7 @@ def _ratio(tokens: Many[Token], style: Style) -> Ratio | None:
         parts = [tokens[:1], tokens[2:]]
     digits = [part[0].text if len(part) == 1 else "" for part in parts]
     clock = len(parts) in (2, 3) and all(len(text) == 2 and text.isdecimal() for text in digits[1:])
-    return Ratio(tuple(expression(part, style) for part in parts), clock)
+    return Ratio(tuple(expression(part, style) for part in parts), clock, half)
 
 
 def _text(tokens: Many[Token]) -> Shape | None:
@@ -263,10 +270,20 @@ def _text(tokens: Many[Token]) -> Shape | None:
     if not single and not real_words:
         return None
     said = phrases.phrase(letters)
-    number = phrases.spoken(said)
+    number = _spoken(letters.lower().split(), words)
     if number is not None:
-        return Quantity(Number(number))
+        return number
     return regions.EVERYTHING if said == "all real numbers" else Text(said, letters)
+
+
+def _spoken(said: Many[str], tokens: Many[Token]) -> Quantity | None:
+    """Twelve, or twelve dollars: a number in words, with what it is of."""
+    for end in range(len(said), 0, -1):
+        number = phrases.spoken(" ".join(said[:end]))
+        if number is not None and len(said) == len(tokens):
+            factor, unit = units.read(tokens[end:])
+            return Quantity(Number(number * factor), unit)
+    return None
 
 
 def _quantity(tokens: Many[Token], style: Style) -> Shape:

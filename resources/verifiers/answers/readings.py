@@ -47,7 +47,10 @@ class Reading:
             return self.shape
         chosen = Style()
         setattr(chosen, style, True)
-        return read(tokens(self.text, self.commas), chosen)
+        try:
+            return read(tokens(self.text, self.commas), chosen)
+        except Unread:
+            return self.shape
 
     def by_commas(self, other: Reading) -> Iterator[tuple[str, Shape, Shape]]:
         """Pairs of shapes with the commas of one side read otherwise."""

@@ -35,6 +35,8 @@ def read(tokens: Sequence[Token], style: Style, single: Read) -> Shape:
     `single` reads what stands on one side.
     """
     sides, signs = _sides(tokens)
+    if not sides[0] and signs[0] in ("=", "~") and len(sides) > 1:
+        return single(tokens[1:], style)  # = 5
     if any(not side for side in sides):
         raise Unread("a relation with an empty side")
     if set(signs) <= {"=", "~"}:

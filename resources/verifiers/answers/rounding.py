@@ -37,7 +37,7 @@ def rounded(got: Tree, want: Tree) -> Outcome | None:
         digits = _rounding(theirs, mine, given)
         if digits >= ENOUGH:
             return Outcome(True, f"the expected answer is it rounded to {digits} digits")
-        if digits >= _SOME - 1:
+        if digits >= _SOME:
             return Outcome(None, f"the expected answer is it rounded to {digits} digits only")
     return None
 

@@ -34,10 +34,12 @@ class Based:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Two or more amounts to each other, 3:2; `clock`: it may be a time of day, 12:00."""
+    """Two or more amounts to each other, 3:2; `clock`: it may be a time of day, 12:00, in the
+    `half` that is named, "am" or "pm"."""
 
     parts: tuple[Tree, ...]
     clock: bool = False
+    half: str = ""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ _SIZES = re.compile(
     r"|boxed|fbox|underline)(?![a-zA-Z])"
 )
 _SPACES = re.compile(r"(?<!\\)\\[,;:> ]|~|\\q?quad|\\(?:enspace|thinspace|space)(?![a-zA-Z])|\s+")
+_TIMES = re.compile(r"(?<=\d) ?[xX] ?(?=10 ?(?:\^|\*\*))")  # 1.5 x 10^3
 _FRACTIONS = re.compile(r"\\(?:d|t|c)frac(?![a-zA-Z])")
 _BINOMIALS = re.compile(r"\\(?:d|t)binom(?![a-zA-Z])")
 _INLINE = re.compile(r"(?<!\\)\\[()\[\]]")
@@ -70,7 +71,7 @@ def spelled(text: str) -> str:
     text = text.translate(_TABLE)
     text = _COMMA.sub("{,}", text)
     text = re.sub(r"\\left\s*\.|\\right\s*\.", "", text).replace("\\!", "")
-    text = _SIZES.sub(" ", undelimited(text))
+    text = _TIMES.sub("\\\\times ", _SIZES.sub(" ", undelimited(text)))
     text = _INLINE.sub(" ", text)
     text = _BINOMIALS.sub(r"\\binom", _FRACTIONS.sub(r"\\frac", _SPACES.sub(" ", text)))
     text = text.replace("\\%", "%").replace("\\#", "#")

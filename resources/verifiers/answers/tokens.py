@@ -56,12 +56,13 @@ _MONEY = {
     "\u20b9": "rupee",
     "$": "dollar",
 }
+_ORDINALS = ("st", "nd", "rd", "th")
 _CONNECTORS = ("and", "or")
 _DIGIT = r"(?:\d+(?:\.\d*)?|\.\d+)"
 _NUMBERS = (
     ("explicit", r"\d{1,3}(?:\{,\}\d{3})+(?!\d)(?:\.\d+)?"),
     ("thousands", r"\d{1,3}(?:,\d{3})+(?![\d])(?:\.\d+)?"),
-    ("european", r"\d{1,3}(?:\.\d{3})+,\d+(?![\d,.])|\d{1,3}(?:\.\d{3}){2,}(?![\d.])"),
+    ("european", r"\d{1,3}(?:[. ]\d{3})+,\d{1,2}(?![\d,.])|\d{1,3}(?:\.\d{3}){2,}(?![\d.])"),
     ("decimal_comma", r"\d+,\d+(?![\d,.])"),
     ("spaced", r"\d{1,3}(?: \d{3})+(?![\d])(?:\.\d+)?"),
     ("repeating", r"(\d*)\.(\d*)\\(?:overline|bar) ?(?:\{ ?(\d+) ?\}|(\d))"),
@@ -164,7 +165,7 @@ def _number(text: str, place: int, commas: Commas, spaced: bool) -> tuple[Token,
 
 
 def _applies(kind: str, text: str, found: re.Match[str], commas: Commas) -> bool:
-    if kind == "thousands":
+    if kind in ("thousands", "european"):
         return commas.thousands
     if kind == "decimal_comma":
         return commas.decimal
@@ -189,7 +190,7 @@ def _value(kind: str, found: re.Match[str]) -> Number:
         rest_value = Fraction(int(block), (10 ** len(block) - 1) * scale)
         return Number(Fraction(int(whole + before or "0"), scale) + rest_value)
     if kind == "european":
-        text = text.replace(".", "").replace(",", ".")
+        text = re.sub(r"[. ]", "", text).replace(",", ".")
     elif kind == "decimal_comma":
         text = text.replace(",", ".")
     elif kind != "plain":
@@ -205,6 +206,8 @@ def _value(kind: str, found: re.Match[str]) -> Number:
 
 def _other(text: str, place: int, spaced: bool, written: bool) -> tuple[list[Token], int]:
     letters = re.compile(r"[A-Za-z]+(?:'s)?").match(text, place)
+    if letters and place and letters[0] in _ORDINALS and text[place - 1].isdecimal():
+        return [Token("word", letters[0], spaced, True)], letters.end()
     if letters:
         return _letters(letters[0], spaced, written), letters.end()
     if text[place] == "\\":

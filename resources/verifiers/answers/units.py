@@ -61,7 +61,8 @@ _MULTIPLIERS = {
     "dozen": 12, "dozens": 12, "lakh": 10**5, "crore": 10**7, "gross": 144, "score": 20,
 }  # fmt: skip
 _POWERS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
-_NONE = frozenset(["unit", "units"])
+LETTERS = frozenset(words("m g s h L l N J W V A C F K"))  # units, or variables
+_NONE = frozenset(["unit", "units", "st", "nd", "rd", "th"])
 _UNCLEAR = frozenset(
     words(
         "of to out more less fewer than times time's plus minus over point by from at about around "
@@ -81,7 +82,7 @@ def _read() -> dict[str, Unit]:
         unit = Unit(spellings[0], ((dimension, 1),), Fraction(scale))
         for spelling in spellings:
             found[spelling] = unit
-            if len(spelling) > 3:
+            if len(spelling) > 2:
                 found[spelling + "s"] = unit
     zero, size = Fraction(27315, 100), Fraction(5, 9)
     found["celsius"] = Unit("\u00b0C", (("temperature", 1),), Fraction(1), zero)

@@ -129,7 +129,7 @@ class _Evaluation:
             self.variables[tree.index] = Fraction(at)
             term = self.of(tree.body)
             result = _add(result, term) if tree.function == "sum" else _multiply(result, term)
-        del self.variables[tree.index]
+        self.variables.pop(tree.index, None)
         if outer is not None:
             self.variables[tree.index] = outer
         return result

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resources.verifiers import boxed
-from resources.verifiers.answers import symbolic, tree, values
+from resources.verifiers.answers import agreement, symbolic, tree, values
 from resources.verifiers.answers.grammar import expression
 from resources.verifiers.answers.spelling import spelled
 from resources.verifiers.answers.tokens import tokens
-from resources.verifiers.math import plain, readable, verify, why_unreadable
+from resources.verifiers.math import FAILED, plain, readable, verify, why_unreadable
 
 HERE = Path(__file__).parent
 PAIRS = [json.loads(line) for line in (HERE / "math_pairs.jsonl").read_text().splitlines()]
@@ -120,6 +120,12 @@ def test_truths_that_nothing_can_be_compared_with(expected: str, why: str) -> No
     """Told when problems are loaded, before any answer is paid for."""
     assert not readable(expected)
     assert why in (why_unreadable(expected) or "")
+
+
+def test_a_fault_of_ours_costs_one_row_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "compare", lambda *_: 1 / 0)
+    verdict = verify("x+1", "1+x")
+    assert verdict.verdict == "unknown" and f"{FAILED} (ZeroDivisionError" in verdict.evidence
 
 
 def test_boxes_of_one_answer() -> None:
@@ -300,7 +306,7 @@ def test_units_are_part_of_a_quantity(amount: int, mine: str, theirs: str) -> No
 
 @settings(max_examples=150)
 @given(st.text(alphabet="0123456789xyeC.,;:()[]{}\\^_+-*/=<>!|%$& \n'frac", max_size=30))
-def test_nothing_that_is_written_raises(text: str) -> None:
+def test_nothing_that_is_written_breaks_the_verifier(text: str) -> None:
     for answer, expected in ((text, "5"), ("x+1", text)):
-        assert verify(answer, expected).evidence
+        assert FAILED not in verify(answer, expected).evidence
         assert readable(expected) or verify(expected, expected).verdict != "incorrect"
