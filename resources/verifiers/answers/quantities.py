@@ -112,10 +112,17 @@ def _single_letter(tokens: Sequence[Token]) -> int | None:
         at -= 4 if tokens[at - 2].text == "{" else 0
     elif at > 2 and tokens[at - 1].plain == ("operator", "^"):
         at -= 2
-    if at < 1 or tokens[at].kind != "name" or tokens[at].text not in units.LETTERS:
+    if at < 1 or not _may_be_unit(tokens[at]):
         return None
     others = any(token.kind in ("name", "command") for token in tokens[:at])
     return None if others or tokens[at - 1].kind not in ("number", "close") else at
+
+
+def _may_be_unit(token: Token) -> bool:
+    """A letter that is a unit's sign, or a short word apart that may be a product: 1 ton."""
+    if token.kind == "name":
+        return token.text in units.LETTERS
+    return token.kind == "word" and token.spaced and token.text.islower()
 
 
 def _abbreviated(tokens: Sequence[Token], at: int) -> bool:
