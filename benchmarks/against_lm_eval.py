@@ -72,7 +72,12 @@ generation_kwargs: {{until: [], do_sample: false, temperature: 0.0, max_gen_toks
 process_results: !function checkers.process_results
 metric_list: [{{metric: prompt_level_strict_acc, aggregation: mean, higher_is_better: true}}]
 """
-CHECKERS = "from lm_eval.tasks.ifeval.utils import process_results\n"
+CHECKERS = """from lm_eval.tasks.ifeval.utils import process_results as scored
+
+
+def process_results(doc, results):
+    return {"prompt_level_strict_acc": scored(doc, results)["prompt_level_strict_acc"]}
+"""
 
 
 @dataclass(frozen=True)
