@@ -70,8 +70,6 @@ def _read_otherwise(asked: Asked, keys: KeyPath, chat: Chat, found: Assembled) -
     splitting and normalising of their own in place of what it says (`convert_to_native_format`).
     What the model was trained with stands in the file.
     """
-    from transformers import AutoTokenizer, __version__
-
     from resources.chat.folder import CONFIG
     from resources.pretrained.checking import read_json
 
@@ -79,6 +77,8 @@ def _read_otherwise(asked: Asked, keys: KeyPath, chat: Chat, found: Assembled) -
     name = read_json(file, "").get("tokenizer_class") if file.is_file() else None
     if name in AS_THE_FILE_SAYS:
         return
+    from transformers import AutoTokenizer, __version__  # brings torch, some seconds
+
     where = found.said(f"{file}: tokenizer_class {name!r}")
     remedy = "give a copy of the folder whose tokenizer_class is PreTrainedTokenizerFast"
     try:

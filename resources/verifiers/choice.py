@@ -20,8 +20,8 @@ _SAID = re.compile(
     r"(?:(?:answer|option|choice)\b\s*)(?:is\b|:|=)?\s*(?:(?:option|choice)\b\s*)?[:\s]*",
     re.IGNORECASE,
 )
-_LETTER = re.compile(r"^[(\[{]?\s*([A-Za-z])\s*(?:$|[)\].:}](?=\s|$).*)", re.DOTALL)
-_NUMBER = re.compile(r"^[(\[{]?\s*(\d{1,3})\s*(?:$|[)\].:}](?=\s|$).*)", re.DOTALL)
+_LETTER = re.compile(r"^[(\[{]?\s*([A-Za-z])\s*(?:$|[)\].:}]+(?=\s|$).*)", re.DOTALL)
+_NUMBER = re.compile(r"^[(\[{]?\s*(\d{1,3})\s*(?:$|[)\].:}]+(?=\s|$).*)", re.DOTALL)
 _TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 
 

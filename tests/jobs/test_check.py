@@ -65,7 +65,7 @@ def test_paper_names_what_this_build_lacks_and_is_not_begun(home: Home, capsys: 
         assert part in out
     assert cli.main(["run", "--recipe", "paper"]) == 1
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "`heirloom check` lists them" in error
+    assert error.count("\n") == 1 and "reward_model.pretrained: nvidia/" in error
     assert not (home.path / "current").exists()
 
 

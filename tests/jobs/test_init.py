@@ -128,7 +128,7 @@ def test_a_parent_that_stock_vllm_cannot_run_is_searched_for_an_engine_that_can(
     [
         (["--parent", "./absent"], "absent: no such folder"),
         (["--parent", "a/b/c"], "--parent a/b/c"),
-        (["--parent", "bundled/super", "--from", "tinny"], "did you mean 'tiny'?"),
+        (["--parent", "bundled/super", "--from", "tinny"], "did you mean 'heirloom/tiny'?"),
         (["--parent", "bundled/super", "--from", "tiny"], "use one of practitioner, single-gpu"),
         (["--parent", "bundled/super", "--sft", "none.jsonl"], "none.jsonl: no such file"),
         (["--parent", "bundled/super", "--sft", "odd.jsonl"], "line 1: messages: no such field"),

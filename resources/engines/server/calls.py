@@ -73,6 +73,7 @@ class Call:
         self.sampling, self.logprobs, self.patience = sampling, logprobs, patience
         self.said = said
         self._ready: queue.SimpleQueue[tuple[int, Completion] | BaseException] = queue.SimpleQueue()
+        self._held = 0  # answers in the hands of whoever collected last, not yet stored
         self._tasks: deque[Task] = deque()
         self._endpoints: list[Endpoint] = []
         self._served: dict[Endpoint, Served] = {}
@@ -95,12 +96,20 @@ class Call:
             self._loop.call_soon_threadsafe(self._queue, task)
 
     def collect(self, *, wait: bool) -> Batch:
-        """What was answered since; with `wait` at least one. Raises what stopped the servers."""
+        """What was answered since; with `wait` at least one. Raises what stopped the servers.
+
+        Who asks again has stored what it got before: until then that counts as under way, so that
+        a kill costs no more answers than a server is asked for at once.
+        """
+        self._held = 0
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._wake)
         found: Batch = []
         while True:
             try:
                 one = self._ready.get(block=wait and not found)
             except queue.Empty:
+                self._held = len(found)
                 return found
             if isinstance(one, BaseException):
                 raise one
@@ -163,6 +172,9 @@ class Call:
 
     def _queue(self, task: Task, *, first: bool = False) -> None:
         (self._tasks.appendleft if first else self._tasks.append)(task)
+        self._wake()
+
+    def _wake(self) -> None:
         for endpoint in self._endpoints:
             endpoint.wake.set()
 
@@ -173,7 +185,8 @@ class Call:
             if endpoint not in self._served and not await self._meet(endpoint):
                 continue
             most = 1 if endpoint.down else endpoint.limiter.allowed
-            if self._tasks and endpoint.under_way < most:
+            unstored = self._ready.qsize() + self._held
+            if self._tasks and endpoint.under_way + unstored < most:
                 flight = asyncio.create_task(self._one(endpoint, self._tasks.popleft()))
                 self._flying.add(flight)
                 flight.add_done_callback(self._flying.discard)
