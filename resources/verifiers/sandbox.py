@@ -282,7 +282,8 @@ def probe(sandbox: Sandbox) -> dict[str, list[Any]]:
             "pid": os.getpid(),
             "port": listener.getsockname()[1],
             "folder": name,
-            "repository": str(_ROOT),
+            # Of the checkout the way to libraries may be seen: `.venv` often lies in it.
+            "repository": str(_ROOT / "resources"),
             "processes": limits.processes,
             "filtered": sandbox.tier == "landlock",
         }
