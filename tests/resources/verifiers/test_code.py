@@ -15,6 +15,7 @@ from resources.verifiers import code, sandbox
 from resources.verifiers.sandbox import Sandbox, SandboxUnavailable
 from tests.resources.verifiers.hostile import CHEATS, HONEST, QUICK, TESTS
 
+HERE = Path(__file__).parent  # of the checkout only the way to libraries is to be seen
 DATA = Path(os.environ.get("HEIRLOOM_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 
@@ -69,7 +70,7 @@ def read(path, look):
     try: return look(path)
     except OSError: return None
 def solve(x):
-    return [read('mark', open), read({str(canary)!r}, open), read({str(Path.cwd())!r}, os.listdir),
+    return [read('mark', open), read({str(canary)!r}, open), read({str(HERE)!r}, os.listdir),
             dict(os.environ), [p for p in read('/proc', os.listdir) or [] if p != str(os.getpid())
             and p.isdigit()], os.listdir('.'), os.getpid() == 1]
 """
