@@ -5,7 +5,6 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,15 +18,7 @@ HERE = Path(__file__).parent  # of the checkout only the way to libraries is to 
 DATA = Path(os.environ.get("HEIRLOOM_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
 
-@pytest.fixture(scope="module", autouse=True, params=sandbox.TIERS)
-def tier(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Every test holds in both tiers; one that this machine does not have is skipped, and why."""
-    try:
-        with Sandbox(tiers=[request.param]) as started, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sandbox, "_shared", started)
-            yield request.param
-    except SandboxUnavailable as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("tier")
 
 
 def test_a_right_program_passes_and_a_wrong_one_does_not() -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from resources.recipe.programs import LIBRARIES
 from resources.verifiers import code, libraries, sandbox
 from resources.verifiers.isolation import shapes
-from resources.verifiers.sandbox import Sandbox, SandboxUnavailable
+from resources.verifiers.sandbox import Sandbox
 
 ADD = "def add(a, b):\n    return a + b"
 STACK = """
@@ -150,15 +148,7 @@ UNKNOWN = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True, params=sandbox.TIERS)
-def tier(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Both tiers; one that this machine does not have is skipped, and why."""
-    try:
-        with Sandbox(tiers=[request.param]) as started, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sandbox, "_shared", started)
-            yield request.param
-    except SandboxUnavailable as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("tier")
 
 
 def test_right_programs_in_any_shape() -> None:
