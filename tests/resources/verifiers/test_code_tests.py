@@ -146,17 +146,6 @@ def test_a_program_of_the_language_asked_for() -> None:
     assert (code.program(both), code.program(both, "cpp")) == ("a\n", "b\n")
 
 
-@pytest.fixture(scope="module", params=sandbox.TIERS)
-def tier(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Both tiers; one that this machine does not have is skipped, and why."""
-    try:
-        with Sandbox(tiers=[request.param]) as started, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sandbox, "_shared", started)
-            yield request.param
-    except SandboxUnavailable as error:
-        pytest.skip(str(error))
-
-
 @pytest.fixture
 def binaries() -> Iterator[None]:
     """The tier that runs C++; skipped, and why, where this machine does not have it."""
