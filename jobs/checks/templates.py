@@ -16,6 +16,10 @@ from resources.recipe.schema import Recipe
 from resources.recipe.tree import KeyPath
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import PreTrainedTokenizerBase
+
     from resources.chat.chat import Chat
     from resources.chat.encoder import Sample
     from resources.pretrained.assembling import Assembled
@@ -77,6 +81,8 @@ def _read_otherwise(asked: Asked, keys: KeyPath, chat: Chat, found: Assembled) -
     name = read_json(file, "").get("tokenizer_class") if file.is_file() else None
     if name in AS_THE_FILE_SAYS:
         return
+    if _reads_alike(_named(name, found.folder), chat):
+        return  # AutoTokenizer opens this class, or the file without one
     from transformers import AutoTokenizer, __version__  # brings torch, some seconds
 
     where = found.said(f"{file}: tokenizer_class {name!r}")
@@ -85,8 +91,8 @@ def _read_otherwise(asked: Asked, keys: KeyPath, chat: Chat, found: Assembled) -
         other = AutoTokenizer.from_pretrained(
             found.folder, trust_remote_code=False, local_files_only=True
         )
-    except (ImportError, OSError, ValueError) as error:
-        why = str(error).splitlines()[0]
+    except Exception as error:  # the class is whatever a file says
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
         what = f"{where}: it is read here, but not by transformers {__version__} nor vLLM ({why})"
         yield asked.fault(keys, what, remedy, stops=False)
         return
@@ -99,6 +105,27 @@ def _read_otherwise(asked: Asked, keys: KeyPath, chat: Chat, found: Assembled) -
             )
             yield asked.fault(keys, what, remedy, stops=False)
             return
+
+
+def _named(name: object, folder: Path) -> PreTrainedTokenizerBase | None:
+    """The tokenizer as its class reads the folder, without what AutoTokenizer imports besides."""
+    import transformers
+
+    kind = getattr(transformers, name, None) if isinstance(name, str) else None
+    if not isinstance(kind, type) or not issubclass(kind, transformers.PreTrainedTokenizerBase):
+        return None
+    try:
+        return kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception:  # AutoTokenizer meets it again, and what it raises is said
+        return None
+
+
+def _reads_alike(other: PreTrainedTokenizerBase | None, chat: Chat) -> bool:
+    """Whether a tokenizer gives the ids of tokenizer.json for every probe."""
+    if other is None:
+        return False
+    ids = [other(text, add_special_tokens=False).input_ids for text in PROBES]
+    return ids == chat.texts(PROBES)
 
 
 def _switched(asked: Asked, keys: KeyPath, chat: Chat, where: str) -> Iterator[Finding]:
