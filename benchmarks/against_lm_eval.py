@@ -24,8 +24,8 @@ from resources.benchmarks.answers import Asked, Subject
 from resources.benchmarks.methods import method
 from resources.benchmarks.problems import examples, problems, where
 from resources.execution import Execution
-from resources.recipe.benchmark import Benchmark
 from resources.recipe.declared import bundled
+from resources.recipe.sections.benchmark import Benchmark
 from resources.recipe.tree import plain
 
 SPLITTERS = ("length_constraints:number_sentences", "change_case:capital_word_frequency")

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cpp_tasks import TASKS
-from resources.verifiers import code, sandbox
-from resources.verifiers.sandbox import Limits
+from resources.verifiers import code
+from resources.verifiers.programs import sandbox
+from resources.verifiers.programs.sandbox import Limits
 from resources.verifiers.verdict import Verdict
 
 RECORDING = """

@@ -26,7 +26,7 @@ import pyarrow as pa
 from resources.benchmarks.overlap import Benchmarks, Index, words
 from resources.benchmarks.problems import COLUMNS
 from resources.execution import Execution
-from resources.recipe.data import Source
+from resources.recipe.sections.data import Source
 from resources.sources.reading import read
 from resources.sources.shards import shards
 from warehouse.rows import with_ids

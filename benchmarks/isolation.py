@@ -13,8 +13,9 @@ import platform
 
 import pytest
 
-from resources.verifiers import code, sandbox
-from resources.verifiers.sandbox import Sandbox, SandboxUnavailable
+from resources.verifiers import code
+from resources.verifiers.programs import sandbox
+from resources.verifiers.programs.sandbox import Sandbox, SandboxUnavailable
 from tests.resources.verifiers import hostile_cpp
 from tests.resources.verifiers.hostile import CHEATS, HONEST, QUICK, TESTS
 

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from resources.execution import Execution
 from resources.machine import PeakMemory, resident_bytes
-from resources.recipe.execution import Activations
+from resources.recipe.sections.execution import Activations
 
 CONFIG: dict[str, Any] = {
     "model_type": "llama",

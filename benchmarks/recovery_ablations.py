@@ -32,7 +32,7 @@ from resources.chat.chat import Chat
 from resources.execution import Execution
 from resources.models.loading import load
 from resources.parents.documents import encode, problems
-from resources.recipe.supervised import Distillation
+from resources.recipe.sections.supervised import Distillation
 from resources.store import home as homes
 from resources.training.data.examples import Examples
 from resources.training.data.packing import collate_packed

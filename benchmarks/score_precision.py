@@ -29,7 +29,7 @@ from assets.puzzle.study import correlation, ranks
 from benchmarks.gpu.blocks import kendall
 from resources.execution import Execution
 from resources.recipe.loading import load
-from resources.recipe.puzzle import Puzzle
+from resources.recipe.sections.puzzle import Puzzle
 from warehouse.artifact import Artifact
 from warehouse.store import Store
 

@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from resources.execution import Execution
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
-from resources.recipe.base import Optimizer
+from resources.recipe.sections.base import Optimizer
 from resources.training.data.examples import Batches, Examples, plan_steps, singles
 from resources.training.fit import language_model_loss
 from resources.training.loop.measuring import Batch

@@ -13,8 +13,8 @@ from typing import Any, Self
 from pydantic import Field
 
 from resources.pretrained.source import ParentSource
-from resources.recipe.execution import ExecutionSettings
-from resources.recipe.roles import Role
+from resources.recipe.sections.execution import ExecutionSettings
+from resources.recipe.sections.roles import Role
 
 Progress = Callable[[str, float], None]  # a message, and the fraction done
 

@@ -8,12 +8,12 @@ from assets.evaluation import compared
 from assets.evaluation.checkpoints import TEACHER, benchmark_key, checkpoints
 from assets.evaluation.page import exhibits, published
 from resources.pretrained.source import BUNDLED
-from resources.recipe.base import needed
 from resources.recipe.chats import tokens_of
-from resources.recipe.data import WRITTEN
-from resources.recipe.family import HeldOutBenchmarks
-from resources.recipe.model import ModelRecipe
 from resources.recipe.schema import Recipe
+from resources.recipe.sections.base import needed
+from resources.recipe.sections.data import WRITTEN
+from resources.recipe.sections.family import HeldOutBenchmarks
+from resources.recipe.sections.model import ModelRecipe
 from resources.store.spec import Spec
 
 HELD_OUT = "problems/held_out"

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from resources.recipe.model import ModelRecipe
+from resources.recipe.sections.model import ModelRecipe
 from warehouse.store import Artifact, CheckResult
 
 LEAST_TOGGLE = 0.5

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from assets.evaluation.resampled import Estimate, difference
-from resources.recipe.model import PARENT, ModelRecipe
+from resources.recipe.sections.model import PARENT, ModelRecipe
 from warehouse.store import Artifact
 
 ASSET = "side_by_side"

@@ -30,7 +30,7 @@ def build_scores(
     """
     from resources.benchmarks.answers import Asked, Subject
     from resources.benchmarks.methods import method
-    from resources.recipe.benchmark import Benchmark
+    from resources.recipe.sections.benchmark import Benchmark
 
     model, benchmark = inputs["model"], inputs["benchmark"]
     protocol = Benchmark.model_validate(

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from assets.parents.adopt import TEACHER
-from resources.recipe.model import PARENT
 from resources.recipe.schema import Recipe
+from resources.recipe.sections.model import PARENT
 from resources.store.spec import Spec
 
 _FITS = ("assets.parents.checks:weights_complete",)

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from resources.costs import planning
 from resources.costs.planning import Settings, Sizes, Stage
-from resources.recipe.effort import Work
+from resources.recipe.sections.effort import Work
 from warehouse.rows import with_ids
 from warehouse.store import Artifact, Output
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from resources.recipe.base import Domain, needed
 from resources.recipe.chats import CORPUS_TOKENS, chats_of
-from resources.recipe.data import HELD_TEXT, WRITTEN, CorpusMix, Source
 from resources.recipe.schema import Recipe
+from resources.recipe.sections.base import Domain, needed
+from resources.recipe.sections.data import HELD_TEXT, WRITTEN, CorpusMix, Source
 from resources.store.home import find
 from resources.store.spec import Spec
 from resources.tasks.incoming import files

@@ -27,7 +27,7 @@ def hold_out(
     worked examples.
     """
     from resources.benchmarks.problems import HELD_COLUMNS, collected, examples, held_text
-    from resources.recipe.benchmark import Benchmark
+    from resources.recipe.sections.benchmark import Benchmark
     from resources.sources.account import SourceError
     from resources.sources.shards import of_entries
 

@@ -29,7 +29,7 @@ def make_texts(
     whose local files are the observed ones. Nothing is judged here: a small shard may hold one bad
     row of a good source.
     """
-    from resources.recipe.data import Source
+    from resources.recipe.sections.data import Source
     from resources.sources.account import Account
     from resources.sources.reading import read
     from resources.sources.shards import described

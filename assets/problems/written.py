@@ -35,7 +35,7 @@ def write_texts(
 
     from resources.engines.opening import open_engine
     from resources.engines.protocol import Request, Sampling
-    from resources.recipe.data import Source
+    from resources.recipe.sections.data import Source
     from resources.sources.account import Account, Batch, Reject, rejected_batch
     from resources.sources.prompts import prompts
     from resources.sources.reading import KEPT

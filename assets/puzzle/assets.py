@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from assets.puzzle.runs import wide_ffn
-from resources.recipe.base import Section
 from resources.recipe.chats import tokens_of
-from resources.recipe.model import ModelRecipe
-from resources.recipe.puzzle import Fusion, Profile, Puzzle, Study
 from resources.recipe.schema import Recipe
+from resources.recipe.sections.base import Section
+from resources.recipe.sections.model import ModelRecipe
+from resources.recipe.sections.puzzle import Fusion, Profile, Puzzle, Study
 from resources.store.spec import Spec
 
 LIBRARY_VERSION = "3"

@@ -7,7 +7,7 @@ from typing import Any
 
 from resources.recipe.chats import tokens_of
 from resources.recipe.schema import Recipe
-from resources.recipe.supervised import Distillation
+from resources.recipe.sections.supervised import Distillation
 from resources.store.spec import Spec
 
 VERSION = "4"

@@ -12,7 +12,7 @@ from assets.recovery import corpus
 from assets.recovery.objective import LiveTeacher, Towards
 from resources.models.folders import stored_dtype
 from resources.models.loading import load
-from resources.recipe.supervised import Recovery
+from resources.recipe.sections.supervised import Recovery
 from resources.training.fit import Run, language_model_loss
 from resources.training.loop.measuring import Objective
 from resources.training.publishing import published

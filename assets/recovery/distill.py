@@ -19,7 +19,7 @@ from resources.chat.matching import comparable
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.folders import stored_dtype
 from resources.models.loading import load
-from resources.recipe.supervised import Distillation
+from resources.recipe.sections.supervised import Distillation
 from resources.training.distilling import depth_map
 from resources.training.fit import Attach, Run
 from resources.training.publishing import published

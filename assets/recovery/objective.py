@@ -30,7 +30,7 @@ from resources.training.ranks.runtime import own_device
 
 if TYPE_CHECKING:
     from resources.execution import Execution
-    from resources.recipe.supervised import Distillation
+    from resources.recipe.sections.supervised import Distillation
 
 # What a cached teacher adds to a batch: `[B,T,k]`, 0 where a token carries no loss.
 IDS, LOGS = "teacher_ids", "teacher_log_probabilities"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from resources.recipe.base import needed
-from resources.recipe.reinforcement import PolicyGradient, PreferenceGrpo, Rpo
 from resources.recipe.schema import Recipe
+from resources.recipe.sections.base import needed
+from resources.recipe.sections.reinforcement import PolicyGradient, PreferenceGrpo, Rpo
 from resources.store.spec import Spec
 
 VERSION = "3"

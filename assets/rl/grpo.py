@@ -28,7 +28,7 @@ from resources.engines.protocol import Sampling
 from resources.engines.transformers import TransformersEngine
 from resources.models import loading
 from resources.models.precision import Precision
-from resources.recipe.base import Optimizer
+from resources.recipe.sections.base import Optimizer
 from resources.training.loop.trainer import Trainer
 from resources.training.objectives import IGNORE, Loss, policy
 from warehouse.store import Artifact, Output

@@ -18,7 +18,7 @@ from assets.rl.slots import passes
 from resources.chat.chat import Chat
 from resources.models import loading
 from resources.models.precision import Precision
-from resources.recipe.base import Optimizer
+from resources.recipe.sections.base import Optimizer
 from resources.tasks.drawing import prompt_rows
 from resources.training.loop.loop import train
 from resources.training.loop.trainer import Trainer

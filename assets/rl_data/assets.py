@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from resources.recipe.base import needed
-from resources.recipe.reinforcement import Preference
 from resources.recipe.schema import Recipe
+from resources.recipe.sections.base import needed
+from resources.recipe.sections.reinforcement import Preference
 from resources.store.spec import Spec
 
 REWARD_MODEL_VERSION = "3"

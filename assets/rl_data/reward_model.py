@@ -22,7 +22,7 @@ from resources.engines.protocol import Engine, Sampling
 from resources.models import loading, reward
 from resources.pretrained.assembling import assemble
 from resources.pretrained.checking import read_weights
-from resources.recipe.base import Optimizer
+from resources.recipe.sections.base import Optimizer
 from resources.training.data.examples import plan_steps
 from resources.training.loop.loop import train
 from resources.training.loop.trainer import Trainer

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from resources.recipe.schema import Recipe
-from resources.recipe.supervised import Sft
+from resources.recipe.sections.supervised import Sft
 from resources.store.spec import Spec
 
 VERSION = "6"

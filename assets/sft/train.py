@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from assets.sft import samples
 from resources.models.folders import stored_dtype
 from resources.models.loading import load
-from resources.recipe.supervised import SftTraining
+from resources.recipe.sections.supervised import SftTraining
 from resources.training.fit import Run, language_model_loss
 from resources.training.publishing import published
 from resources.training.ranks import launch, ranked

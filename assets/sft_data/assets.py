@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from resources.recipe.base import Domain
-from resources.recipe.family import SftDomain
-from resources.recipe.roles import SERVED
 from resources.recipe.schema import Recipe
+from resources.recipe.sections.base import Domain
+from resources.recipe.sections.family import SftDomain
+from resources.recipe.sections.roles import SERVED
 from resources.store.home import find
 from resources.store.spec import Spec
 

@@ -85,7 +85,7 @@ def _stage(
     """Read the source once, onto the disk: it is judged as a whole before any row is used."""
     import pyarrow as pa
 
-    from resources.recipe.data import Source
+    from resources.recipe.sections.data import Source
     from resources.sources.reading import KEPT, read
     from resources.sources.shards import of_entries
 

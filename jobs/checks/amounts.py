@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobs.checks.asked import Asked, Finding
-from resources.recipe.base import Training
-from resources.recipe.data import PYTHON, WRITTEN, CorpusMix, Source
-from resources.recipe.puzzle import Puzzle
 from resources.recipe.reading.shape import MODELS
+from resources.recipe.sections.base import Training
+from resources.recipe.sections.data import PYTHON, WRITTEN, CorpusMix, Source
+from resources.recipe.sections.puzzle import Puzzle
 from resources.recipe.tree import KeyPath
 
 BYTES_PER_TOKEN = 4  # of English, about

@@ -8,8 +8,17 @@ from itertools import islice
 from pathlib import Path
 
 from jobs.checks.asked import Asked, Finding
-from resources.recipe.data import FIELDS, GYM, HELD_TEXT, PYTHON, WRITTEN, CorpusMix, Files, Source
-from resources.recipe.family import ProblemSource
+from resources.recipe.sections.data import (
+    FIELDS,
+    GYM,
+    HELD_TEXT,
+    PYTHON,
+    WRITTEN,
+    CorpusMix,
+    Files,
+    Source,
+)
+from resources.recipe.sections.family import ProblemSource
 from resources.recipe.tree import KeyPath
 
 SHARDS, BATCHES = 3, 1  # looked at: of each of the first shards, the first rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jobs.checks.asked import Asked, Finding
-from resources.recipe.roles import Managed
+from resources.recipe.sections.roles import Managed
 from resources.recipe.tree import KeyPath
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.checks.asked import Asked, Finding
-from resources.recipe.base import Computed, Section
 from resources.recipe.schema import Recipe
+from resources.recipe.sections.base import Computed, Section
 from resources.recipe.tree import KeyPath
 
 if TYPE_CHECKING:
     from jobs.planning.training_costs import Known
-from resources.verifiers import sandbox
+from resources.verifiers.programs import sandbox
 
 
 def placement(asked: Asked) -> Iterator[Finding]:

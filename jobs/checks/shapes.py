@@ -11,8 +11,8 @@ from typing import Any
 from jobs.checks.asked import Asked, Finding
 from jobs.checks.models import named
 from resources.pretrained.source import ParentSource
-from resources.recipe.model import ModelRecipe
 from resources.recipe.reading.shape import EXECUTION, MODELS
+from resources.recipe.sections.model import ModelRecipe
 from resources.recipe.tree import KeyPath
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from jobs.checks.asked import Asked, Finding
 from jobs.checks.models import named
-from resources.recipe.data import WRITTEN
 from resources.recipe.errors import dotted
 from resources.recipe.reading.shape import MODELS
-from resources.recipe.reinforcement import PolicyGradient, Preference
 from resources.recipe.schema import Recipe
+from resources.recipe.sections.data import WRITTEN
+from resources.recipe.sections.reinforcement import PolicyGradient, Preference
 from resources.recipe.tree import KeyPath
 
 if TYPE_CHECKING:

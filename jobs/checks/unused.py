@@ -12,15 +12,15 @@ from dataclasses import replace
 from typing import Any
 
 from jobs.checks.asked import Asked, Finding
-from resources.recipe.base import Optimizer
-from resources.recipe.data import FIELDS, PYTHON, WRITTEN, CorpusMix, Source
-from resources.recipe.family import Family
-from resources.recipe.model import ModelRecipe
-from resources.recipe.puzzle import Puzzle
 from resources.recipe.reading.finding import PREFIX
 from resources.recipe.reading.shape import EXECUTION, MODELS
 from resources.recipe.schema import Recipe
-from resources.recipe.supervised import Distillation
+from resources.recipe.sections.base import Optimizer
+from resources.recipe.sections.data import FIELDS, PYTHON, WRITTEN, CorpusMix, Source
+from resources.recipe.sections.family import Family
+from resources.recipe.sections.model import ModelRecipe
+from resources.recipe.sections.puzzle import Puzzle
+from resources.recipe.sections.supervised import Distillation
 from resources.recipe.tree import KeyPath
 from resources.store.spec import Spec
 

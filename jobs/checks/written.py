@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jobs.checks.asked import Asked, Finding
-from resources.recipe.data import not_yet
+from resources.recipe.sections.data import not_yet
 from resources.recipe.tree import KeyPath
 
 

@@ -20,8 +20,8 @@ from resources.store import home as homes
 if TYPE_CHECKING:
     from resources.benchmarks.answers import Answer, Measure, Subject
     from resources.benchmarks.continuation import Document
-    from resources.recipe.benchmark import Benchmark
     from resources.recipe.schema import Recipe
+    from resources.recipe.sections.benchmark import Benchmark
     from resources.store.home import Home
 
 
@@ -31,7 +31,7 @@ def main(arguments: argparse.Namespace) -> int:
     from resources.benchmarks.methods import method
     from resources.benchmarks.problems import examples, problems, where
     from resources.models.precision import arithmetic
-    from resources.recipe.data import HELD_TEXT
+    from resources.recipe.sections.data import HELD_TEXT
     from resources.sources.account import SourceError
     from resources.verifiers.code import judging
 

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 from jobs.commands.init_text import ENGINES, PYTHON, Beginning, Chats, recipe
 from jobs.errors import CommandError
 from resources.pretrained.source import ParentSource, SourceError, parse
-from resources.recipe.base import DOMAINS
-from resources.recipe.data import Source
 from resources.recipe.reading import finding
 from resources.recipe.reading.shape import MODELS
 from resources.recipe.reading.sharing import EACH
+from resources.recipe.sections.base import DOMAINS
+from resources.recipe.sections.data import Source
 from resources.recipe.tree import Node
 from warehouse.files.filesystem import replacing
 

@@ -22,7 +22,7 @@ REMEDY = (
 
 def missing() -> str | None:
     """Why programs cannot be run on this machine; None where they can be isolated."""
-    from resources.verifiers import sandbox
+    from resources.verifiers.programs import sandbox
 
     try:
         sandbox.shared()

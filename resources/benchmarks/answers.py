@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from resources.engines.identity import Checkpoint
     from resources.execution import Execution
-    from resources.recipe.benchmark import Benchmark
+    from resources.recipe.sections.benchmark import Benchmark
 
 Problem = Mapping[str, Any]  # a row of a benchmark's table of problems
 Example = Mapping[str, str]  # `prompt` and `target`

@@ -16,7 +16,7 @@ from resources.sources.account import SourceError
 from resources.sources.apart import text_hash
 
 if TYPE_CHECKING:
-    from resources.recipe.benchmark import Continuations
+    from resources.recipe.sections.benchmark import Continuations
 
 TOO_SHORT, COPY, NOT_ASKED = "documents_too_short", "passages_twice", "passages_not_asked"
 Document = tuple[str, int, str]  # file, line it begins on, text

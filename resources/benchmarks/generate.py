@@ -14,7 +14,7 @@ from resources.benchmarks.verdicts import judge, spoken
 from resources.verifiers.attempts import unanswered
 
 if TYPE_CHECKING:
-    from resources.recipe.benchmark import Benchmark
+    from resources.recipe.sections.benchmark import Benchmark
 
 
 def modes(protocol: Benchmark) -> list[str | None]:

@@ -9,7 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from resources.verifiers import code_tests, instructions, math, tools
+from resources.verifiers import instructions, math, tools
+from resources.verifiers.programs import code_tests
 
 
 def refuse(verifier: str | None, problem: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol, cast
 
 from resources.benchmarks.answers import Answer, Asked, Measure, Subject
-from resources.recipe.benchmark import METHODS
+from resources.recipe.sections.benchmark import METHODS
 
 
 class Method(Protocol):

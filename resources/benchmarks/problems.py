@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from resources.benchmarks import continuation, judgeable
 from resources.benchmarks.continuation import Document
-from resources.recipe.base import needed
-from resources.recipe.data import HELD_TEXT
+from resources.recipe.sections.base import needed
+from resources.recipe.sections.data import HELD_TEXT
 from resources.sources.account import Account, Reject, SourceError, rejected_batch, shown
 from resources.sources.reading import read
 from resources.sources.shards import Shard, shards
@@ -24,8 +24,8 @@ from resources.templating import TemplateError, text, value
 from warehouse.rows import with_ids
 
 if TYPE_CHECKING:
-    from resources.recipe.benchmark import Benchmark
-    from resources.recipe.data import Files
+    from resources.recipe.sections.benchmark import Benchmark
+    from resources.recipe.sections.data import Files
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # The first ten are the columns of every table of problems.

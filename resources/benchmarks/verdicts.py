@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from resources.benchmarks.answers import Problem
 from resources.benchmarks.problems import program
-from resources.recipe.benchmark import Benchmark
+from resources.recipe.sections.benchmark import Benchmark
 from resources.verifiers import boxed, choice, code, dispatch, math, reasoning
 from resources.verifiers.dispatch import Job
 from resources.verifiers.verdict import Verdict, shorten

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from resources.costs.parents import size_of
 from resources.costs.workload import efforts
-from resources.recipe.base import Count, NonNegative, Section, needed
-from resources.recipe.benchmark import Benchmark
-from resources.recipe.data import WRITTEN
-from resources.recipe.family import HeldOutBenchmarks
 from resources.recipe.schema import Recipe
+from resources.recipe.sections.base import Count, NonNegative, Section, needed
+from resources.recipe.sections.benchmark import Benchmark
+from resources.recipe.sections.data import WRITTEN
+from resources.recipe.sections.family import HeldOutBenchmarks
 
 UNSTATED = 1000  # problems of a declared benchmark, where the recipe does not limit them
 TOKENS_PER_WORD = 1.5  # of English text and documentation, roughly

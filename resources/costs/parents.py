@@ -12,8 +12,8 @@ from resources.models import accounting
 from resources.models.errors import CheckpointError
 from resources.models.families.registry import convert
 from resources.pretrained.checking import read_json
-from resources.recipe.execution import Size
 from resources.recipe.schema import Recipe
+from resources.recipe.sections.execution import Size
 
 
 def size_of(recipe: Recipe, name: str) -> Size:

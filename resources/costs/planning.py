@@ -16,7 +16,7 @@ from resources.costs.placement import DoesNotFitError, Machine, Memory, Placemen
 from resources.models import accounting
 from resources.models.accounting import Shape
 from resources.models.precision import BFLOAT16, Precision
-from resources.recipe.effort import Work
+from resources.recipe.sections.effort import Work
 
 Blocks = Sequence[Mapping[str, Any]]
 

@@ -12,9 +12,9 @@ from functools import partial
 from resources.costs.parents import size_of
 from resources.costs.placement import Machine
 from resources.costs.planning import Settings
-from resources.recipe.data import CorpusMix, Source
-from resources.recipe.effort import Effort, Material, Work
 from resources.recipe.schema import Recipe
+from resources.recipe.sections.data import CorpusMix, Source
+from resources.recipe.sections.effort import Effort, Material, Work
 from resources.sources.shards import files
 
 BYTES_PER_TOKEN = 4  # of text, roughly

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from resources.engines.server.endpoint import Address
     from resources.engines.server.engine import ServerEngine
     from resources.execution import Execution, Progress
-    from resources.recipe.roles import Managed, Role
+    from resources.recipe.sections.roles import Managed, Role
 
 ENGINES = ("transformers", "vllm", "replay")
 UNVERSIONED = "unversioned"  # a served model whose weights nothing tells
@@ -163,7 +163,7 @@ def _managed(
 
 def _ours(execution: Execution, role: str) -> list[Managed]:
     """The servers to start: those of the role, else one as the execution settings have it."""
-    from resources.recipe.roles import Managed, VllmSettings
+    from resources.recipe.sections.roles import Managed, VllmSettings
 
     found: Role | None = execution.roles.get(role)
     members = [] if found is None else found.members
@@ -183,7 +183,7 @@ def addresses(role: Role) -> list[Address]:
     """Where the servers of a served role are asked, and how."""
     from resources.engines.server.endpoint import Address
     from resources.engines.server.wire import Price
-    from resources.recipe.roles import Asking, Openai
+    from resources.recipe.sections.roles import Asking, Openai
 
     shared = role.engine if isinstance(role.engine, Asking) else None
     found = []

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from resources.pretrained.source import ParentSource
-from resources.recipe import roles
-from resources.recipe.data import HELD_TEXT, WRITTEN
 from resources.recipe.errors import nearest
-from resources.recipe.execution import ExecutionSettings
-from resources.recipe.family import Corpus, Family
-from resources.recipe.model import PARENT, ModelRecipe
 from resources.recipe.naming import either
 from resources.recipe.paths import local, parent_source
-from resources.recipe.reinforcement import PolicyGradient
-from resources.recipe.supervised import Sft
+from resources.recipe.sections import roles
+from resources.recipe.sections.data import HELD_TEXT, WRITTEN
+from resources.recipe.sections.execution import ExecutionSettings
+from resources.recipe.sections.family import Corpus, Family
+from resources.recipe.sections.model import PARENT, ModelRecipe
+from resources.recipe.sections.reinforcement import PolicyGradient
+from resources.recipe.sections.supervised import Sft
 from resources.recipe.tree import KeyPath, Node, Origin
 
 

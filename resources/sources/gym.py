@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from resources.recipe.data import GYM
+from resources.recipe.sections.data import GYM
 from resources.sources.account import SourceError
 
 TRIES = 50  # rows looked at for each that is wanted, before a task counts as exhausted

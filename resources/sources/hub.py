@@ -21,7 +21,7 @@ from resources.sources.account import SourceError
 from warehouse.files.filesystem import replacing
 
 if TYPE_CHECKING:
-    from resources.recipe.data import Files
+    from resources.recipe.sections.data import Files
 
 CONVERTED = "refs/convert/parquet"
 
@@ -76,7 +76,7 @@ def files(source: Files, memory: Path) -> list[Remote]:
     Raises SourceError, with what would be right, where there are none: of a data set with a loading
     script, its converted branch or its raw files.
     """
-    from resources.recipe.data import hub
+    from resources.recipe.sections.data import hub
 
     named = hub(source.path)
     if named is None:

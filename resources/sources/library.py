@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from resources.recipe.data import BROUGHT, PYTHON
+from resources.recipe.sections.data import BROUGHT, PYTHON
 
 SHORTEST, LONGEST = 200, 6000  # characters of a document
 _LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}

@@ -25,7 +25,7 @@ from resources.sources.records import record
 from resources.sources.shards import Piece, Shard, begins_array, format_of
 
 if TYPE_CHECKING:
-    from resources.recipe.data import Files
+    from resources.recipe.sections.data import Files
 
 ROWS = 4096  # rows of a batch, at most
 CHARACTERS = 8 << 20  # of one batch, about

@@ -23,7 +23,7 @@ from resources.sources.library import Bundled, bundled
 from resources.sources.opening import blocks, compression, unmarked
 
 if TYPE_CHECKING:
-    from resources.recipe.data import Files
+    from resources.recipe.sections.data import Files
 
 Range = tuple[str, int, int | None]
 SHARD_BYTES = 256 << 20  # of a file before it is read in ranges

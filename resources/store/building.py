@@ -18,7 +18,7 @@ from resources.models.precision import arithmetic
 from resources.store.digests import Digests
 from resources.store.spec import Spec
 from resources.verifiers import code as code_verifier
-from resources.verifiers import sandbox
+from resources.verifiers.programs import sandbox
 from warehouse.builds import Noted, noted
 from warehouse.errors import WarehouseError
 from warehouse.manifest import check_partition, label

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from resources.execution import Execution
-    from resources.recipe.base import Learning
+    from resources.recipe.sections.base import Learning
 
 HELD_OUT_SHARE = 0.05  # of the examples measure the model and are not trained on,
 HELD_OUT_MOST = 64  # but no more than this many

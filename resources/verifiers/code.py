@@ -1,4 +1,4 @@
-"""Code answers: find the program, run it against its tests, isolated (`sandbox.py`), and judge."""
+"""Code answers: find the program, run it against its tests, isolated (`programs/`), and judge."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -6,10 +6,11 @@ from contextvars import ContextVar
 from typing import Any
 
 from resources.recipe.programs import LIBRARIES
-from resources.verifiers import code_tests, compiled, fences, sandbox
-from resources.verifiers.code_tests import Assertions, Functions, Pairs
-from resources.verifiers.pairs import PairsRun
-from resources.verifiers.sandbox import Limits, SandboxUnavailable
+from resources.verifiers import fences
+from resources.verifiers.programs import code_tests, compiled, sandbox
+from resources.verifiers.programs.code_tests import Assertions, Functions, Pairs
+from resources.verifiers.programs.pairs import PairsRun
+from resources.verifiers.programs.sandbox import Limits, SandboxUnavailable
 from resources.verifiers.verdict import Verdict
 
 UNJUDGED = "unjudged"
@@ -73,8 +74,8 @@ def verify(
 
     Tests are Python source with asserts, which sees what the program defines at top level, or JSON:
     `{"inputs": [...], "outputs": [...]}` of standard input and output, with `fn_name` of arguments
-    and values of a function; `tolerance` and `checker` optional (`code_tests.py`). `language` is
-    "python" or "cpp"; C++ needs JSON.
+    and values of a function; `tolerance` and `checker` optional (`programs/code_tests.py`).
+    `language` is "python" or "cpp"; C++ needs JSON.
 
     Correct: every test passed and at least one used the program. Unknown: the tests themselves are
     broken or cannot be judged from outside the program's process. Raises SandboxUnavailable rather

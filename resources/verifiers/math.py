@@ -11,13 +11,14 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from resources.verifiers.answers import agreement, final
-from resources.verifiers.answers.identities import Outcome
-from resources.verifiers.answers.phrases import phrase, similar, spoken
+from resources.verifiers.answers import final
+from resources.verifiers.answers.comparison import agreement
+from resources.verifiers.answers.comparison.identities import Outcome
+from resources.verifiers.answers.notation.phrases import phrase, similar, spoken
+from resources.verifiers.answers.notation.spelling import spelled
+from resources.verifiers.answers.notation.tree import Unread, names
 from resources.verifiers.answers.readings import Reading, readings
 from resources.verifiers.answers.shapes import Quantity, Text
-from resources.verifiers.answers.spelling import spelled
-from resources.verifiers.answers.tree import Unread, names
 from resources.verifiers.verdict import Value, Verdict, shorten
 
 FAILED = "judging failed"  # evidence of a fault here, never of an answer

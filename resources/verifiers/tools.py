@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from resources.verifiers import accepted, calls
-from resources.verifiers.calls import Call, Malformed, Unreadable, same
-from resources.verifiers.tool_schemas import Tool, offered
+from resources.verifiers.tool_calls import accepted, calls
+from resources.verifiers.tool_calls.calls import Call, Malformed, Unreadable, same
+from resources.verifiers.tool_calls.schemas import Tool, offered
 from resources.verifiers.verdict import Verdict, shorten
 
 

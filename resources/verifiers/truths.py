@@ -42,7 +42,8 @@ def _science(problem: Mapping[str, Any]) -> str | None:
 
 
 def _code(problem: Mapping[str, Any]) -> str | None:
-    from resources.verifiers import code, code_tests
+    from resources.verifiers import code
+    from resources.verifiers.programs import code_tests
 
     if problem["tests"]:
         code_tests.read(problem["tests"])

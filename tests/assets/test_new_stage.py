@@ -13,10 +13,10 @@ from assets import catalog
 from assets.evaluation.checkpoints import checkpoints
 from resources.costs.budget import predict
 from resources.costs.workload import alone, works
-from resources.recipe.effort import Effort, Material, StageSection, Work
 from resources.recipe.loading import load
-from resources.recipe.model import Makes, ModelRecipe
 from resources.recipe.schema import Recipe, disagreements
+from resources.recipe.sections.effort import Effort, Material, StageSection, Work
+from resources.recipe.sections.model import Makes, ModelRecipe
 from resources.store.spec import Spec
 
 

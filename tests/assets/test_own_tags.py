@@ -19,7 +19,7 @@ from resources.benchmarks.verdicts import judge
 from resources.chat.chat import Chat
 from resources.chat.toggle import TAGS
 from resources.engines.protocol import Batch, Completion, Request, Sampling, collect
-from resources.recipe.benchmark import Benchmark
+from resources.recipe.sections.benchmark import Benchmark
 from resources.verifiers.attempts import attempt, every
 from resources.verifiers.dispatch import verify_many
 from resources.verifiers.reasoning import follows_toggle, retagged, split

@@ -9,8 +9,9 @@ from jobs import cli
 from jobs.planning import programs
 from resources.recipe.loading import load
 from resources.store.home import Home
-from resources.verifiers import code, dispatch, sandbox
-from resources.verifiers.sandbox import SandboxUnavailable
+from resources.verifiers import code, dispatch
+from resources.verifiers.programs import sandbox
+from resources.verifiers.programs.sandbox import SandboxUnavailable
 
 JUDGING = {
     "sft_data/code_verdicts", "rl_data/pass_rates", "rl_data/reward_model",

@@ -25,7 +25,7 @@ from assets.evaluation.page.blocks import (
 from assets.evaluation.page.charts import percent
 from assets.evaluation.page.facts import Stage
 from assets.evaluation.page.svg import element, text
-from resources.recipe.model import PARENT, ModelRecipe
+from resources.recipe.sections.model import PARENT, ModelRecipe
 
 HEAD = (
     "Checkpoint",

@@ -69,7 +69,7 @@ def build_library(
     from resources.chat.matching import fits
     from resources.models.folders import stored_dtype
     from resources.models.layers import LayerReader
-    from resources.recipe.base import Optimizer
+    from resources.recipe.sections.base import Optimizer
 
     began = time.monotonic()
     source = LayerReader(inputs["parent"].path(), device=execution.device)

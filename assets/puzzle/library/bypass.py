@@ -19,7 +19,7 @@ from torch import nn
 from assets.puzzle.halves import ATTENTION, FFN, PAIR, half_of
 from resources.models.blocks import Context
 from resources.models.config import HeterogeneousDecoderConfig
-from resources.recipe.base import Optimizer
+from resources.recipe.sections.base import Optimizer
 from resources.training.checkpoint import flatten_optimizer, restore_optimizer
 from resources.training.loop.optimizer import adamw, rate
 

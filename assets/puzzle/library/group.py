@@ -19,7 +19,7 @@ from assets.puzzle.library.activations import Visit
 from assets.puzzle.library.bypass import Child, LayerTraining, Lesson, errors, normalised
 from assets.puzzle.library.store import opened, write_tensors
 from resources.models.precision import settle, torch_dtype
-from resources.recipe.base import Optimizer
+from resources.recipe.sections.base import Optimizer
 
 if TYPE_CHECKING:
     from resources.models.blocks import HeterogeneousDecoderBlock

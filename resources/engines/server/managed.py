@@ -14,7 +14,7 @@ from pathlib import Path
 from resources.engines.server.endpoint import Address
 from resources.engines.vllm import KV_CACHE_BYTES, on_cpu
 from resources.engines.vllm_server import serving
-from resources.recipe.roles import Managed
+from resources.recipe.sections.roles import Managed
 from resources.scratch import scratch
 from resources.servers import unused
 

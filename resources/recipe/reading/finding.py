@@ -16,7 +16,7 @@ from resources.recipe.naming import shown as shown_value
 from resources.recipe.reading.yaml import read
 from resources.recipe.tree import Node, leaves, merge, plain
 
-HERE = Path(__file__).resolve().parents[1]
+HERE = Path(__file__).resolve().parents[1] / "bundled"
 PREFIX = "heirloom/"
 TOP, EXECUTION, MODELS, EXTENDS = "family", "execution", "models", "extends"
 

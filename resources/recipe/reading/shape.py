@@ -8,9 +8,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from resources.recipe.execution import ExecutionSettings
-from resources.recipe.family import Family
-from resources.recipe.model import ModelRecipe
+from resources.recipe.sections.execution import ExecutionSettings
+from resources.recipe.sections.family import Family
+from resources.recipe.sections.model import ModelRecipe
 from resources.recipe.tree import KeyPath
 
 MODELS, EXECUTION = "models", "execution"

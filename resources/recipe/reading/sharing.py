@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 
-from resources.recipe.base import Optimizer
 from resources.recipe.errors import RecipeError, dotted, nearest
 from resources.recipe.reading import shape
 from resources.recipe.reading.faults import Fault
-from resources.recipe.reinforcement import PolicyGradient, Preference
+from resources.recipe.sections.base import Optimizer
+from resources.recipe.sections.reinforcement import PolicyGradient, Preference
 from resources.recipe.tree import KeyPath, Node, merge
 
 EACH = "each"

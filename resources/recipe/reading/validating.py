@@ -1,7 +1,7 @@
 """From a recipe's tree to its typed sections, or to every fault of it at once.
 
 Numbers written with K, M or B become numbers where the schema wants one. How a fault is worded
-stands in `wording.py`; the schema itself is in `family.py`, `model.py` and `execution.py`.
+stands in `wording.py`; the schema itself is in `../sections`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from resources.recipe.errors import dotted, nearest
-from resources.recipe.execution import ExecutionSettings
-from resources.recipe.family import Family
-from resources.recipe.model import ModelRecipe, Sft
 from resources.recipe.naming import shown
 from resources.recipe.reading import shape, sharing
 from resources.recipe.reading.faults import Fault
 from resources.recipe.reading.shape import EXECUTION, MODELS
 from resources.recipe.reading.wording import amount, worded
+from resources.recipe.sections.execution import ExecutionSettings
+from resources.recipe.sections.family import Family
+from resources.recipe.sections.model import ModelRecipe, Sft
 from resources.recipe.tree import KeyPath, Node, Origin, plain
 
 SCHEMA = "schema"

@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from resources.recipe.base import DOMAINS
 from resources.recipe.errors import nearest
 from resources.recipe.naming import either, shown
 from resources.recipe.packaged import benchmarks
+from resources.recipe.sections.base import DOMAINS
 
 SCALES = {"K": 1_000, "M": 1_000_000, "B": 1_000_000_000}
 _AMOUNT = re.compile(r"^([-+]?\d+(?:\.\d+)?)\s?([KMB])$")

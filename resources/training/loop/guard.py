@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from resources.recipe.base import Divergence
+    from resources.recipe.sections.base import Divergence
 
 
 class Diverged(RuntimeError):

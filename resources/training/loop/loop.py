@@ -18,7 +18,7 @@ from resources.training.ranks import runtime
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from resources.recipe.base import Divergence
+    from resources.recipe.sections.base import Divergence
 
 
 def train(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from resources.recipe.base import Optimizer
+    from resources.recipe.sections.base import Optimizer
 
 EPSILON = 1e-8  # AdamW's
 

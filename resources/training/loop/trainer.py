@@ -25,7 +25,7 @@ from resources.training.ranks.sequence_parallel import Team
 
 if TYPE_CHECKING:
     from resources.execution import Execution
-    from resources.recipe.base import Optimizer
+    from resources.recipe.sections.base import Optimizer
 
 
 class NonFiniteError(RuntimeError):

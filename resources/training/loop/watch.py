@@ -14,7 +14,7 @@ from resources.training.loop.guard import Diverged, Guard
 from resources.training.ranks import runtime
 
 if TYPE_CHECKING:
-    from resources.recipe.base import Divergence
+    from resources.recipe.sections.base import Divergence
     from resources.training.loop.trainer import Trainer
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from resources.models.precision import arithmetic
 from resources.training.ranks import launch
-from resources.verifiers import code, sandbox
+from resources.verifiers import code
+from resources.verifiers.programs import sandbox
 from warehouse.artifact import Artifact, Output
 from warehouse.manifest import jsonable
 from warehouse.versions import Versions

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence as Many
 
 from resources.verifiers.answers import regions
+from resources.verifiers.answers.notation.tree import Apply, Name, Tree, Unread, functions
 from resources.verifiers.answers.shapes import (
     Collection,
     Interval,
@@ -14,7 +15,6 @@ from resources.verifiers.answers.shapes import (
     Sequence,
     Shape,
 )
-from resources.verifiers.answers.tree import Apply, Name, Tree, Unread, functions
 from resources.verifiers.answers.values import NoValue, inexact, real, value
 
 

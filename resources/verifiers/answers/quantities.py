@@ -7,11 +7,11 @@ from fractions import Fraction
 from itertools import pairwise
 
 from resources.verifiers.answers import units
-from resources.verifiers.answers.grammar import Style, expression
-from resources.verifiers.answers.labels import run_of_letters
+from resources.verifiers.answers.notation.grammar import Style, expression
+from resources.verifiers.answers.notation.labels import run_of_letters
+from resources.verifiers.answers.notation.tokens import Token
+from resources.verifiers.answers.notation.tree import Apply, Number, Series, Tree, Unread, replaced
 from resources.verifiers.answers.shapes import Quantity, Shape
-from resources.verifiers.answers.tokens import Token
-from resources.verifiers.answers.tree import Apply, Number, Series, Tree, Unread, replaced
 from resources.verifiers.answers.units import MONEY, Unit
 from resources.verifiers.answers.values import NoValue, value
 

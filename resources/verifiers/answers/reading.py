@@ -10,16 +10,11 @@ from collections.abc import Sequence as Many
 from dataclasses import replace
 from fractions import Fraction
 
-from resources.verifiers.answers import (
-    intervals,
-    labels,
-    phrases,
-    quantities,
-    regions,
-    relations,
-    units,
-)
-from resources.verifiers.answers.grammar import Style, expression
+from resources.verifiers.answers import intervals, quantities, regions, relations, units
+from resources.verifiers.answers.notation import labels, phrases
+from resources.verifiers.answers.notation.grammar import Style, expression
+from resources.verifiers.answers.notation.tokens import Token, split
+from resources.verifiers.answers.notation.tree import Apply, Number, Tree, Unread, functions
 from resources.verifiers.answers.shapes import (
     Based,
     Collection,
@@ -33,8 +28,6 @@ from resources.verifiers.answers.shapes import (
     Shape,
     Text,
 )
-from resources.verifiers.answers.tokens import Token, split
-from resources.verifiers.answers.tree import Apply, Number, Tree, Unread, functions
 
 _MATRICES = ("\\pmatrix", "\\bmatrix", "\\matrix", "\\smallmatrix", "\\array")
 _SETS = ("cup", "cap", "setminus")

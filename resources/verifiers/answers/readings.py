@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from resources.verifiers.answers.grammar import Style
+from resources.verifiers.answers.notation.grammar import Style
+from resources.verifiers.answers.notation.tokens import Commas, tokens
+from resources.verifiers.answers.notation.tree import Unread
 from resources.verifiers.answers.reading import read
 from resources.verifiers.answers.shapes import Quantity, Shape
-from resources.verifiers.answers.tokens import Commas, tokens
-from resources.verifiers.answers.tree import Unread
 from resources.verifiers.answers.values import decimal_places
 
 _TIGHT = re.compile(r"\d,\d")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from resources.verifiers.answers.notation.tree import Unread
 from resources.verifiers.answers.shapes import Interval, Region
-from resources.verifiers.answers.tree import Unread
 from resources.verifiers.answers.values import Value, inexact, same
 
 _NEAR = 5e-3  # relative

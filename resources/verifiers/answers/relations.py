@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from resources.verifiers.answers import labels, regions
-from resources.verifiers.answers.grammar import Style, expression
+from resources.verifiers.answers import regions
 from resources.verifiers.answers.intervals import as_region
+from resources.verifiers.answers.notation import labels
+from resources.verifiers.answers.notation.grammar import Style, expression
+from resources.verifiers.answers.notation.tokens import Token
+from resources.verifiers.answers.notation.tree import Apply, Name, Tree, Unread, minus, names
 from resources.verifiers.answers.shapes import (
     Equation,
     Interval,
@@ -19,8 +22,6 @@ from resources.verifiers.answers.shapes import (
 from resources.verifiers.answers.shapes import (
     Sequence as Ordered,
 )
-from resources.verifiers.answers.tokens import Token
-from resources.verifiers.answers.tree import Apply, Name, Tree, Unread, minus, names
 from resources.verifiers.answers.values import NoValue, Value, inexact, real, same, value
 
 Read = Callable[[Sequence[Token], Style], Shape]

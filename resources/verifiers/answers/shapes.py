@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resources.verifiers.answers.tree import Tree
+from resources.verifiers.answers.notation.tree import Tree
 from resources.verifiers.answers.units import Unit
 from resources.verifiers.answers.values import Value
 

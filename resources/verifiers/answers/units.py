@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from resources.verifiers.answers.phrases import words
-from resources.verifiers.answers.tokens import Token
-from resources.verifiers.answers.tree import Unread
+from resources.verifiers.answers.notation.phrases import words
+from resources.verifiers.answers.notation.tokens import Token
+from resources.verifiers.answers.notation.tree import Unread
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from resources.verifiers.answers.phrases import words
-from resources.verifiers.answers.tree import Apply, Name, Number, Series, Tree
+from resources.verifiers.answers.notation.phrases import words
+from resources.verifiers.answers.notation.tree import Apply, Name, Number, Series, Tree
 
 Value = Any  # Fraction, mpmath.mpf or mpmath.mpc
 

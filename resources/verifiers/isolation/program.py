@@ -16,8 +16,8 @@ from contextlib import suppress
 from typing import Any
 
 from resources.verifiers.isolation import prelude, whole
-from resources.verifiers.isolation.peer import Closed, Peer
-from resources.verifiers.isolation.rights import one_thread
+from resources.verifiers.isolation.connection.peer import Closed, Peer
+from resources.verifiers.isolation.kernel.rights import one_thread
 from resources.verifiers.isolation.tiers import Tier
 
 MODULE = "program"

@@ -5,7 +5,7 @@ then reads the job from a socket of its own; so no program descends from a proce
 test. The server holds deadlines, and when a tester ends for whatever reason it kills the program's
 process, and all that it started dies with it: it is process 1 of its namespace, or has no children.
 
-Run by `sandbox.py` as: python -c "...main(control socket, tier)". Standard library only.
+Run by `programs/sandbox.py` as: python -c "...main(control socket, tier)". Standard library only.
 """
 
 import gc
@@ -20,8 +20,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from resources.verifiers.isolation import imports, program, tester
-from resources.verifiers.isolation.peer import Peer
-from resources.verifiers.isolation.rights import one_thread
+from resources.verifiers.isolation.connection.peer import Peer
+from resources.verifiers.isolation.kernel.rights import one_thread
 from resources.verifiers.isolation.tiers import TIERS, Tier
 
 GRACE_SECONDS = 2.0  # the tester's own time on top of the program's wall limit

@@ -18,10 +18,11 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from resources.verifiers.isolation import functions, redirected, runner, shapes, standin, whole
-from resources.verifiers.isolation.peer import Closed, Late, Malformed, Peer
-from resources.verifiers.isolation.remote import Remote, Stop, Unsupported
+from resources.verifiers.isolation import whole
+from resources.verifiers.isolation.connection.peer import Closed, Late, Malformed, Peer
+from resources.verifiers.isolation.connection.remote import Remote, Stop, Unsupported
 from resources.verifiers.isolation.results import described, failed, result
+from resources.verifiers.isolation.testing import functions, redirected, runner, shapes, standin
 
 # Modules that a test may use because the program imported them: the tester imports its own copy.
 _SHARED_MODULES = frozenset(

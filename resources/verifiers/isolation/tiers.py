@@ -4,8 +4,8 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from resources.verifiers.isolation.confined import Confined
-from resources.verifiers.isolation.namespaces import Namespaces
+from resources.verifiers.isolation.kernel.confined import Confined
+from resources.verifiers.isolation.kernel.namespaces import Namespaces
 
 
 class Tier(Protocol):

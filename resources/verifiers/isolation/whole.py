@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from resources.verifiers.isolation.peer import Closed, Peer
+from resources.verifiers.isolation.connection.peer import Closed, Peer
 from resources.verifiers.isolation.results import failed
 
 MOST_PRINTED = 6 * 2**20  # bytes

@@ -13,9 +13,9 @@ from assets.catalog import all_specs
 from jobs.checks import data
 from jobs.checks.asked import Asked
 from resources.execution import Execution
-from resources.recipe.family import ProblemSource
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
+from resources.recipe.sections.family import ProblemSource
 from resources.store.building import Code, materialise
 from warehouse import catalog
 from warehouse.errors import RowsRejected

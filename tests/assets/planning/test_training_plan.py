@@ -16,10 +16,10 @@ from resources.costs.planning import Settings, Sizes
 from resources.execution import Execution
 from resources.models.accounting import blocks_of
 from resources.models.config import HeterogeneousDecoderConfig
-from resources.recipe.effort import Work
-from resources.recipe.execution import Hardware
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
+from resources.recipe.sections.effort import Work
+from resources.recipe.sections.execution import Hardware
 from resources.store.building import code_of, materialise, states_of
 from resources.store.spec import Spec
 from tests.assets.planning.sized import CHOSEN, CONFIG, SHAPE

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 
 from assets.problems.assets import CORPUS, specs
-from resources.recipe.base import needed
-from resources.recipe.benchmark import Benchmark
-from resources.recipe.data import HELD_TEXT, CorpusMix, Source
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
+from resources.recipe.sections.base import needed
+from resources.recipe.sections.benchmark import Benchmark
+from resources.recipe.sections.data import HELD_TEXT, CorpusMix, Source
 from resources.sources.account import SourceError
 from resources.sources.apart import held_out
 from resources.store.building import Code, materialise, nodes_of

@@ -11,9 +11,9 @@ import pytest
 
 from assets.problems import checks, make
 from assets.problems.assets import specs
-from resources.recipe.family import ProblemSource
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
+from resources.recipe.sections.family import ProblemSource
 from resources.store.building import Code, materialise
 from resources.tasks.generate import problem_table
 from warehouse.store import Artifact, CheckFailed, Store

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from assets.puzzle.costs.closed_form import COST_SCHEMA
-from resources.recipe.search import Search
+from resources.recipe.sections.search import Search
 
 Pair = tuple[str, str]
 

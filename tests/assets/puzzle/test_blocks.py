@@ -39,7 +39,7 @@ from assets.puzzle.scoring.build import (
     variant_pairs,
 )
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
-from resources.recipe.base import Optimizer
+from resources.recipe.sections.base import Optimizer
 from tests.assets.puzzle import tiny
 from tests.resources.training.sections import optimizer
 

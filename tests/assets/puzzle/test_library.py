@@ -27,7 +27,7 @@ from assets.puzzle.scoring.build import model_kl
 from resources.execution import Execution
 from resources.models.folders import stored_dtype
 from resources.models.loading import load, save
-from resources.recipe.execution import Activations
+from resources.recipe.sections.execution import Activations
 from tests.assets.puzzle import tiny
 from warehouse.artifact import Artifact, Output
 

@@ -18,7 +18,7 @@ from resources.models.loading import load
 from resources.recipe.chats import tokens_of
 from resources.recipe.errors import RecipeError
 from resources.recipe.loading import load as load_recipe
-from resources.recipe.supervised import Distillation
+from resources.recipe.sections.supervised import Distillation
 from resources.training.data.examples import Batches, singles
 from tests.assets.recovery.section import PLAIN, furthest, losses
 from tests.resources.training import tiny_family as tiny

@@ -19,7 +19,7 @@ from resources.models import loading
 from resources.models.folders import stored_dtype
 from resources.models.loading import publish, save
 from resources.recipe.loading import load
-from resources.recipe.search import Target
+from resources.recipe.sections.search import Target
 from tests.resources.models.folders import LLAMA_3_ROPE
 from tests.resources.models.served import random
 from warehouse.store import Artifact, Output, Request, Store

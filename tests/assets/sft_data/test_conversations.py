@@ -12,12 +12,12 @@ import pytest
 from assets.problems.assets import specs as problem_specs
 from assets.sft.assets import specs as sft_specs
 from assets.sft_data.assets import specs
-from resources.recipe.base import DOMAINS
-from resources.recipe.data import Source
-from resources.recipe.family import Benchmarks
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe, disagreements
-from resources.recipe.supervised import Sft
+from resources.recipe.sections.base import DOMAINS
+from resources.recipe.sections.data import Source
+from resources.recipe.sections.family import Benchmarks
+from resources.recipe.sections.supervised import Sft
 from resources.store.building import Code, materialise
 from warehouse import catalog
 from warehouse.errors import RowsRejected

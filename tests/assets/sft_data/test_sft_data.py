@@ -16,9 +16,9 @@ from assets.sft_data.generate import draw, generate
 from assets.sft_data.select import select
 from assets.sft_data.verify import verify
 from resources.recipe.loading import load as load_recipe
-from resources.recipe.roles import Openai, Role
+from resources.recipe.sections.roles import Openai, Role
 from resources.tasks import generate as tasks
-from resources.verifiers import sandbox
+from resources.verifiers.programs import sandbox
 from tests.resources.answering import Answering
 from tests.resources.engines.server.hostile import Hostile, always, plain, said, send, serving
 from tests.resources.training import tiny_family as tiny

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from resources.benchmarks.continuation import Document, asked
 from resources.benchmarks.problems import held_text, problems, where
-from resources.recipe.benchmark import Benchmark, Continuations
 from resources.recipe.declared import bundled
 from resources.recipe.errors import RecipeError
 from resources.recipe.loading import load
+from resources.recipe.sections.benchmark import Benchmark, Continuations
 from resources.recipe.tree import plain
 from resources.sources.account import SourceError
 

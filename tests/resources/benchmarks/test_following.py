@@ -11,7 +11,7 @@ from resources.benchmarks import generate
 from resources.benchmarks.answers import Answer, Asked
 from resources.benchmarks.following import followed
 from resources.benchmarks.intervals import wilson
-from resources.recipe.benchmark import Benchmark
+from resources.recipe.sections.benchmark import Benchmark
 from resources.verifiers import dispatch
 
 PROTOCOL = Benchmark.model_validate(

@@ -20,7 +20,7 @@ from resources.engines.protocol import Sampling
 from resources.engines.stopping import StopTexts, cut
 from resources.execution import Execution
 from resources.pretrained.source import BUNDLED
-from resources.recipe.benchmark import METHODS, Benchmark
+from resources.recipe.sections.benchmark import METHODS, Benchmark
 
 BASE: dict[str, Any] = {"path": "x.jsonl", "license": "mit", "fields": {"question": "q"}}
 

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from resources.benchmarks.problems import examples, index, problems, where
-from resources.recipe.benchmark import Benchmark
 from resources.recipe.declared import bundled
 from resources.recipe.loading import examine
 from resources.recipe.packaged import benchmarks
+from resources.recipe.sections.benchmark import Benchmark
 from resources.recipe.tree import plain
 from resources.sources.account import SourceError
 from resources.templating import TemplateError, text, value

@@ -11,7 +11,7 @@ from resources.costs.budget import Planned
 from resources.costs.parents import size_of
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
-from resources.recipe.supervised import HELD_OUT_MOST
+from resources.recipe.sections.supervised import HELD_OUT_MOST
 from resources.training import fit
 
 

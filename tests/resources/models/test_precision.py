@@ -11,8 +11,8 @@ from assets.catalog import all_specs
 from jobs.checks.machine import computed
 from resources.models import loading
 from resources.models.precision import Precision, PrecisionError, arithmetic, cannot
-from resources.recipe.base import DOMAINS
 from resources.recipe.loading import load
+from resources.recipe.sections.base import DOMAINS
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from resources.recipe.data import CorpusMix, Source, not_yet
+from resources.recipe.sections.data import CorpusMix, Source, not_yet
 
 
 def source(**given: Any) -> Source:

@@ -11,11 +11,11 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from resources.recipe.execution import ExecutionSettings
-from resources.recipe.family import Family
 from resources.recipe.loading import examine
-from resources.recipe.model import ModelRecipe
 from resources.recipe.naming import type_name
+from resources.recipe.sections.execution import ExecutionSettings
+from resources.recipe.sections.family import Family
+from resources.recipe.sections.model import ModelRecipe
 
 RECIPE = """
 extends: [heirloom/single-gpu, heirloom/laptop]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from resources.recipe.data import Source
+from resources.recipe.sections.data import Source
 from resources.sources import shards
 from resources.sources.reading import read
 

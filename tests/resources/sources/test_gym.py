@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.recipe.data import Records
+from resources.recipe.sections.data import Records
 from resources.sources.account import SourceError
 from resources.sources.reading import read
 from resources.sources.shards import described, description, shards

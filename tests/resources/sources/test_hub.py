@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from resources.recipe.data import Source
+from resources.recipe.sections.data import Source
 from resources.sources import hub, shards
 from resources.sources.account import SourceError
 from resources.sources.reading import read

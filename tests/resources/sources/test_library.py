@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from resources.recipe.data import Source
+from resources.recipe.sections.data import Source
 from resources.sources.library import LONGEST, SHORTEST, documents
 from resources.sources.reading import read
 from resources.sources.shards import described, description, shards

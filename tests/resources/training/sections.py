@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resources.recipe.base import Optimizer
+from resources.recipe.sections.base import Optimizer
 
 PLAIN: dict[str, Any] = {
     "schedule": "constant",

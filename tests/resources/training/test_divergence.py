@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from resources.execution import Execution
-from resources.recipe.base import Divergence
+from resources.recipe.sections.base import Divergence
 from resources.training.loop import interventions
 from resources.training.loop.guard import Diverged, Guard
 from resources.training.loop.loop import train

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from resources.execution import Execution
 from resources.models.loading import load
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
-from resources.recipe.supervised import Recovery
+from resources.recipe.sections.supervised import Recovery
 from resources.training import fit as fitting
 from resources.training.data.examples import Batches, Examples, singles
 from resources.training.data.mapped import MappedExamples, gather

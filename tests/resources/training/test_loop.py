@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from resources.execution import Execution
-from resources.recipe.base import Optimizer
+from resources.recipe.sections.base import Optimizer
 from resources.training import checkpoint, objectives
 from resources.training.loop.loop import train
 from resources.training.loop.optimizer import adamw, rate

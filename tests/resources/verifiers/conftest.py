@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from resources.verifiers import sandbox
-from resources.verifiers.sandbox import Sandbox, SandboxUnavailable
+from resources.verifiers.programs import sandbox
+from resources.verifiers.programs.sandbox import Sandbox, SandboxUnavailable
 
 
 @pytest.fixture(scope="module", params=sandbox.TIERS)

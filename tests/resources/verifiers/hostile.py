@@ -1,7 +1,7 @@
 """Programs that fake success, take too much or disturb others; none may pass or keep a neighbour
 from passing, in either tier of isolation. What tries to get out is the probe (`escape.py`)."""
 
-from resources.verifiers.sandbox import Limits
+from resources.verifiers.programs.sandbox import Limits
 
 TESTS = "assert solve(1) == 2\nassert solve(5) == 6"
 HONEST = "def solve(x):\n    return x + 1"

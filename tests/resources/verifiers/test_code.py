@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from resources.verifiers import code, sandbox
-from resources.verifiers.sandbox import Sandbox, SandboxUnavailable
+from resources.verifiers import code
+from resources.verifiers.programs import sandbox
+from resources.verifiers.programs.sandbox import Sandbox, SandboxUnavailable
 from tests.resources.verifiers.hostile import CHEATS, HONEST, QUICK, TESTS
 
 HERE = Path(__file__).parent  # of the checkout only the way to libraries is to be seen

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from resources.recipe.programs import LIBRARIES
-from resources.verifiers import code, libraries, sandbox
-from resources.verifiers.isolation import shapes
-from resources.verifiers.sandbox import Sandbox
+from resources.verifiers import code
+from resources.verifiers.isolation.testing import shapes
+from resources.verifiers.programs import libraries, sandbox
+from resources.verifiers.programs.sandbox import Sandbox
 
 ADD = "def add(a, b):\n    return a + b"
 STACK = """

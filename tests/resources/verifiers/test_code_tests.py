@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from resources.verifiers import code, code_tests, dispatch, sandbox
-from resources.verifiers.code_tests import Functions, Pairs
-from resources.verifiers.isolation import matching
-from resources.verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
+from resources.verifiers import code, dispatch
+from resources.verifiers.isolation.testing import matching
+from resources.verifiers.programs import code_tests, sandbox
+from resources.verifiers.programs.code_tests import Functions, Pairs
+from resources.verifiers.programs.sandbox import Limits, Sandbox, SandboxUnavailable
 from tests.resources.verifiers import hostile_cpp
 from tests.resources.verifiers.hostile import CHEATS, QUICK
 

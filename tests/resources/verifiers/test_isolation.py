@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from resources.verifiers import sandbox
-from resources.verifiers.isolation import landlock, scratch, seccomp, syscalls
-from resources.verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
+from resources.verifiers.isolation.kernel import landlock, scratch, seccomp, syscalls
+from resources.verifiers.programs import sandbox
+from resources.verifiers.programs.sandbox import Limits, Sandbox, SandboxUnavailable
 
 HEADERS = {
     "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),

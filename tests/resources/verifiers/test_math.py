@@ -15,10 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resources.verifiers import boxed
-from resources.verifiers.answers import agreement, symbolic, tree, values
-from resources.verifiers.answers.grammar import expression
-from resources.verifiers.answers.spelling import spelled
-from resources.verifiers.answers.tokens import tokens
+from resources.verifiers.answers import values
+from resources.verifiers.answers.comparison import agreement, symbolic
+from resources.verifiers.answers.notation import tree
+from resources.verifiers.answers.notation.grammar import expression
+from resources.verifiers.answers.notation.spelling import spelled
+from resources.verifiers.answers.notation.tokens import tokens
 from resources.verifiers.math import FAILED, plain, readable, verify, why_unreadable
 
 HERE = Path(__file__).parent

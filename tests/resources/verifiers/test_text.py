@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from resources.verifiers import boxed, choice, dispatch, sandbox, tools
+from resources.verifiers import boxed, choice, dispatch, tools
+from resources.verifiers.programs import sandbox
 from resources.verifiers.reasoning import follows_toggle, split
 from resources.verifiers.verdict import Verdict
 

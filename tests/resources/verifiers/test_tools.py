@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import bfcl
-from resources.verifiers import calls, tools
-from resources.verifiers.tool_schemas import Foreign, offered
+from resources.verifiers import tools
+from resources.verifiers.tool_calls import calls
+from resources.verifiers.tool_calls.schemas import Foreign, offered
 
 A = {"name": "geo.find", "arguments": {"city": "Rome", "limit": 2}}
 B = {"name": "geo.find", "arguments": {"city": "Oslo", "limit": 2}}

@@ -19,7 +19,7 @@ from resources.engines.protocol import Request, Sampling
 from resources.engines.server import managed
 from resources.engines.vllm import missing
 from resources.execution import Execution
-from resources.recipe.roles import Managed, Role, VllmSettings
+from resources.recipe.sections.roles import Managed, Role, VllmSettings
 
 
 def test_servers_are_started_as_the_role_says(

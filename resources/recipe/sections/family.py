@@ -1,0 +1,368 @@
+"""The shared half of a recipe: tasks, teacher, SFT data, pass rates, rewards, evaluation.
+
+Knows nothing of a single model's path (see `model.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from resources.recipe.errors import nearest
+from resources.recipe.programs import LIBRARIES
+from resources.recipe.sections.base import (
+    DOMAINS,
+    Computed,
+    Count,
+    CountOrZero,
+    Depth,
+    Domain,
+    Given,
+    Learning,
+    Name,
+    NonNegative,
+    PositiveShare,
+    Sampling,
+    Section,
+    Text,
+    check_proportions,
+    impossible,
+    needed,
+)
+from resources.recipe.sections.benchmark import Benchmark
+from resources.recipe.sections.data import HELD_TEXT, CorpusMix, Source, unmixable
+from resources.recipe.sections.roles import Role, RoleName
+from resources.tasks.generate import kinds
+from resources.tasks.held_out import DEEPEST_TRAINED
+
+
+class ProblemSource(Section):
+    """A real data set entering by the problems door: which file, which field means what.
+
+    `path` is a local file (`./…`, `/…`) for jsonl and parquet, a hub id for hub, a generator's name
+    for reasoning_gym (with `config` as its seed). `fields` maps our column (question,
+    expected_answer, tests, …) to theirs.
+    """
+
+    format: Literal["jsonl", "parquet", "hub", "reasoning_gym"]
+    path: Text
+    config: str | None = None
+    split: str = "train"
+    fields: dict[str, Text] = Field(min_length=1)
+    license: Text
+    limit: Count | None = None
+
+    @model_validator(mode="after")
+    def _question_is_mapped(self) -> Self:
+        if "question" not in self.fields:
+            raise impossible("fields must map 'question' to a column of the source")
+        return self
+
+
+class Problems(Section):
+    """Training questions of a domain: `train` procedural ones, plus `extra_sources`.
+
+    `kinds` weighs the domain's generators (empty: all equally); `depths` weighs serial depth k.
+    """
+
+    train: CountOrZero = Field(description="number of generated training problems")
+    kinds: dict[str, NonNegative]
+    depths: dict[Depth, NonNegative]
+    extra_sources: list[ProblemSource]
+
+    @model_validator(mode="after")
+    def _something_to_draw(self) -> Self:
+        check_proportions(self.kinds, "kinds", empty_allowed=True)
+        if self.train:
+            check_proportions(self.depths, "depths")
+            deepest = max(self.depths)
+            if deepest > DEEPEST_TRAINED:
+                raise impossible(
+                    f"depths: {deepest} is only held out; training stops at {DEEPEST_TRAINED}"
+                )
+        elif not self.extra_sources:
+            raise impossible("train is 0 and extra_sources is empty; a domain needs problems")
+        return self
+
+
+class HeldOut(Section):
+    """Benchmark problems, stratified: `per_domain_per_depth` of each domain at each depth k."""
+
+    per_domain_per_depth: Count
+    depths: list[Depth] = Field(min_length=1)
+
+
+class Corpus(Section):
+    """Procedural text for importance, block training, distillation; `max_tokens` a document."""
+
+    documents: Count
+    max_tokens: Count
+
+
+def _form(corpus: Any) -> str:
+    mixed = isinstance(corpus, CorpusMix)
+    if isinstance(corpus, dict):
+        other = corpus.keys() & Corpus.model_fields.keys()
+        mixed = "mix" in corpus or ("tokens" in corpus and not other)
+    return "declared" if mixed else "procedural"
+
+
+AnyCorpus = Annotated[
+    Annotated[Corpus, Tag("procedural")] | Annotated[CorpusMix, Tag("declared")],
+    Discriminator(_form),
+]
+
+
+class SftDomain(Section):
+    """How many questions of a domain are answered, and how often with thinking on and off."""
+
+    prompts: Count
+    samples_on: CountOrZero
+    samples_off: CountOrZero
+    generation: Sampling | None = None
+
+    @model_validator(mode="after")
+    def _something_is_sampled(self) -> Self:
+        if not self.samples_on + self.samples_off:
+            raise impossible("samples_on and samples_off are both 0; drop the domain instead")
+        return self
+
+
+class PublishedRows(Section):
+    """Published row counts of a domain, for comparison in the report (null: not broken down)."""
+
+    on: CountOrZero | None
+    off: CountOrZero | None
+    total: Count
+
+
+class PassRates(Sampling):
+    """Which checkpoint estimates difficulty, on how many prompts and samples.
+
+    Prompts with a pass rate at or above `discard_at` are dropped.
+    """
+
+    model: Name
+    artifact: Name
+    domains: list[Domain] = Field(min_length=1)
+    prompts: Count
+    samples: Count
+    discard_at: PositiveShare
+
+
+class InstructionPrompts(Section):
+    """Synthetic prompts with 1 to `max_constraints` checkable instructions each."""
+
+    prompts: Count
+    max_constraints: Annotated[int, Field(ge=1, le=10)]
+
+
+class RewardModel(Learning):
+    """The reward model: trained from `base`/`artifact` on ranked samples, or taken `pretrained`.
+
+    With `pretrained` (a path or hub id) nothing is trained.
+    """
+
+    base: Name
+    artifact: Name
+    pretrained: Given | None = None
+    prompts: Count
+    samples: Annotated[int, Field(ge=2)]
+    temperature: Annotated[float, Field(gt=0)]
+    top_p: PositiveShare
+    max_new_tokens: Count
+
+
+class Decoding(Section):
+    """Sampling of one reasoning mode at evaluation."""
+
+    temperature: NonNegative
+    top_p: PositiveShare
+
+
+class HeldOutBenchmarks(Computed):
+    """Evaluation on held-out problems of our own `domains`: `samples` a problem (one where
+    decoding is greedy)."""
+
+    samples: Count
+    max_new_tokens: Count
+    on: Decoding
+    off: Decoding
+    domains: list[Domain] = Field(min_length=1)
+
+
+class SideBySide(Computed):
+    """Every checkpoint of a model on the same `tokens` tokens of held-out text of the mixture, and
+    its greedy answers to the same `prompts`, for the report."""
+
+    tokens: Count
+    sequence_length: Count
+    prompts: list[Text] = Field(default_factory=list)
+    max_new_tokens: Count = 96
+
+
+class Benchmarks(Section):
+    """What every checkpoint is measured by: our own held-out problems, and benchmarks by name.
+
+    Both stand in one mapping: what names a key of `HeldOutBenchmarks` is of `own`, every other
+    mapping is a benchmark that the recipe declares under its key.
+    """
+
+    own: HeldOutBenchmarks | None = None
+    declared: dict[Name, Benchmark] = Field(default_factory=dict)
+    parts: ClassVar[tuple[str, str] | None] = ("own", "declared")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apart(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        named = {
+            key: value
+            for key, value in data.items()
+            if (value is None or isinstance(value, dict))
+            and key not in HeldOutBenchmarks.model_fields
+        }
+        rest = {key: value for key, value in data.items() if key not in named}
+        return {"declared": named} | ({"own": rest} if rest else {})
+
+
+class Family(Section):
+    """What the models of a family share; a section that no model's stages need may be left out.
+
+    `programs` that models write are `run` against their tests, or left `unjudged` where the machine
+    cannot isolate them: their verdicts are `unknown`, and what has no other is dropped. `libraries`
+    are what they may import beside the standard library, by the names of imports.
+    """
+
+    name: Name
+    seed: CountOrZero
+    teacher: Given | None = Field(
+        default=None, description="reasoning teacher: bundled/…, a path, or a hub id"
+    )
+    off_generator: Name = Field(
+        default="teacher",
+        description="'teacher', or the model whose parent answers with thinking off",
+    )
+    roles: dict[RoleName, Role] = Field(default_factory=dict)
+    license: Text | None = None
+    problems: dict[Domain, Problems] = Field(default_factory=dict)
+    held_out: HeldOut | None = None
+    watched_folder: str | None = None
+    corpus: AnyCorpus = Corpus(documents=6000, max_tokens=256)
+    sources: dict[Name, Source] = Field(default_factory=dict)
+    sft_data: dict[Domain, SftDomain] = Field(default_factory=dict)
+    generation: Sampling | None = None
+    published_rows: dict[str, PublishedRows] | None = None
+    pass_rates: PassRates | None = None
+    instruction_prompts: InstructionPrompts | None = None
+    reward_model: RewardModel | None = None
+    benchmarks: Benchmarks | None = None
+    side_by_side: SideBySide | None = None
+    programs: Literal["run", "unjudged"] = "run"
+    libraries: list[Text] = Field(default_factory=lambda: list(LIBRARIES))
+
+    def served(self, role: RoleName) -> Role | None:
+        """A role whose model only a server has; None where a checkpoint answers."""
+        found = self.roles.get(role)
+        return found if found is not None and found.served else None
+
+    @property
+    def given_teacher(self) -> str | dict[str, Any] | None:
+        """The teacher as a checkpoint; None where there is none, or only a server has it."""
+        role = self.roles.get("teacher")
+        if role is None or role.model is None:
+            return self.teacher
+        return None if role.served else role.model
+
+    @property
+    def teacher_key(self) -> tuple[str, ...]:
+        """Where the teacher's checkpoint is written down."""
+        named = "teacher" in self.roles and self.roles["teacher"].model is not None
+        return ("roles", "teacher", "model") if named else ("teacher",)
+
+    @property
+    def own_benchmarks(self) -> HeldOutBenchmarks | None:
+        """How our own held-out problems measure; None where they do not."""
+        return self.benchmarks.own if self.benchmarks else None
+
+    @property
+    def declared_benchmarks(self) -> dict[str, Benchmark]:
+        """The benchmarks that the recipe declares, by name."""
+        return dict(self.benchmarks.declared) if self.benchmarks else {}
+
+    @property
+    def running(self) -> dict[str, Any]:
+        """What of how programs are run is in the key of what runs them: what is not the default."""
+        kept: dict[str, Any] = {} if self.programs == "run" else {"programs": self.programs}
+        return kept if tuple(self.libraries) == LIBRARIES else kept | {"libraries": self.libraries}
+
+    @property
+    def unjudged(self) -> frozenset[str]:
+        """The domains that nothing is trained on or scored by, since no answer has a verdict."""
+        return frozenset() if self.programs == "run" else frozenset({"code"})
+
+    def generation_for(self, domain: str) -> Sampling:
+        """Return how reasoning-on answers of `domain` are sampled (its own, or the shared)."""
+        own = self.sft_data[domain].generation  # type: ignore[index]
+        return own if own is not None else needed(self.generation, "generation")
+
+    @property
+    def mixed_sources(self) -> dict[str, Source]:
+        """The sources that the corpus mixes, by name; none where it is procedural."""
+        if isinstance(self.corpus, CorpusMix):
+            return self.corpus.sources(self.sources)
+        return {}
+
+    @model_validator(mode="after")
+    def _benchmarks_find_text(self) -> Self:
+        mixture = isinstance(self.corpus, CorpusMix) and self.corpus.holdout > 0
+        for name, benchmark in self.declared_benchmarks.items():
+            if benchmark.path == HELD_TEXT and not mixture:
+                raise impossible(
+                    f"benchmarks.{name}.path: {HELD_TEXT} is what a mixture holds out; give corpus "
+                    "a mix and a holdout, or name files"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _sources_are_there(self) -> Self:
+        if isinstance(self.corpus, CorpusMix):
+            for key, wrong in unmixable(self.corpus, self.sources):
+                raise impossible(f"corpus.mix.{key}: {wrong}")
+        for name in self.sources:
+            if name in DOMAINS:
+                raise impossible(f"sources.{name}: is the name of a domain; give it another")
+        return self
+
+    @model_validator(mode="after")
+    def _held_out_text_is_there(self) -> Self:
+        if self.side_by_side is None:
+            return self
+        if not isinstance(self.corpus, CorpusMix):
+            raise impossible("side_by_side: it reads what a mixture holds out; give corpus a mix")
+        if not self.corpus.share_apart(self.sources):
+            raise impossible("side_by_side: it reads held-out text; set corpus.holdout to 1%")
+        return self
+
+    @model_validator(mode="after")
+    def _domains_have_problems(self) -> Self:
+        for domain, problems in self.problems.items():
+            for kind in problems.kinds:
+                if kind not in kinds(domain):
+                    raise impossible(
+                        f"problems.{domain}.kinds: no kind '{kind}'; {nearest(kind, kinds(domain))}"
+                    )
+        for where, used in (
+            ("sft_data", list(self.sft_data)),
+            ("pass_rates.domains", self.pass_rates.domains if self.pass_rates else []),
+            ("benchmarks.domains", self.own_benchmarks.domains if self.own_benchmarks else []),
+        ):
+            for domain in used:
+                if domain not in self.problems:
+                    raise impossible(
+                        f"{where} names '{domain}', which has no problems; "
+                        f"add it to 'problems' or use one of {', '.join(self.problems)}"
+                    )
+        return self

@@ -1,0 +1,1 @@
+"""Whether two answers that have been read say the same."""

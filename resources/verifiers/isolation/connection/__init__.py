@@ -1,0 +1,1 @@
+"""What crosses between tester and program: values, handles, calls. Standard library only."""

@@ -1,0 +1,1 @@
+"""What the kernel takes from a process: namespaces, Landlock, seccomp, rights and limits."""

@@ -1,0 +1,1 @@
+"""Tool calls: their notations, the schemas of the tools, and lists of accepted values."""
