@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +10,28 @@ from resources.recipe.chats import CORPUS_TOKENS, chats_of
 from resources.recipe.schema import Recipe
 from resources.recipe.sections.base import Domain, needed
 from resources.recipe.sections.data import HELD_TEXT, WRITTEN, CorpusMix, Source
+from resources.sources.incoming import files
 from resources.store.home import find
 from resources.store.spec import Spec
-from resources.tasks.incoming import files
 
 HELD_OUT = "problems/held_out"
 CORPUS = "problems/corpus"
+QUESTIONS = "questions"  # of a declared source: `problems/questions_<name>`
 
 
 def specs(recipe: Recipe) -> list[Spec]:
-    """The held-out set over all domains, a problem set a domain without it, and the corpus."""
+    """Declared questions, the held-out set over all domains, a problem set a domain without it, and
+    the corpus."""
     family = recipe.family
-    sections = {name: section.model_dump(mode="json") for name, section in family.problems.items()}
+    sections = {
+        name: section.model_dump(mode="json")
+        | {"extra_sources": list(family.problem_sources(name))}
+        for name, section in family.problems.items()
+    }
     made = [_held_out(recipe, sections)] if sections else []
+    made += [
+        _questions(recipe, name) for names in sections.values() for name in names["extra_sources"]
+    ]
     made += [_benchmark(recipe, name) for name in family.declared_benchmarks]
     made += [_problems(recipe, domain, section) for domain, section in sections.items()]
     asked = any(each.path == HELD_TEXT for each in family.declared_benchmarks.values())
@@ -52,11 +61,11 @@ def specs(recipe: Recipe) -> list[Spec]:
 
 
 def _held_out(recipe: Recipe, sections: Mapping[Domain, dict[str, Any]]) -> Spec:
-    local = [path for section in sections.values() for path in _local(recipe, section)]
     return Spec(
         key=HELD_OUT,
         stage="problems",
         fn="assets.problems.make:make_held_out",
+        inputs={k: v for section in sections.values() for k, v in _read(section).items()},
         recipe={
             **needed(recipe.family.held_out, "held_out").model_dump(mode="json"),
             "domains": {
@@ -65,11 +74,56 @@ def _held_out(recipe: Recipe, sections: Mapping[Domain, dict[str, Any]]) -> Spec
             },
         },
         seed=recipe.family.seed,
-        checks=("assets.problems.checks:not_empty", "assets.problems.checks:all_held_out"),
+        checks=(
+            "assets.problems.checks:not_empty",
+            "assets.problems.checks:all_held_out",
+            *_accounted(recipe.family.problem_sources(domain) for domain in sections),
+        ),
         kinds=("parquet",),
         description="Problems of held-out compositions and depths, for measurement only.",
         predicted={"seconds": 1.0},
-        observe=tuple(str(path) for path in local),
+    )
+
+
+def _read(section: Mapping[str, Any]) -> dict[str, str]:
+    """The questions of a domain's declared sources as inputs."""
+    return {
+        f"{QUESTIONS}_{name}": f"problems/{QUESTIONS}_{name}" for name in section["extra_sources"]
+    }
+
+
+def _accounted(sources: Iterable[Collection[str]]) -> list[str]:
+    """The check of what becomes of declared questions, where there are some."""
+    return ["assets.problems.checks:questions_accounted"] if any(sources) else []
+
+
+def _questions(recipe: Recipe, name: str) -> Spec:
+    """The rows of a declared source of problems. SourceError where it has no files.
+
+    Of a hub's the files are asked for when they are read: no plan waits for a network.
+    """
+    from resources.sources.shards import entries, shards
+
+    source, memory = recipe.family.sources[name], find().path / "hub"
+    made: list[dict[str, Any]] | None = None
+    watched: list[str] = []
+    if not source.path.startswith("hub:"):
+        made, watched = entries(source, shards(source, recipe.directory, memory))
+    return Spec(
+        key=f"problems/{QUESTIONS}_{name}",
+        stage="problems",
+        fn="assets.problems.questions:read_questions",
+        recipe={
+            "name": name,
+            "source": source.read_as,
+            "max_drop": source.max_drop,
+            "shards": made,
+        },
+        seed=recipe.family.seed,
+        checks=("assets.problems.checks:not_empty", "assets.problems.checks:rows_accounted"),
+        kinds=("parquet",),
+        description=f"The problems of the source {name}, row by row, and those rejected.",
+        observe=tuple(watched),
     )
 
 
@@ -113,18 +167,19 @@ def _problems(recipe: Recipe, domain: Domain, section: dict[str, Any]) -> Spec:
         key=f"problems/{domain}",
         stage="problems",
         fn="assets.problems.make:make_problems",
-        inputs={"held_out": HELD_OUT, **benchmarks},
+        inputs={"held_out": HELD_OUT, **_read(section), **benchmarks},
         recipe={"domain": domain, **section, **compared},
         seed=recipe.family.seed,
         checks=(
             "assets.problems.checks:not_empty",
             "assets.problems.checks:distinct_questions",
             "assets.problems.checks:nothing_held_out",
+            *_accounted([section["extra_sources"]]),
         ),
         kinds=("parquet",),
         description=f"Training problems of the domain {domain}, with ground truth.",
         predicted={"seconds": 1.0},
-        observe=tuple(str(path) for path in (*files(folder, domain), *_local(recipe, section))),
+        observe=tuple(str(path) for path in files(folder, domain)),
     )
 
 
@@ -223,11 +278,3 @@ def _written(recipe: Recipe, name: str, source: Source) -> Spec:
         pool="gpu",
         description=f"What {model}'s parent writes itself (self-distillation).",
     )
-
-
-def _local(recipe: Recipe, section: Mapping[str, Any]) -> list[Path]:
-    return [
-        recipe.directory / Path(source["path"]).expanduser()
-        for source in section["extra_sources"]
-        if source["format"] in ("jsonl", "parquet")
-    ]

@@ -83,3 +83,39 @@ def documents_accounted(artifact: Artifact, inputs: Mapping[str, Artifact]) -> C
         passed=read == sum(rows.values()),
         description=f"{read:.0f} documents = {rows['texts']} texts + {rows['dropped']} dropped",
     )
+
+
+def rows_accounted(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """Every row of a source of problems is a question or a rejected one."""
+    rows = {name: artifact.manifest["tables"][name]["rows"] for name in ("questions", "rejected")}
+    read = sum(artifact.table("sources", ["rows_in"])["rows_in"].to_pylist())
+    return CheckResult(
+        name="rows_accounted",
+        passed=read == sum(rows.values()),
+        description=f"{read} rows = {rows['questions']} questions + {rows['rejected']} rejected",
+    )
+
+
+def questions_accounted(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """Every question of a declared source that is on this side is a problem or a dropped row."""
+    given = {
+        each.manifest["recipe"]["name"]: each
+        for name, each in inputs.items()
+        if name.startswith("questions_")
+    }
+    split = "train" if "held_out" in inputs else "held_out"
+    wrong = []
+    for name, questions in given.items():
+        splits = questions.table("questions", ["split"])["split"].to_pylist()
+        there = [
+            artifact.table(table, ["source"])["source"].to_pylist().count(name)
+            for table in ("problems", "dropped")
+            if table in artifact.manifest["tables"]
+        ]
+        if splits.count(split) != sum(there):
+            wrong.append(f"{name}: {splits.count(split)} questions, {there} problems and dropped")
+    return CheckResult(
+        name="questions_accounted",
+        passed=not wrong,
+        description="; ".join(wrong) or f"all of {len(given)} sources",
+    )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.benchmarks import apart
 from resources.benchmarks.overlap import PROCEDURAL, Benchmarks, Match
+from resources.recipe.sections.data import GYM
+from warehouse.errors import RowsRejected
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from resources.execution import Execution
+    from resources.sources.account import Account
 
 
 def make_problems(
@@ -31,11 +34,9 @@ def make_problems(
     """
     import pyarrow as pa
 
-    from resources.tasks import generate, incoming, loaders
+    from resources.tasks import generate
 
-    domain = str(recipe["domain"])
-    observed = [Path(path) for path in execution.observe]
-    sources = {source["path"]: _file(source, observed) for source in recipe["extra_sources"]}
+    domain, key = str(recipe["domain"]), str(recipe["asset_key"])
     tables = [
         generate.generate(
             domain,
@@ -45,12 +46,10 @@ def make_problems(
             kinds=recipe["kinds"],
         )
     ]
-    for source in recipe["extra_sources"]:
-        table = loaders.load(source, domain, file=sources[source["path"]])
-        tables.append(_split(table, "train"))
-    dropped = [path for path in observed if path not in sources.values()]
-    tables.append(incoming.read(dropped, domain))
-    table = _identified(tables, recipe["asset_key"])
+    questions = {name: inputs[f"questions_{name}"] for name in recipe["extra_sources"]}
+    tables += [loaded(each, "train") for each in questions.values()]
+    dropped_in, account = _dropped_in(execution.observe, domain)
+    table, again = identified([*tables, dropped_in], key)
     held_out = apart.held_out(inputs, ["row_id", "question"])
     table, lost = without_held_out(table, held_out)
     metrics = {"dropped_held_out": float(lost.num_rows)}
@@ -58,15 +57,69 @@ def make_problems(
     if unread.num_rows:
         metrics["dropped_unreadable"] = float(unread.num_rows)
         lost = pa.concat_tables([lost, unread])
+    if again.num_rows:
+        metrics["dropped_duplicate"] = float(again.num_rows)
+        lost = pa.concat_tables([again, lost])
     declared = apart.declared(inputs, ["row_id", "question", "source"])
     if declared is not None and recipe.get("by_words"):
-        generated = {s["path"] for s in recipe["extra_sources"] if s["format"] == "reasoning_gym"}
+        generated = {name for name, each in questions.items() if _made(each)}
         table, shared = without_contaminated(table, Benchmarks(declared), {PROCEDURAL, *generated})
         metrics["dropped_contaminated"] = float(shared.num_rows)
         lost = pa.concat_tables([lost, shared])
+    accounts = (
+        {} if account is None else {"rejected": account.table(), "sources": account.summary()}
+    )
     return Output(
-        tables={"problems": table, "dropped": lost},
+        tables={"problems": table, "dropped": lost, **accounts},
         metrics={"problems": float(table.num_rows), **metrics},
+    )
+
+
+def _dropped_in(observed: Sequence[str], domain: str) -> tuple[pa.Table, Account | None]:
+    """The problems of the watched folder's files and their account; none where there are none.
+
+    Raises RowsRejected where too many rows are no problems.
+    """
+    from resources.sources import incoming
+    from resources.sources.account import SourceError
+    from resources.tasks import generate
+
+    if not observed:
+        return generate.problem_table([]), None
+    table, account = incoming.read([Path(path) for path in observed], domain)
+    try:
+        account.judge(incoming.MAX_DROP)
+    except SourceError as error:
+        raise RowsRejected(str(error), account.table()) from error
+    return table, account
+
+
+def _made(questions: Artifact) -> bool:
+    """Whether a source's rows are generated ones, whose wording is shared by design."""
+    return str(questions.manifest["recipe"]["source"]["path"]).startswith(GYM)
+
+
+def loaded(questions: Artifact, split: str) -> pa.Table:
+    """The problems of a declared source on one side, each with the row that it comes from."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from resources.tasks.generate import TEXT_COLUMNS
+    from warehouse.rows import parents_of
+
+    table = questions.table("questions")
+    table = table.filter(pc.equal(table["split"], split))
+    ids = table["row_id"].to_pylist()
+    columns = {name: table[name] for name in TEXT_COLUMNS if name in table.column_names}
+    return pa.table(
+        {
+            **columns,
+            "kind": pa.repeat("loaded", len(ids)),
+            "prompt_messages": pa.nulls(len(ids), pa.string()),
+            "composition": table["question"],
+            "difficulty": table["difficulty"].cast(pa.int32()),
+            "parents": parents_of([[one] for one in ids], [[questions.key]] * len(ids)),
+        }
     )
 
 
@@ -159,9 +212,10 @@ def make_held_out(
 
     At depth 1 fewer than asked may exist on the held-out side of the split.
     """
-    from resources.tasks import generate, loaders
+    import pyarrow as pa
 
-    observed = [Path(path) for path in execution.observe]
+    from resources.tasks import generate
+
     tables = []
     for domain, section in recipe["domains"].items():
         for depth in recipe["depths"]:
@@ -175,12 +229,13 @@ def make_held_out(
                     held_out=True,
                 )
             )
-        for source in section["extra_sources"]:
-            table = loaders.load(source, domain, file=_file(source, observed))
-            tables.append(_split(table, "held_out"))
-    table, unread = without_unreadable(_identified(tables, recipe["asset_key"]))
+        for name in section["extra_sources"]:
+            tables.append(loaded(inputs[f"questions_{name}"], "held_out"))
+    table, again = identified(tables, recipe["asset_key"])
+    table, unread = without_unreadable(table)
+    lost = pa.concat_tables([again, unread])
     return Output(
-        tables={"problems": table, **({"dropped": unread} if unread.num_rows else {})},
+        tables={"problems": table, **({"dropped": lost} if lost.num_rows else {})},
         metrics={"problems": float(table.num_rows)},
     )
 
@@ -189,33 +244,33 @@ def _depths(weights: Mapping[str, float]) -> dict[int, float]:
     return {int(depth): weight for depth, weight in weights.items()}
 
 
-def _file(source: Mapping[str, Any], observed: list[Path]) -> Path | None:
-    """Where the source's file lies now; the recipe's own path is relative."""
-    if source["format"] not in ("jsonl", "parquet"):
-        return None
-    ending = Path(source["path"]).expanduser().parts
-    while ending and ending[0] in ("..", "."):
-        ending = ending[1:]
-    return next((path for path in observed if path.parts[-len(ending) :] == ending), None)
+def identified(tables: list[pa.Table], asset_key: str) -> tuple[pa.Table, pa.Table]:
+    """All problems with their ids, each question once, the first; the others of files as `dropped`.
 
-
-def _split(table: pa.Table, split: str) -> pa.Table:
+    What we generate may come again at another depth; that is no row of anybody's.
+    """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    return table.filter(pc.equal(table.column("split"), split))
+    from warehouse.rows import PARENTS, with_ids
 
-
-def _identified(tables: list[pa.Table], asset_key: str) -> pa.Table:
-    import pyarrow as pa
-
-    from warehouse.rows import with_ids
-
-    table = pa.concat_tables(tables)
-    seen: set[str] = set()
-    first = []
-    for row, question in enumerate(table.column("question").to_pylist()):
-        if question not in seen:
-            seen.add(question)
-            first.append(row)
-    kept = table.take(pa.array(first, pa.int64()))  # typed: it may be empty
-    return with_ids(kept, asset_key, ["question", "expected_answer", "tests"])
+    table = pa.concat_tables(tables, promote_options="default")
+    parents = pa.array([[]] * table.num_rows, PARENTS)
+    if "parents" in table.column_names:
+        parents = pc.coalesce(table["parents"].combine_chunks(), parents)
+    table = with_ids(table, asset_key, ["question", "expected_answer", "tests"], parents)
+    places: dict[str, int] = {}
+    for row, question in enumerate(table["question"].to_pylist()):
+        places.setdefault(question, row)
+    first = pa.array(list(places.values()), pa.int64())  # typed: it may be empty
+    kept = table.take(first)
+    again = pc.invert(pc.is_in(pa.array(range(table.num_rows), pa.int64()), first))
+    given = table.filter(pc.and_(again, pc.not_equal(table["source"], PROCEDURAL)))
+    at = pa.array([places[question] for question in given["question"].to_pylist()], pa.int64())
+    matched = table["row_id"].take(at).combine_chunks().cast(pa.binary(16))
+    evidence = pa.array(
+        ["the same question in " + (s or "") for s in table["source"].take(at).to_pylist()],
+        pa.string(),
+    )
+    _, lost = _split_off(given, "duplicate", evidence, matched, matched.is_valid())
+    return kept, lost

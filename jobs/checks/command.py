@@ -38,7 +38,7 @@ from resources.store.digests import Digests
 CHECKS: tuple[tuple[str, Check], ...] = (
     (UNBUILT, written.unbuilt),
     ("files and columns", data.sources),
-    ("files and columns", data.questions),
+    ("files and columns", data.watched),
     ("files and columns", data.benchmarks),
     ("files and columns", amounts.amounts),
     ("parents", models.parents),

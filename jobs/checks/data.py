@@ -18,7 +18,6 @@ from resources.recipe.sections.data import (
     Files,
     Source,
 )
-from resources.recipe.sections.family import ProblemSource
 from resources.recipe.tree import KeyPath
 
 SHARDS, BATCHES = 3, 1  # looked at: of each of the first shards, the first rows
@@ -63,25 +62,28 @@ def present(asked: Asked) -> Iterator[Finding]:
                     files(part.path, asked.recipe.directory, part.format is not None)
                 except SourceError as error:
                     yield asked.fault(("benchmarks", name), str(error))
-    for keys, _, questions in _question_files(asked):
-        file = asked.recipe.local(questions.path)
-        if not file.is_file():
-            yield asked.fault((*keys, "path"), f"no file {file}", "give an existing one")
 
 
-def questions(asked: Asked) -> Iterator[Finding]:
-    """Sources of problems that are files: a missing one, a field that is absent, an odd row."""
-    from resources.tasks.loaders import LoadError, load
+def watched(asked: Asked) -> Iterator[Finding]:
+    """Files in the watched folder that no domain reads: they are in a wrong place."""
+    from resources.recipe.sections.base import DOMAINS
+    from resources.sources.account import SourceError
+    from resources.sources.incoming import unplaced
 
-    for keys, domain, source in _question_files(asked):
-        some = source.model_dump(mode="json") | {"limit": min(source.limit or SOME, SOME)}
-        try:
-            found = load(some, domain, base=asked.recipe.directory).num_rows
-        except LoadError as error:
-            yield asked.fault(keys, str(error))
-        else:
-            if not found:
-                yield asked.fault(keys, f"{source.path} has no rows", "give a file with problems")
+    folder = asked.recipe.family.watched_folder
+    if folder is None or not asked.recipe.family.problems:
+        return
+    try:
+        astray = unplaced(Path(folder))
+    except SourceError as error:
+        yield asked.fault(("watched_folder",), str(error))
+        return
+    for path in astray:
+        what = (
+            f"{path} is read by no domain: it is in no folder of one, and no row names a `domain`"
+        )
+        remedy = f"move it to a folder named {', '.join(DOMAINS[:-1])} or {DOMAINS[-1]}"
+        yield asked.fault(("watched_folder",), what, remedy, stops=False)
 
 
 def benchmarks(asked: Asked) -> Iterator[Finding]:
@@ -106,13 +108,6 @@ def benchmarks(asked: Asked) -> Iterator[Finding]:
             yield asked.fault(keys, str(error))
         else:
             yield f"{name}: {benchmark.method}, of the first rows {table.num_rows} are problems"
-
-
-def _question_files(asked: Asked) -> Iterator[tuple[KeyPath, str, ProblemSource]]:
-    for domain, section in asked.recipe.family.problems.items():
-        for index, source in enumerate(section.extra_sources):
-            if source.format in ("jsonl", "parquet"):
-                yield ("problems", domain, "extra_sources", index), domain, source
 
 
 def declared(asked: Asked) -> Iterator[tuple[KeyPath, str, Source]]:

@@ -84,6 +84,7 @@ def _sources(recipe: Recipe) -> Iterator[Unread]:
     """Sources that nothing draws from, and what is said of one beside what its kind reads."""
     family = recipe.family
     drawn = set(recipe.drawn_sources)
+    drawn |= {name for name, each in family.sources.items() if each.kind == "problems"}
     if isinstance(family.corpus, CorpusMix):
         drawn |= set(family.corpus.mix)
     for name, source in family.sources.items():

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from resources.sources.account import Reject, shown
+from resources.sources.fields import Unfit, at, optional_text, plain_text
 
 MESSAGES = pa.list_(
     pa.struct([("role", pa.string()), ("content", pa.string()), ("train", pa.bool_())])
@@ -26,37 +26,6 @@ ROLES = {
 }
 TOOLS = {"tool", "function", "function_call", "observation", "tool_calls", "tool_call"}
 TOOLS_LATER = "tool calls come with the next release"
-
-
-class Unfit(ValueError):
-    """A row that does not fit: the field, what stood there, what would be right."""
-
-    def __init__(self, field: str, value: Any, reason: str) -> None:
-        super().__init__(reason)
-        self.field, self.value, self.reason = field, value, reason
-
-
-def plain_text(row: Mapping[str, Any], column: str) -> str:
-    """The text in `column`; Unfit where there is none: never the text of another value.
-
-    >>> plain_text({"a": "x"}, "a")
-    'x'
-    """
-    if column not in row:
-        there = ", ".join(map(str, list(row)[:8])) or "no field"
-        raise Unfit(column, None, f"no such field; there are {there}")
-    value = row[column]
-    if not isinstance(value, str):
-        kind = "null" if value is None else type(value).__name__
-        raise Unfit(column, value, f"must be text, is {kind}")
-    if not value.strip():
-        raise Unfit(column, value, "empty")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        reason = f"no text: a lone surrogate or a foreign byte at character {error.start + 1}"
-        raise Unfit(column, value, reason) from None
-    return value
 
 
 def conversation(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -82,31 +51,21 @@ def conversation(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[dic
 
 def _exchange(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[dict[str, Any]]:
     turns = [("user", plain_text(row, columns["prompt"]))]
-    if "query" in columns and (extra := _optional(row, columns["query"])):
+    if "query" in columns and (extra := optional_text(row, columns["query"])):
         turns = [("user", f"{turns[0][1]}\n\n{extra}")]
-    if "system" in columns and (system := _optional(row, columns["system"])):
+    if "system" in columns and (system := optional_text(row, columns["system"])):
         turns = [("system", system), *turns]
     turns.append(("assistant", plain_text(row, columns["response"])))
     return [{"role": role, "content": text, "train": True} for role, text in turns]
 
 
-def _optional(row: Mapping[str, Any], column: str) -> str | None:
-    """A text that may be empty or null, but nothing else."""
-    if row.get(column) in (None, "") and column in row:
-        return None
-    return plain_text(row, column)
-
-
 def _turns(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[dict[str, Any]]:
     column = columns["messages"]
-    if column not in row:
-        there = ", ".join(map(str, list(row)[:8])) or "no field"
-        raise Unfit(column, None, f"no such field; there are {there}")
-    given = row[column]
+    given = at(row, column)
     if not isinstance(given, list) or not given:
         raise Unfit(column, given, "must be a list of turns")
     turns = [_turn(turn, columns, f"{column}[{i}]") for i, turn in enumerate(given)]
-    if "system" in columns and (system := _optional(row, columns["system"])):
+    if "system" in columns and (system := optional_text(row, columns["system"])):
         if turns[0]["role"] == "system":
             raise Unfit(columns["system"], system, "two system texts: one of its own, one turn")
         turns = [{"role": "system", "content": system, "train": True}, *turns]
@@ -135,8 +94,3 @@ def _turn(turn: Any, columns: Mapping[str, str], where: str) -> dict[str, Any]:
     if not isinstance(train, bool):
         raise Unfit(f"{where}.{columns['train']}", train, "must be true or false")
     return {"role": ROLES[role], "content": content, "train": train}
-
-
-def reject(line: int, error: Unfit) -> Reject:
-    """The reject of a row that does not fit."""
-    return Reject(line, error.field, shown(error.value), error.reason)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from resources.sources.account import SHOWN, Reject, SourceError, shown
+from resources.sources.fields import Written
 from resources.sources.opening import LONGEST, blocks, decoded, lines, unmarked
 
 Row = tuple[int, dict[str, Any]]
@@ -32,9 +33,11 @@ class _Parser:
 
     def __init__(self) -> None:
         self.odd = False
-        self._decoder = json.JSONDecoder(parse_constant=self._constant)
+        self._decoder = json.JSONDecoder(parse_constant=self._constant, parse_float=Written)
         # Asks of every integer; used where the one above met one that Python does not read.
-        self._careful = json.JSONDecoder(parse_constant=self._constant, parse_int=self._integer)
+        self._careful = json.JSONDecoder(
+            parse_constant=self._constant, parse_float=Written, parse_int=self._integer
+        )
 
     def read(self, text: str, at: int = 0) -> tuple[Any, int]:
         """The value that begins at a place, and where it ends. JSONDecodeError, RecursionError."""

@@ -7,6 +7,7 @@ line, field, value and reason. Memory is one batch at any file size.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,14 @@ import pyarrow.compute as pc
 
 from resources.sources import gym
 from resources.sources.account import Batch, Reject, SourceError, rejected_batch, shown
-from resources.sources.conversations import MESSAGES, Unfit, conversation, plain_text, reject
+from resources.sources.conversations import MESSAGES, conversation
+from resources.sources.csv_rows import csv_rows
+from resources.sources.fields import Unfit, Written, plain_text, reject
 from resources.sources.gym import Generated
 from resources.sources.json_rows import Row, json_array, json_lines
 from resources.sources.library import Bundled, documents
 from resources.sources.opening import LONGEST, decoded, lines
+from resources.sources.problems import NAMES, PROBLEM, problem
 from resources.sources.records import record
 from resources.sources.shards import Piece, Shard, begins_array, format_of
 
@@ -34,20 +38,23 @@ KEPT = {
     "text": pa.schema([("text", pa.string()), *_PLACE]),
     "conversations": pa.schema([("messages", MESSAGES), *_PLACE]),
     "records": pa.schema([("record", pa.string()), *_PLACE]),
+    "problems": pa.schema([("problem", PROBLEM), *_PLACE]),
 }
+Elsewhere = Callable[[Mapping[str, Any]], bool]
 
 
-def read(source: Files, shard: Shard) -> Iterator[Batch]:
-    """The rows of one shard of a source of kind text, conversations or records, in order.
+def read(source: Files, shard: Shard, elsewhere: Elsewhere | None = None) -> Iterator[Batch]:
+    """The rows of one shard of a source of a kind of `KEPT`, in order.
 
-    Kept rows have `text`, `messages` or `record` (the declared fields as JSON), `file` and `line`
-    (of Parquet: the row), counted from 1, the same for no two rows of a file. With `limit` the
-    shard ends after so many kept rows. Raises SourceError where a file is missing, damaged, of an
-    unknown format, or lacks a declared Parquet column.
+    Kept rows have `text`, `messages`, `record` (the declared fields as JSON) or `problem`, `file`
+    and `line` (of Parquet: the row), counted from 1, the same for no two rows of a file. With
+    `limit` the shard ends after so many kept rows. A row of which `elsewhere` says so is another
+    reader's, and passed over. Raises SourceError where a file is missing, damaged, of an unknown
+    format, or lacks a declared Parquet column.
     """
     left = source.limit
     for piece in shard.pieces:
-        for batch in _piece(source, piece):
+        for batch in _piece(source, piece, elsewhere):
             if left is not None and batch.kept.num_rows >= left:
                 yield _first(batch, left)
                 return
@@ -62,26 +69,29 @@ def _first(batch: Batch, rows: int) -> Batch:
     return Batch(kept, batch.rejected.filter(before))
 
 
-def _piece(source: Files, piece: Piece) -> Iterator[Batch]:
+def _piece(source: Files, piece: Piece, elsewhere: Elsewhere | None) -> Iterator[Batch]:
     if isinstance(piece.path, Bundled):
         yield from _brought(source, piece.path)
         return
+    taken = _taker(source, elsewhere)
     if isinstance(piece.path, Generated):
         made = gym.rows(piece.path, source.limit)
-        yield from _batches(made, _taker(source), KEPT[source.kind], piece.name)
+        yield from _batches(made, taken, KEPT[source.kind], piece.name)
         return
     form = source.format or format_of(piece.name)
     if form == "parquet":
-        yield from _parquet(source, piece)
+        yield from _parquet(source, piece, taken)
         return
     rows: Iterator[Row | Reject]
     if form == "text":
         rows = _documents(source, piece)
+    elif form == "csv":
+        rows = csv_rows(piece.local, source.encoding)
     elif form == "json" or (piece.start == 0 and begins_array(piece.local)):
         rows = json_array(piece.local, source.encoding)
     else:
         rows = json_lines(piece.local, source.encoding, piece.start, piece.stop)
-    yield from _batches(rows, _taker(source), KEPT[source.kind], piece.name)
+    yield from _batches(rows, taken, KEPT[source.kind], piece.name)
 
 
 def _brought(source: Files, text: Bundled) -> Iterator[Batch]:
@@ -91,13 +101,17 @@ def _brought(source: Files, text: Bundled) -> Iterator[Batch]:
         yield from _batches(rows, taken, KEPT["text"], file)
 
 
-def _taker(source: Files) -> Callable[[Mapping[str, Any]], Any]:
+def _taker(source: Files, elsewhere: Elsewhere | None = None) -> Callable[[Mapping[str, Any]], Any]:
+    """What makes a value of a row of theirs: None where it is another reader's."""
     columns = source.columns if source.format != "text" else {"text": "text"}
-    if source.kind == "text":
-        return lambda row: plain_text(row, columns["text"])
-    if source.kind == "records":
-        return lambda row: record(row, columns)
-    return lambda row: conversation(row, columns)
+    takers: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+        "text": lambda row: plain_text(row, columns["text"]),
+        "conversations": lambda row: conversation(row, columns),
+        "records": lambda row: record(row, columns),
+        "problems": lambda row: problem(row, columns, source.domain),
+    }
+    take = takers[source.kind]
+    return take if elsewhere is None else lambda row: None if elsewhere(row) else take(row)
 
 
 def _batches(
@@ -106,7 +120,7 @@ def _batches(
     schema: pa.Schema,
     file: str,
 ) -> Iterator[Batch]:
-    """Batches of rows that `take` accepts, with those that it refuses."""
+    """Batches of rows that `take` accepts, with those that it refuses; None is neither."""
     values: list[Any] = []
     numbers: list[int] = []
     rejects: list[Reject] = []
@@ -130,9 +144,11 @@ def _batches(
             except Unfit as error:
                 rejects.append(reject(line, error))
             else:
+                if value is None:
+                    continue
                 values.append(value)
                 numbers.append(line)
-                size += len(value) if isinstance(value, str) else _characters(value)
+                size += _characters(value)
         if len(values) + len(rejects) >= ROWS or size >= CHARACTERS:
             yield batch()
             values, numbers, rejects, size = [], [], [], 0
@@ -140,8 +156,12 @@ def _batches(
         yield batch()
 
 
-def _characters(turns: list[dict[str, Any]]) -> int:
-    return sum(len(turn["content"]) for turn in turns)
+def _characters(value: Any) -> int:
+    """The text in a value, turns and fields included."""
+    if isinstance(value, str):
+        return len(value)
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return sum(map(_characters, inside))
 
 
 def _documents(source: Files, piece: Piece) -> Iterator[Row | Reject]:
@@ -172,20 +192,24 @@ def _documents(source: Files, piece: Piece) -> Iterator[Row | Reject]:
     yield from document()
 
 
-def _parquet(source: Files, piece: Piece) -> Iterator[Batch]:
+def _parquet(
+    source: Files, piece: Piece, taken: Callable[[Mapping[str, Any]], Any]
+) -> Iterator[Batch]:
     import pyarrow.parquet as pq
 
-    wanted, path = _parquet_columns(source), piece.local
+    path = piece.local
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
+            wanted = _parquet_columns(source, names)
             _check_columns(wanted, names, path)
             stop = file.num_row_groups if piece.stop is None else piece.stop
             groups = list(range(piece.start, min(stop, file.num_row_groups)))
             number = 1 + sum(
                 file.metadata.row_group(group).num_rows for group in range(piece.start)
             )
-            optional = [name for name in ("tools",) if name in names]
+            beside = "domain" if source.kind == "problems" else "tools"  # what else tells a row
+            optional = [beside] if beside in names and beside not in wanted else []
             if source.kind == "text":
                 _check_text(file.schema_arrow.field(wanted[0]), path)
             for batch in file.iter_batches(1024, groups, columns=[*wanted, *optional]):
@@ -193,7 +217,7 @@ def _parquet(source: Files, piece: Piece) -> Iterator[Batch]:
                     yield _text_column(batch.column(0), number, wanted[0], piece.name)
                 else:
                     rows, kept = _rows(batch, number), KEPT[source.kind]
-                    yield from _batches(rows, _taker(source), kept, piece.name)
+                    yield from _batches(rows, taken, kept, piece.name)
                 number += batch.num_rows
     except FileNotFoundError:
         raise SourceError(f"{path}: no such file") from None
@@ -202,11 +226,14 @@ def _parquet(source: Files, piece: Piece) -> Iterator[Batch]:
         raise SourceError(f"{path}: not readable Parquet: {reason}") from None
 
 
-def _parquet_columns(source: Files) -> list[str]:
-    if source.kind == "records":
-        return list(dict.fromkeys(theirs.partition(".")[0] for theirs in source.columns.values()))
+def _parquet_columns(source: Files, names: list[str]) -> list[str]:
+    """The columns of a file that a declaration reads, of `a.b` the first part."""
+    columns = source.columns
+    if source.kind == "problems" and not columns:
+        columns = {name: name for name in NAMES if name in names or name == "question"}
     inner = {"role", "content", "train"} if source.kind == "conversations" else set()
-    return [theirs for ours, theirs in source.columns.items() if ours not in inner]
+    theirs = [theirs for ours, theirs in columns.items() if ours not in inner]
+    return list(dict.fromkeys(each if each in names else each.partition(".")[0] for each in theirs))
 
 
 def _check_columns(wanted: list[str], names: list[str], path: Path) -> None:
@@ -221,11 +248,18 @@ def _check_columns(wanted: list[str], names: list[str], path: Path) -> None:
 def _rows(batch: pa.RecordBatch, first: int) -> Iterator[Row | Reject]:
     """The rows of a batch by column, numbered from `first`; a value that Python cannot hold, such
     as text that is not UTF-8, costs its row alone."""
+    single = [field.name for field in batch.schema if field.type in (pa.float16(), pa.float32())]
     try:
         rows = batch.to_pylist()
     except (ValueError, OverflowError):
         yield from (_row(batch.slice(i, 1), first + i) for i in range(batch.num_rows))
     else:
+        for name in single:
+            for row, text in zip(
+                rows, batch.column(name).cast(pa.string()).to_pylist(), strict=True
+            ):
+                if row[name] is not None and math.isfinite(row[name]):
+                    row[name] = Written(text)  # not with the digits of the nearest double
         yield from enumerate(rows, first)
 
 
@@ -261,11 +295,18 @@ def _text_column(column: pa.Array, first: int, name: str, file: str) -> Batch:
         raw = texts.cast(pa.binary()).to_pylist()
         foreign = pa.array([text is not None and _foreign(text) for text in raw])
         texts = pc.if_else(foreign, pa.scalar("\ufffd"), texts)
+    nul = pc.match_substring(texts, "\0")
     empty = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0)
     why = pc.if_else(
         pc.is_null(texts),
         "must be text, is null",
-        pc.if_else(foreign, "not UTF-8", pc.if_else(empty, "empty", pa.scalar(None, pa.string()))),
+        pc.if_else(
+            foreign,
+            "not UTF-8",
+            pc.if_else(
+                empty, "empty", pc.if_else(nul, "no text: a NUL", pa.scalar(None, pa.string()))
+            ),
+        ),
     )
     fits = pc.is_null(why)
     kept = pa.record_batch(

@@ -34,6 +34,7 @@ _FORMATS = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
     ".parquet": "parquet",
+    ".csv": "csv",
     ".txt": "text",
     ".text": "text",
     ".md": "text",
@@ -97,7 +98,7 @@ def files(pattern: str, directory: Path, declared: bool = False) -> list[tuple[P
         return [(path, path.name)]
     wild = next((i for i, part in enumerate(path.parts) if re.search(r"[*?\[]", part)), None)
     if path.is_dir():
-        base, found = path, [each for each in path.rglob("*") if declared or _known(each)]
+        base, found = path, [each for each in path.rglob("*") if declared or known(each)]
     elif wild is None:
         raise SourceError(f"{path}: no such file or folder")
     else:
@@ -127,7 +128,8 @@ def _packaged(pattern: str) -> Path | None:
     return Path(folders[0]) / inside
 
 
-def _known(path: Path) -> bool:
+def known(path: Path) -> bool:
+    """Whether a file's name says a format."""
     return (Path(path.stem) if compression(path) else path).suffix.lower() in _FORMATS
 
 

@@ -121,17 +121,15 @@ def changed(recipe: Recipe, folder: Path, tokenizer_dir: Path, models: set[str])
         parent = recipe.models[name].parent
         made = stand_in(str(parent), folder / name, tokenizer_dir)
         said.append(f"models.{name}.parent={made}")
-    for domain, section in recipe.family.problems.items():
-        sources = []
-        for index, source in enumerate(section.extra_sources):
-            file = folder / f"{domain}{index}.parquet"
-            row, question = ROWS[source.path], source.fields["question"]
-            rows = [{**row, question: f"{row[question]} ({number})"} for number in range(MADE)]
-            pq.write_table(pa.Table.from_pylist(rows), file)
-            values = source.model_dump(mode="json", exclude={"config"})
-            sources.append({**values, "format": "parquet", "path": str(file)})
-        if sources:
-            said.append(f"problems.{domain}.extra_sources={json.dumps(sources)}")
+    for name, source in recipe.family.sources.items():
+        file = folder / f"{name}.parquet"
+        row, question = (
+            ROWS[source.path.removeprefix("hub:").partition("@")[0]],
+            source.fields["question"],
+        )
+        rows = [{**row, question: f"{row[question]} ({number})"} for number in range(MADE)]
+        pq.write_table(pa.Table.from_pylist(rows), file)
+        said += [f"sources.{name}.path={file}", f"sources.{name}.config=null"]
     return said
 
 
@@ -157,8 +155,8 @@ def test_the_head_of_a_large_recipe_is_made_of_stand_ins(
 ) -> None:
     given = load(name, check_paths=False)
     recipe = load(name, [*changed(given, tmp_path, tokenizer_dir, models), *few])
-    loaded = [d for d, section in recipe.family.problems.items() if section.extra_sources]
-    domains = loaded or ["math"]
+    loaded = {source.domain: name for name, source in recipe.family.sources.items()}
+    domains = list(loaded) or ["math"]
     wanted = [f"{model}/parent" for model in sorted(models)]
     found = made(recipe, tmp_path / "home", [*wanted, *(f"problems/{d}" for d in domains)])
     for model in models:
@@ -169,8 +167,8 @@ def test_the_head_of_a_large_recipe_is_made_of_stand_ins(
         )
         assert found[f"{model}/parent"].metrics["parameters"] > 0
     held_out = found["problems/held_out"].table("problems").to_pylist()
-    for domain in loaded:
+    for domain, name in loaded.items():
         here = found[f"problems/{domain}"].table("problems").to_pylist() + held_out
-        rows = [row for row in here if row["source"].endswith(f"{domain}0.parquet")]
+        rows = [row for row in here if row["source"] == name]
         assert len(rows) == MADE
         assert all(row["question"] and (row["expected_answer"] or row["tests"]) for row in rows)

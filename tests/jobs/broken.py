@@ -243,15 +243,17 @@ BROKEN = (
     ),
     Broken(
         "questions that are not there",
-        "problems:\n  math:\n    extra_sources:\n"
-        "      - {format: jsonl, path: ./q.jsonl, license: mit, fields: {question: q}}\n",
-        ("mine.yaml:5: problems.math.extra_sources[0]", "q.jsonl"),
+        "sources:\n"
+        "  mine: {kind: problems, path: ./q.jsonl, verifier: math, license: mit, "
+        "fields: {question: q}}\n",
+        ("mine.yaml:4: sources.mine", "q.jsonl"),
     ),
     Broken(
         "questions in another column",
-        "problems:\n  math:\n    extra_sources:\n"
-        "      - {format: jsonl, path: ./q.jsonl, license: mit, fields: {question: q}}\n",
-        ("mine.yaml:5: problems.math.extra_sources[0]", "q.jsonl"),
+        "sources:\n"
+        "  mine: {kind: problems, path: ./q.jsonl, verifier: math, license: mit, "
+        "fields: {question: q}}\n",
+        ("mine.yaml:4: sources.mine", "q.jsonl"),
         {"q.jsonl": lines({"question": "2 + 2?"})},
     ),
     Broken(

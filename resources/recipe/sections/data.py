@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from resources.pretrained.source import is_hub_id
 from resources.recipe.errors import nearest
 from resources.recipe.sections.base import (
+    DOMAINS,
     Count,
     CountOrZero,
     Name,
@@ -38,13 +39,24 @@ FIELDS = {
         "query",
         "response",
     ),
+    "problems": (
+        "question",
+        "expected_answer",
+        "choices",
+        "tests",
+        "subject",
+        "subtopic",
+        "difficulty",
+        "metadata",
+        "id",
+    ),
 }
+MIXED = ("text", "conversations")  # the kinds of which a corpus is made
 LATER = {
-    "problems": "sources of kind problems come with the next release; "
-    "declare them as problems.DOMAIN.extra_sources",
     "responses": "sources of kind responses (answers someone paid for) come with the next release",
     "preferences": "sources of kind preferences come with the next release",
 }
+INSIDE = "metadata."  # before our name of one entry of a problem's metadata
 PYTHON = "python:"  # a path that means text which ships with Python itself
 GYM = "reasoning_gym:"  # a path that means rows which reasoning-gym generates
 HELD_TEXT = "corpus:held_out"  # a path that means the text which the mixture holds out
@@ -100,7 +112,7 @@ class Files(Section):
     files: Text | None = None
     config: Text | None = None
     split: Text = "train"
-    format: Literal["jsonl", "json", "parquet", "text"] | None = None
+    format: Literal["jsonl", "json", "parquet", "csv", "text"] | None = None
     fields: dict[str, Text] = Field(default_factory=dict)
     encoding: Literal["utf-8", "latin-1"] = "utf-8"
     document: Literal["file", "paragraph", "line"] = "file"
@@ -132,6 +144,11 @@ class Files(Section):
         """`fields` with what an absent mapping means."""
         return dict(self.fields)
 
+    @property
+    def domain(self) -> str:
+        """The domain of problems. ValueError where it has none."""
+        raise ValueError(f"{self.path} is of kind {self.kind}, which has no domain")
+
 
 class Records(Files):
     """Rows of declared fields, `a.b` a field inside one, each value as it stands."""
@@ -149,9 +166,10 @@ class Source(Files):
     """Data that a user brings to train on: what it is, where it lies, what its columns mean.
 
     `fields` maps `text`; or `messages` (with `role`, `content`, `train` inside a turn); or
-    `prompt`, `query`, `response` and `system` of one exchange. `holdout` is the share kept from
-    training. A path may also be `parent:MODEL`: what that model's parent answers to the first
-    `limit` bundled prompts, each answer `max_new_tokens` long at most.
+    `prompt`, `query`, `response` and `system` of one exchange; or of problems `question` with
+    `expected_answer`, `choices`, `tests`, …, whose domain is that of the `verifier`. `holdout` is
+    the share kept from training. A path may also be `parent:MODEL`: what that model's parent
+    answers to the first `limit` bundled prompts, each answer `max_new_tokens` long at most.
     """
 
     kind: Literal["problems", "conversations", "responses", "text", "preferences"]
@@ -173,8 +191,10 @@ class Source(Files):
         self._written_whole()
         if known is None:
             return self
+        self._problems_have_a_domain()
         for name in self.fields:
-            if name not in known:
+            inside = self.kind == "problems" and name.startswith(INSIDE)
+            if name not in known and not inside:
                 raise impossible(f"fields: no '{name}' in {self.kind}; {nearest(name, known)}")
         if self.kind == "conversations" and self.fields:
             if ("messages" in self.fields) == ("response" in self.fields):
@@ -186,6 +206,19 @@ class Source(Files):
                 raise impossible("fields maps 'response' but not 'prompt'; map both")
         return self
 
+    def _problems_have_a_domain(self) -> None:
+        if self.kind != "problems":
+            return
+        if self.verifier not in DOMAINS:
+            given = "is missing" if self.verifier is None else f"'{self.verifier}' is none"
+            right = "choices are science's" if self.verifier == "choice" else ""
+            raise impossible(
+                f"verifier {given}; it says the domain of the problems, one of "
+                f"{', '.join(DOMAINS)}" + (f" ({right})" if right else "")
+            )
+        if self.fields and "question" not in self.fields:
+            raise impossible("fields must map 'question' to a column of the source")
+
     def _written_whole(self) -> None:
         written = self.path.startswith(WRITTEN)
         if written != (self.max_new_tokens is not None):
@@ -196,9 +229,16 @@ class Source(Files):
             )
 
     @property
+    def domain(self) -> str:
+        """The domain of problems. ValueError where it has none."""
+        return super().domain if self.verifier is None else self.verifier
+
+    @property
     def read_as(self) -> dict[str, Any]:
         """What of the declaration decides the rows that are read."""
-        ignored = {"holdout", "max_drop", "over_long", "verifier", "answers"}
+        ignored = {"holdout", "max_drop", "over_long", "answers"}
+        if self.kind != "problems":
+            ignored.add("verifier")
         return self.model_dump(mode="json", exclude=ignored, exclude_defaults=True)
 
     @property
@@ -206,7 +246,7 @@ class Source(Files):
         """`fields` with what an absent mapping means."""
         if self.kind == "text":
             return {"text": "text"} | self.fields
-        if "response" in self.fields:
+        if self.kind == "problems" or "response" in self.fields:
             return dict(self.fields)
         return {"messages": "messages", "role": "role", "content": "content", "train": "train"} | (
             self.fields
@@ -264,7 +304,7 @@ def unmixable(mix: CorpusMix, sources: Mapping[str, Source]) -> Iterator[tuple[s
     for key in mix.mix:
         if key in sources:
             kind = sources[key].kind
-            if kind not in FIELDS:
+            if kind not in MIXED:
                 yield key, f"is of kind {kind}; the corpus reads text and conversations"
         elif key.startswith("hub:"):
             if hub(key) is None:
@@ -283,5 +323,5 @@ def not_yet(sources: Mapping[str, Source]) -> Iterator[tuple[str, str]]:
             yield name, LATER[source.kind]
         elif source.answers is not None:
             yield name, "answers to a source come with the next release; leave `answers` out"
-        elif source.verifier is not None:
+        elif source.verifier is not None and source.kind != "problems":
             yield name, "verifiers of sources come with the next release; leave `verifier` out"

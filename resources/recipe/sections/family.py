@@ -37,31 +37,8 @@ from resources.tasks.generate import kinds
 from resources.tasks.held_out import DEEPEST_TRAINED
 
 
-class ProblemSource(Section):
-    """A real data set entering by the problems door: which file, which field means what.
-
-    `path` is a local file (`./…`, `/…`) for jsonl and parquet, a hub id for hub, a generator's name
-    for reasoning_gym (with `config` as its seed). `fields` maps our column (question,
-    expected_answer, tests, …) to theirs.
-    """
-
-    format: Literal["jsonl", "parquet", "hub", "reasoning_gym"]
-    path: Text
-    config: str | None = None
-    split: str = "train"
-    fields: dict[str, Text] = Field(min_length=1)
-    license: Text
-    limit: Count | None = None
-
-    @model_validator(mode="after")
-    def _question_is_mapped(self) -> Self:
-        if "question" not in self.fields:
-            raise impossible("fields must map 'question' to a column of the source")
-        return self
-
-
 class Problems(Section):
-    """Training questions of a domain: `train` procedural ones, plus `extra_sources`.
+    """Training questions of a domain: `train` procedural ones, beside those of declared sources.
 
     `kinds` weighs the domain's generators (empty: all equally); `depths` weighs serial depth k.
     """
@@ -69,7 +46,19 @@ class Problems(Section):
     train: CountOrZero = Field(description="number of generated training problems")
     kinds: dict[str, NonNegative]
     depths: dict[Depth, NonNegative]
-    extra_sources: list[ProblemSource]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sources_are_declared(cls, data: Any) -> Any:
+        """An empty list of `extra_sources`, as recipes had it, says nothing."""
+        if not isinstance(data, dict) or "extra_sources" not in data:
+            return data
+        if data["extra_sources"]:
+            raise impossible(
+                "extra_sources: declare each under `sources`, as `NAME: {kind: problems, verifier: "
+                "math, path: …, fields: …, license: …}`, and leave them out here"
+            )
+        return {key: value for key, value in data.items() if key != "extra_sources"}
 
     @model_validator(mode="after")
     def _something_to_draw(self) -> Self:
@@ -81,8 +70,6 @@ class Problems(Section):
                 raise impossible(
                     f"depths: {deepest} is only held out; training stops at {DEEPEST_TRAINED}"
                 )
-        elif not self.extra_sources:
-            raise impossible("train is 0 and extra_sources is empty; a domain needs problems")
         return self
 
 
@@ -308,6 +295,14 @@ class Family(Section):
         own = self.sft_data[domain].generation  # type: ignore[index]
         return own if own is not None else needed(self.generation, "generation")
 
+    def problem_sources(self, domain: str) -> dict[str, Source]:
+        """The declared sources of problems of a domain, by name, as they stand."""
+        return {
+            name: source
+            for name, source in self.sources.items()
+            if source.kind == "problems" and source.verifier == domain
+        }
+
     @property
     def mixed_sources(self) -> dict[str, Source]:
         """The sources that the corpus mixes, by name; none where it is procedural."""
@@ -346,8 +341,30 @@ class Family(Section):
             raise impossible("side_by_side: it reads held-out text; set corpus.holdout to 1%")
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sources_make_domains(cls, data: Any) -> Any:
+        """A domain that only sources of problems name has no procedural ones."""
+        sources = data.get("sources") if isinstance(data, dict) else None
+        problems = data.get("problems") or {} if isinstance(data, dict) else {}
+        if not isinstance(sources, dict) or not isinstance(problems, dict):
+            return data
+        named = [
+            each.get("verifier")
+            for each in sources.values()
+            if isinstance(each, dict) and each.get("kind") == "problems"
+        ]
+        made = {name: {"train": 0, "kinds": {}, "depths": {}} for name in named if name in DOMAINS}
+        return {**data, "problems": {**made, **problems}} if made else data
+
     @model_validator(mode="after")
     def _domains_have_problems(self) -> Self:
+        for domain, section in self.problems.items():
+            if not section.train and not self.problem_sources(domain):
+                raise impossible(
+                    f"problems.{domain}: train is 0 and no source has the verifier {domain}; a "
+                    "domain needs problems"
+                )
         for domain, problems in self.problems.items():
             for kind in problems.kinds:
                 if kind not in kinds(domain):

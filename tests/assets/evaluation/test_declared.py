@@ -15,7 +15,7 @@ from jobs.checks.asked import Asked
 from resources.execution import Execution
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
-from resources.recipe.sections.family import ProblemSource
+from resources.recipe.sections.data import Source
 from resources.store.building import Code, materialise
 from warehouse import catalog
 from warehouse.errors import RowsRejected
@@ -107,16 +107,14 @@ def test_a_written_problem_that_shares_a_run_of_words_is_practised_by_nobody(
     """SFT and RL take their questions from here; procedural ones are compared by text alone."""
     store = Store(tmp_path / "home")
     lost = f"Listen: {LONG.replace('tree', 'bush')}?"
-    source = {"path": "mine.jsonl", "format": "jsonl", "license": "mit"}
+    source = {"kind": "problems", "path": "mine.jsonl", "verifier": "math", "license": "mit"}
     fields = {"question": "q", "expected_answer": "a"}
     written(tmp_path / "mine.jsonl", [{"q": q, "a": "7"} for q in (lost, "How many plums?", LONG)])
-    section = recipe.family.problems["math"]
-    extra = ProblemSource.model_validate({**source, "fields": fields})
-    changed = {"math": section.model_copy(update={"extra_sources": [extra]})}
-    family = recipe.family.model_copy(update={"problems": changed})
+    changed = {"mine": Source.model_validate({**source, "fields": fields})}
+    family = recipe.family.model_copy(update={"sources": changed})
     keys = ("problems/held_out", "benchmarks/own", "problems/math")
     before = built(store, recipe, *keys).table("problems").num_rows
-    problems = built(store, replace(recipe, family=family), *keys)
+    problems = built(store, replace(recipe, family=family), "problems/questions_mine", *keys)
     asked = built(store, recipe, "benchmarks/own").table("problems").to_pylist()
     (long,) = (row["row_id"] for row in asked if row["question"] == LONG)
     dropped = {row["question"]: row for row in problems.table("dropped").to_pylist()}

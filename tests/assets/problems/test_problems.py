@@ -7,21 +7,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from assets.problems import checks, make
 from assets.problems.assets import specs
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
-from resources.recipe.sections.family import ProblemSource
+from resources.recipe.sections.data import Source
+from resources.sources import incoming
 from resources.store.building import Code, materialise
 from resources.tasks.generate import problem_table
+from resources.tasks.held_out import is_held_out_row
+from warehouse import catalog
+from warehouse.errors import RowsRejected
 from warehouse.store import Artifact, CheckFailed, Store
 
 SOURCE = {
-    "format": "jsonl",
+    "kind": "problems",
     "path": "./real.jsonl",
     "fields": {"question": "q", "expected_answer": "a"},
+    "verifier": "math",
     "license": "MIT",
 }
 
@@ -37,13 +44,15 @@ def drop(home: Path, *questions: str) -> None:
     write(home / "incoming" / "math" / "mine.jsonl", rows)
 
 
-def recipe(folder: Path, *, train: int = 6, sources: list[dict[str, Any]] | None = None) -> Recipe:
+def recipe(
+    folder: Path, *, train: int = 6, sources: dict[str, dict[str, Any]] | None = None
+) -> Recipe:
     """The smoke recipe with few math problems and the given sources, lying in `folder`."""
     made = load("smoke", check_paths=False)
-    extra = [ProblemSource.model_validate(source) for source in sources or []]
-    math = made.family.problems["math"].model_copy(update={"train": train, "extra_sources": extra})
+    declared = {name: Source.model_validate(each) for name, each in (sources or {}).items()}
+    math = made.family.problems["math"].model_copy(update={"train": train})
     problems = {**made.family.problems, "math": math}
-    family = made.family.model_copy(update={"problems": problems})
+    family = made.family.model_copy(update={"problems": problems, "sources": declared})
     return replace(made, family=family, directory=folder)
 
 
@@ -51,6 +60,8 @@ def build(home: Path, made_from: Recipe) -> tuple[Artifact, Artifact]:
     """`problems/math` and `problems/held_out`, their checks passed."""
     found = {spec.key: spec for spec in specs(made_from)}
     store = Store(home)
+    for key in (f"problems/questions_{name}" for name in made_from.family.problem_sources("math")):
+        materialise(store, found[key], Code("1"))
     held_out = materialise(store, found["problems/held_out"], Code("1"))
     return materialise(store, found["problems/math"], Code("1")), held_out
 
@@ -108,9 +119,9 @@ def test_a_declared_source_is_split_between_training_and_measurement(
 ) -> None:
     rows = [{"q": f"{n} eggs at {n} cents?", "a": f"{n * n}"} for n in range(40)]
     write(tmp_path / "real.jsonl", rows)
-    made, held_out = build(home, recipe(tmp_path, train=0, sources=[SOURCE]))
+    made, held_out = build(home, recipe(tmp_path, train=0, sources={"real": SOURCE}))
     train = by_question(made)
-    measured = {q: r for q, r in by_question(held_out).items() if r["source"] == SOURCE["path"]}
+    measured = {q: r for q, r in by_question(held_out).items() if r["source"] == "real"}
     assert len(measured) > 1 and train.keys() | measured.keys() == {row["q"] for row in rows}
     assert not train.keys() & measured.keys()
     assert {row["license"] for row in train.values()} == {"MIT"}
@@ -119,10 +130,97 @@ def test_a_declared_source_is_split_between_training_and_measurement(
 
 def test_dropped_rows_do_not_make_up_for_problems(home: Path, tmp_path: Path) -> None:
     _, held_out = build(home, recipe(tmp_path))
-    write(tmp_path / "real.jsonl", [])
-    drop(home, next(iter(by_question(held_out))))
+    asked = [
+        q for q in by_question(held_out) if not is_held_out_row({"domain": "math", "question": q})
+    ]
+    write(tmp_path / "real.jsonl", [{"q": question, "a": "7"} for question in asked])
     with pytest.raises(CheckFailed, match="not_empty: 0 rows"):
-        build(home, recipe(tmp_path, train=0, sources=[SOURCE]))
+        build(home, recipe(tmp_path, train=0, sources={"real": SOURCE}))
+
+
+def test_every_row_of_a_source_is_somewhere_and_says_where_it_came_from(
+    home: Path, tmp_path: Path
+) -> None:
+    """Rows = questions + rejected; questions = problems here and held out + dropped."""
+    rows = [{"q": f"How many are {n} and {n} of them?", "a": 2 * n} for n in range(40)]
+    rows += [{"q": "How many are 3 and 3 of them?", "a": 6}, {"q": "null?", "a": None}]
+    write(tmp_path / "real.jsonl", rows)
+    made = recipe(tmp_path, sources={"real": SOURCE | {"max_drop": 0.1}})
+    problems, held_out = build(home, made)
+    connection = catalog.connect(Store(home))
+
+    def asked(query: str) -> list[tuple[Any, ...]]:
+        return catalog.query(connection, query).fetchall()
+
+    assert asked("SELECT source, rows_in, kept, dropped FROM sources") == [("real", 42, 41, 1)]
+    assert asked("SELECT file, line, field, value, reason FROM rejected") == [
+        ("real.jsonl", 42, "a", "null", "no answer: is null")
+    ]
+    assert len(asked("SELECT * FROM problems WHERE source = 'real'")) == 40
+    (again,) = asked("SELECT reason, evidence, matched_row_id FROM dropped")
+    assert again[:2] == ("duplicate", "the same question in real")
+    both = [by_question(each).get("How many are 3 and 3 of them?") for each in (problems, held_out)]
+    assert [each["row_id"].hex() for each in both if each] == [again[2]]
+    came = asked(
+        "SELECT q.file, q.line, p.expected_answer FROM problems p JOIN questions q "
+        "ON q.row_id = p.parents[1].row_id WHERE p.question LIKE 'How many are 7 and%'"
+    )
+    assert came == [("real.jsonl", 8, "14")]
+    assert all(each["passed"] for made in (problems, held_out) for each in made.manifest["checks"])
+
+
+def test_a_source_with_too_many_bad_rows_stops_and_can_be_asked_about(
+    home: Path, tmp_path: Path
+) -> None:
+    write(tmp_path / "real.jsonl", [{"q": "1+1?", "a": "2"}, {"q": None, "a": "2"}])
+    with pytest.raises(
+        RowsRejected, match=r"1 of 2 rows do not fit, max_drop allows 1.00%"
+    ) as error:
+        build(home, recipe(tmp_path, sources={"real": SOURCE}))
+    assert "real.jsonl:2: q: must be text, is null" in str(error.value)
+    found = catalog.query(catalog.connect(Store(home)), "SELECT line, field FROM rejected")
+    assert found.fetchall() == [(2, "q")]
+
+
+def test_dropped_files_are_accounted_for_in_every_shape(home: Path, tmp_path: Path) -> None:
+    folder = home / "incoming"
+    drop(home, "How many days has a week?")
+    (folder / "math" / "more.csv").write_text(
+        'question,expected_answer\n"Two lines,\nor one?",2\nHow much is a dozen?,12\n'
+    )
+    (folder / "math" / "README.md").write_text("Our own questions.")
+    mixed = [{"question": f"Say {n}.", "domain": "tools", "expected_answer": []} for n in range(3)]
+    mixed.append({"question": "Seven?", "domain": "math", "expected_answer": 7})
+    pq.write_table(pa.table({"question": ["x"], "domain": ["science"]}), folder / "s.parquet")
+    write(folder / "mixed.jsonl", mixed)
+    before = recipe(tmp_path)
+    (spec,) = (each for each in specs(before) if each.key == "problems/math")
+    assert [Path(each).name for each in spec.observe] == ["mine.jsonl", "more.csv", "mixed.jsonl"]
+    made, _ = build(home, before)
+    loaded = {
+        row["question"]: row
+        for row in made.table("problems").to_pylist()
+        if row["kind"] == "loaded"
+    }
+    assert set(loaded) == {
+        "How many days has a week?",
+        "Two lines,\nor one?",
+        "How much is a dozen?",
+        "Seven?",
+    }
+    assert loaded["How much is a dozen?"]["source"] == "incoming/more.csv"
+    (account,) = made.table("sources").to_pylist()
+    assert (account["source"], account["rows_in"], account["kept"]) == ("incoming", 4, 4)
+    write(folder / "math" / "bad.jsonl", [{"question": "Eight?", "expected_answer": [8]}])
+    with pytest.raises(RowsRejected, match=r"1 of 5 rows .* is a list; give one answer a row"):
+        build(home, before)
+
+
+def test_files_that_no_domain_reads_are_told(tmp_path: Path) -> None:
+    write(tmp_path / "maths" / "a.jsonl", [{"question": "1+1?", "expected_answer": "2"}])
+    write(tmp_path / "b.jsonl", [{"question": "1+1?", "expected_answer": "2"}])
+    write(tmp_path / "c.jsonl", [{"question": "1+1?", "domain": "math"}])
+    assert [path.name for path in incoming.unplaced(tmp_path)] == ["b.jsonl", "a.jsonl"]
 
 
 def test_a_truth_that_cannot_be_read_is_dropped_before_it_is_asked(
@@ -131,7 +229,7 @@ def test_a_truth_that_cannot_be_read_is_dropped_before_it_is_asked(
     rows = [{"q": f"Question {n} of ours?", "a": "7"} for n in range(40)]
     rows += [{"q": f"How much is {n} after all?", "a": rf"1+\\cdots+{n}"} for n in range(40)]
     write(tmp_path / "real.jsonl", rows)
-    problems, held_out = build(home, recipe(tmp_path, sources=[SOURCE]))
+    problems, held_out = build(home, recipe(tmp_path, sources={"real": SOURCE}))
     lost = [
         row
         for artifact in (problems, held_out)
@@ -140,7 +238,7 @@ def test_a_truth_that_cannot_be_read_is_dropped_before_it_is_asked(
     ]
     assert len(lost) == 40 and all("ellipsis" in row["evidence"] for row in lost)
     kept = [*by_question(problems).values(), *by_question(held_out).values()]
-    assert sum(row["source"] == "./real.jsonl" for row in kept) == 40
+    assert sum(row["source"] == "real" for row in kept) == 40
     assert problems.metrics["dropped_unreadable"] + held_out.table("dropped").num_rows == 40
 
 
@@ -148,12 +246,12 @@ def test_where_a_source_lies_does_not_matter(home: Path, tmp_path: Path) -> None
     versions = set()
     for name in ("here", "there"):
         write(tmp_path / name / "real.jsonl", [{"q": f"{n} eggs?", "a": "1"} for n in range(9)])
-        made, held_out = build(home / name, recipe(tmp_path / name, sources=[SOURCE]))
+        made, held_out = build(home / name, recipe(tmp_path / name, sources={"real": SOURCE}))
         versions.add((made.data_version, held_out.data_version))
     assert len(versions) == 1
 
 
 def test_a_source_whose_rows_are_all_held_out_leaves_an_empty_table() -> None:
     """That none is left to train on is the check's to say, not Arrow's."""
-    made = make._identified([problem_table([])], "problems/math")
-    assert made.num_rows == 0 and "row_id" in made.column_names
+    made, lost = make.identified([problem_table([])], "problems/math")
+    assert made.num_rows == lost.num_rows == 0 and "row_id" in made.column_names

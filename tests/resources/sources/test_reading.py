@@ -122,7 +122,7 @@ def test_a_truncated_last_line_is_one_dropped_row(tmp_path: Path) -> None:
         ("a.json", b'[{"text": "x"}] more', "text after the array"),
         ("a.jsonl.gz", gzip.compress(LINES * 99, mtime=0)[:-30], "cannot be read to its end"),
         ("a.jsonl", "text".encode("utf-16"), "UTF-16"),
-        ("a.csv", b"text\nx\n", "no known format"),
+        ("a.tsv", b"text\nx\n", "no known format"),
         ("a.parquet", b"PAR1 no", "not readable Parquet"),
         ("a.json", b'[] {"text": "x"}', "text after the array"),
         ("a.jsonl", gzip.compress(LINES, mtime=0), "its name must end in .gz"),
