@@ -36,6 +36,10 @@ _COLUMNS = {
     "completion_tokens:int finish_reason:str domain:str? parents:parents?",
     "verdicts": "row_id:id? generation_id:id verifier:str verdict:str evidence:str "
     "parents:parents?",
+    "judgements": "row_id:id generation_id:id domain:str known:str verdict:str evidence:str "
+    "reply:str prompt:str model:str model_version:str finish_reason:str parents:parents?",
+    "judge_agreement": "domain:str model:str prompt:str judged:int unknown:int compared:int "
+    "agreed:int agreement:float ci_low:float ci_high:float wrong_accepted:int right_refused:int",
     "dropped": "row_id:id reason:str evidence:str matched_row_id:id? parents:parents?",
     "sources": "source:str rows_in:int kept:int dropped:int shard:str?",
     "rejected": "source:str file:str line:int field:str value:str reason:str",

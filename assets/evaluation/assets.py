@@ -146,6 +146,8 @@ def _report(recipe: Recipe) -> Spec:
     keys += [published.key(key, name) for _, key, _ in line for name in declared]
     for domain in recipe.family.sft_data:
         keys += [f"sft_data/{domain}", f"sft_data/{domain}_verdicts"]
+    if any(data.judge for data in recipe.family.sft_data.values()):
+        keys.append("sft_data/judge_agreement")
     if any(model.reads("pass_rates") for model in recipe.models.values()):
         keys += ["rl_data/pass_rates", "rl_data/prompts"]
     for name, model in recipe.models.items():

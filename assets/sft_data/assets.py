@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 from resources.recipe.schema import Recipe
-from resources.recipe.sections.base import Domain
+from resources.recipe.sections.base import Domain, needed
 from resources.recipe.sections.family import SftDomain
-from resources.recipe.sections.roles import SERVED
+from resources.recipe.sections.roles import RoleName
 from resources.store.home import find
 from resources.store.spec import Spec
 
 STAGE = "sft_data"
 TEACHER = "parents/teacher"
 HELD_OUT = "problems/held_out"
+ANSWERING: tuple[RoleName, ...] = ("teacher", "off")
 
 
 def specs(recipe: Recipe) -> list[Spec]:
     """`sft_data/<domain>_generations`, `_verdicts` and `sft_data/<domain>`, domain by domain.
 
-    And `sft_data/<source>` of each source of conversations that an SFT stage draws from.
+    Where a domain asks a judge also `_judgements`, and `sft_data/judge_agreement` of them all. And
+    `sft_data/<source>` of each source of conversations that an SFT stage draws from.
     """
     made: list[Spec] = []
     for domain, data in recipe.family.sft_data.items():
         made += [
             _generations(recipe, domain, data),
             _verdicts(recipe, domain),
+            *([_judgements(recipe, domain, data)] if data.judge else []),
             _samples(recipe, domain, data),
         ]
+    judged = [domain for domain, data in recipe.family.sft_data.items() if data.judge]
+    if judged:
+        made.append(_agreement(recipe, judged))
     return [*made, *(_ready(recipe, name) for name in recipe.drawn_sources)]
 
 
 def _generations(recipe: Recipe, domain: Domain, data: SftDomain) -> Spec:
     family = recipe.family
-    served = {role: family.served(role) for role in SERVED}
+    served = {role: family.served(role) for role in ANSWERING}
     by_teacher = family.off_generator == "teacher" or served["off"] is not None
     off = {} if by_teacher else {"instruct": recipe.checkpoint_key(family.off_generator)}
     asked_on = data.samples_on or not (off or served["off"])
@@ -81,6 +87,40 @@ def _verdicts(recipe: Recipe, domain: Domain) -> Spec:
     )
 
 
+def _judgements(recipe: Recipe, domain: Domain, data: SftDomain) -> Spec:
+    judge, role = recipe.family.judge, needed(recipe.family.served("judge"), "roles.judge")
+    compared = {"agreement": judge.agreement} if data.judge == "unknown" else {}
+    return Spec(
+        key=f"{STAGE}/{domain}_judgements",
+        stage=STAGE,
+        fn="assets.sft_data.judge:judge",
+        inputs={
+            "problems": f"problems/{domain}",
+            "generations": f"{STAGE}/{domain}_generations",
+            "verdicts": f"{STAGE}/{domain}_verdicts",
+        },
+        recipe={"rows": data.judge, **compared, **judge.asked, "judge": role.asked()},
+        seed=recipe.family.seed,
+        checks=("assets.sft_data.checks:judge_decides",),
+        kinds=("parquet",),
+        pool="gpu",
+        description=f"What a judge says of {domain} answers, reply by reply.",
+    )
+
+
+def _agreement(recipe: Recipe, domains: list[Domain]) -> Spec:
+    return Spec(
+        key=f"{STAGE}/judge_agreement",
+        stage=STAGE,
+        fn="assets.sft_data.agreement:agree",
+        inputs={domain: f"{STAGE}/{domain}_judgements" for domain in domains},
+        recipe={},
+        seed=recipe.family.seed,
+        kinds=("parquet",),
+        description="How often the judge agrees with the verifiers, where those know.",
+    )
+
+
 def _samples(recipe: Recipe, domain: Domain, data: SftDomain) -> Spec:
     return Spec(
         key=f"{STAGE}/{domain}",
@@ -90,6 +130,7 @@ def _samples(recipe: Recipe, domain: Domain, data: SftDomain) -> Spec:
             "problems": f"problems/{domain}",
             "generations": f"{STAGE}/{domain}_generations",
             "verdicts": f"{STAGE}/{domain}_verdicts",
+            **({"judgements": f"{STAGE}/{domain}_judgements"} if data.judge else {}),
             "held_out": HELD_OUT,
             **recipe.benchmark_inputs,
         },

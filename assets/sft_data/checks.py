@@ -56,6 +56,20 @@ def few_unknown(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResu
     )
 
 
+def judge_decides(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """The judge came to a verdict on nearly all. Not blocking: unknown is never used as correct."""
+    counts = Counter(artifact.table("judgements", ["verdict"])["verdict"].to_pylist())
+    share = counts["unknown"] / max(counts.total(), 1)
+    return CheckResult(
+        name="judge_decides",
+        passed=share <= MOST_UNKNOWN,
+        description=f"the judge leaves {share:.1%} of {counts.total()} answers open; at most "
+        f"{MOST_UNKNOWN:.0%} expected",
+        metadata=dict(counts),
+        blocking=False,
+    )
+
+
 def no_empty_domain(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
     """There are samples of each mode that the recipe asks for; none where programs are not run."""
     recipe = artifact.manifest["recipe"]

@@ -146,12 +146,17 @@ def unpaired(table: pa.Table) -> pa.Array:
 
 
 def _candidates(inputs: Mapping[str, Artifact]) -> pa.Table:
-    """Generations with `verdict`, `evidence` and their problem's columns, in a fixed order."""
+    """Generations with `verdict`, `evidence` and their problem's columns, in a fixed order.
+
+    Where the verifier's verdict is `unknown` it is that of the judge, if one was asked.
+    """
     import pyarrow.compute as pc
 
     table = inputs["generations"].table("generations")
     table = table.sort_by([(n, "ascending") for n in ("problem_id", "reasoning", "sample_index")])
     verdicts = inputs["verdicts"].table("verdicts")
+    if "judgements" in inputs:
+        verdicts = with_judge(verdicts, inputs["judgements"].table("judgements"))
     problems = inputs["problems"].table("problems")
     for name, other, own, their, columns in (
         ("verdicts", verdicts, "row_id", "generation_id", ("verdict", "evidence")),
@@ -171,6 +176,32 @@ def _candidates(inputs: Mapping[str, Artifact]) -> pa.Table:
                 else table.append_column(column, values)
             )
     return table
+
+
+def with_judge(verdicts: pa.Table, judgements: pa.Table) -> pa.Table:
+    """The verdicts, of the judge where the verifier has none: what is exact is never overruled.
+
+    >>> import pyarrow as pa
+    >>> known = pa.table({"generation_id": [b"a", b"b", b"c"], "evidence": ["x", "y", "z"],
+    ...                   "verdict": ["incorrect", "unknown", "unknown"]})
+    >>> said = pa.table({"generation_id": [b"a", b"b"], "verdict": ["correct", "correct"],
+    ...                  "evidence": ["", "Same."], "model": ["m"] * 2, "prompt": ["p-1"] * 2})
+    >>> found = with_judge(known, said)
+    >>> found["verdict"].to_pylist(), found["evidence"].to_pylist()
+    (['incorrect', 'correct', 'unknown'], ['x', 'judge m, prompt p-1: Same.', 'z'])
+    """
+    import pyarrow.compute as pc
+
+    place = pc.index_in(verdicts["generation_id"], judgements["generation_id"])
+    said = judgements.take(place)
+    open_ = pc.and_(pc.equal(verdicts["verdict"], "unknown"), pc.is_valid(place))
+    text = pc.binary_join_element_wise(
+        "judge ", said["model"], ", prompt ", said["prompt"], ": ", said["evidence"], ""
+    )
+    for name, value in (("verdict", said["verdict"]), ("evidence", text)):
+        chosen = pc.if_else(open_, value, verdicts[name])
+        verdicts = verdicts.set_column(verdicts.column_names.index(name), name, chosen)
+    return verdicts
 
 
 def _first_of_each(table: pa.Table) -> pa.Table:

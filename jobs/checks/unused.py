@@ -168,6 +168,7 @@ def _roles(recipe: Recipe) -> Iterator[Unread]:
         "pass_rates": any(model.grpo for model in models),
         "preferences": any(model.preference for model in models),
         "evaluation": family.benchmarks is not None or family.side_by_side is not None,
+        "judge": any(each.judge for each in data),
     }
     for name in family.roles:
         if not asks[name]:

@@ -92,6 +92,12 @@ def _data(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
         each = data.samples_on * typical.response_on + data.samples_off * typical.response_off
         tokens = data.prompts * each
         yield f"sft_data/{domain}_generations", tokens, teacher.sample(tokens)
+        if data.judge:  # how many verdicts will be unknown is not known
+            asked = data.prompts * (data.samples_on + data.samples_off)
+            if data.judge == "unknown":
+                asked = min(asked, family.judge.agreement)
+            tokens = asked * typical.response_off
+            yield f"sft_data/{domain}_judgements", tokens, teacher.sample(tokens)
     rates, reward = family.pass_rates, family.reward_model
     if rates is not None:
         tokens = rates.prompts * rates.samples * typical.response_on

@@ -203,6 +203,8 @@ def _missing(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator[tupl
         )
         if by_teacher and family.given_teacher is None and family.served("teacher") is None:
             yield "family.teacher", f"missing: it answers sft_data.{domain}; add `teacher: …`"
+        if data.judge and family.served("judge") is None:
+            yield "family.roles", f"judge is missing: sft_data.{domain} asks it; add `judge: …`"
 
 
 SHARED = ("importance", "library", "scores", "costs")  # sections of a library used twice

@@ -89,6 +89,7 @@ class Facts:
     teacher: Stage | None = None
     samples: list[tuple[str, str, int, float]] = field(default_factory=list)
     verdicts: dict[str, Counter[str]] = field(default_factory=dict)
+    agreement: list[dict[str, Any]] = field(default_factory=list)  # rows of judge_agreement
     unjudged: bool = False  # programs were not run
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
     pass_rates: list[float] = field(default_factory=list)
@@ -239,6 +240,8 @@ def gather(inputs: Mapping[str, Artifact], recipe: Mapping[str, Any]) -> Facts:
         column = artifact.table("verdicts", ["verdict"])["verdict"].to_pylist()
         facts.verdicts[artifact.key] = Counter(column)
         facts.unjudged |= artifact.manifest["recipe"].get("programs", "run") != "run"
+    if "sft_data/judge_agreement" in by_key:
+        facts.agreement = by_key["sft_data/judge_agreement"].table("judge_agreement").to_pylist()
     if "rl_data/pass_rates" in by_key:
         rates = by_key["rl_data/pass_rates"].table("pass_rates", ["pass_rate"])["pass_rate"]
         facts.discard_at = recipe["discard_at"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from assets.evaluation.page import charts, diagrams
 from assets.evaluation.page.blocks import card, cards, interval, key, millions, scroll, table
@@ -201,6 +203,8 @@ def data(facts: Facts) -> str:
             for name, counts in facts.verdicts.items()
         }
         parts.append(card("Sampled answers by verdict", keys, charts.stacked(rows, "answers")))
+    if facts.agreement:
+        parts.append(judges(facts.agreement))
     if facts.dropped:
         about = "Dropped rows stay in the view <code>dropped</code>, each with its evidence."
         listed = table(
@@ -209,6 +213,44 @@ def data(facts: Facts) -> str:
         )
         parts.append(card("Dropped, and why", f"<small>{about}</small>", listed))
     return "".join(parts)
+
+
+def judges(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How far a judge is to be believed: its verdicts beside the verifier's, domain by domain."""
+    about = (
+        "A judge decides where the verifier cannot; it was asked about some answers whose verdict "
+        "is known, too. Agreement: of the answers on which both have a verdict, with the 95 % "
+        "interval."
+    )
+    numbers = table(
+        (
+            "Domain",
+            "Judge",
+            "Prompt",
+            "Asked",
+            "Left open",
+            "Agreement",
+            "Wrong ones accepted",
+            "Right ones refused",
+        ),
+        (
+            (
+                row["domain"],
+                row["model"],
+                row["prompt"],
+                f"{row['judged']:,}",
+                f"{row['unknown']:,}",
+                f"{row['agreement']:.1%} ({row['ci_low']:.1%} to {row['ci_high']:.1%}) of "
+                f"{row['compared']:,}"
+                if row["compared"]
+                else "not compared",
+                f"{row['wrong_accepted']:,}",
+                f"{row['right_refused']:,}",
+            )
+            for row in rows
+        ),
+    )
+    return card("The judge", element("small", text(about)), numbers)
 
 
 def lineage(nodes: list[Node]) -> str:

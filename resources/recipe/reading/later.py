@@ -18,7 +18,6 @@ UNASKED = {
     "question_writer": "problems",
     "extractor": "problems",
     "classifier": "problems",
-    "judge": "sft_data, rl_data and evaluation",
     "reward": "sft_data and rl_data",
     "feedback": "sft_data",
     "edit": "sft_data",

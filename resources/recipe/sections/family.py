@@ -32,6 +32,7 @@ from resources.recipe.sections.base import (
 )
 from resources.recipe.sections.benchmark import Benchmark
 from resources.recipe.sections.data import HELD_TEXT, CorpusMix, Source, unmixable
+from resources.recipe.sections.judge import Judge
 from resources.recipe.sections.roles import Role, RoleName
 from resources.tasks.generate import kinds
 from resources.tasks.held_out import DEEPEST_TRAINED
@@ -102,12 +103,16 @@ AnyCorpus = Annotated[
 
 
 class SftDomain(Section):
-    """How many questions of a domain are answered, and how often with thinking on and off."""
+    """How many questions of a domain are answered, and how often with thinking on and off.
+
+    `judge`: the role `judge` is asked about the answers whose verdict is `unknown`, or about `all`.
+    """
 
     prompts: Count
     samples_on: CountOrZero
     samples_off: CountOrZero
     generation: Sampling | None = None
+    judge: Literal["unknown", "all"] | None = None
 
     @model_validator(mode="after")
     def _something_is_sampled(self) -> Self:
@@ -241,6 +246,7 @@ class Family(Section):
     sources: dict[Name, Source] = Field(default_factory=dict)
     sft_data: dict[Domain, SftDomain] = Field(default_factory=dict)
     generation: Sampling | None = None
+    judge: Judge = Judge()
     published_rows: dict[str, PublishedRows] | None = None
     pass_rates: PassRates | None = None
     instruction_prompts: InstructionPrompts | None = None

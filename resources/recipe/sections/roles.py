@@ -15,8 +15,9 @@ from resources.chat.errors import ChatError
 from resources.chat.toggle import Toggle
 from resources.recipe.sections.base import Count, NonNegative, Positive, Section, Text, impossible
 
-RoleName = Literal["teacher", "off", "writer", "pass_rates", "preferences", "evaluation"]
-SERVED: tuple[RoleName, ...] = ("teacher", "off")  # may be a model that only a server has
+RoleName = Literal["teacher", "off", "writer", "pass_rates", "preferences", "evaluation", "judge"]
+SERVED: tuple[RoleName, ...] = ("teacher", "off", "judge")  # may be models that only a server has
+ONLY_SERVED: tuple[RoleName, ...] = ("judge",)
 
 
 def _address(value: str) -> str:
@@ -203,6 +204,14 @@ def faults(roles: dict[RoleName, Role]) -> list[tuple[str, str]]:
                     f"{name}.engine",
                     "what answers here is a checkpoint of this recipe: write {vllm: {}}, a server "
                     "that is started on it, or embedded",
+                )
+            )
+        elif name in ONLY_SERVED and not role.served:
+            found.append(
+                (
+                    f"{name}.engine",
+                    "only a model that a server has: write {openai: URL}, and `model` as it is "
+                    "listed there (`heirloom serve` or `vllm serve` serves one of yours)",
                 )
             )
         elif role.model is not None and not role.served and name != "teacher":

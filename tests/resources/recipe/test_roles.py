@@ -71,7 +71,7 @@ def test_an_engine_of_a_checkpoint_decides_nothing(tmp_path: Path) -> None:
     ("roles", "words"),
     [
         ("  juge: {model: m, engine: embedded}\n", "juge"),
-        ("  judge: {model: m, engine: embedded}\n", "asks no such role yet; it comes with"),
+        ("  reward: {model: m, engine: embedded}\n", "asks no such role yet; it comes with"),
         ("  teacher: {engine: {openai: 'http://h'}}\n", "model: name the model as the server"),
         ("  teacher: {model: m, engine: {openai: 'h:80'}}\n", "is no address of a server"),
         ("  teacher: {model: m, engine: {openai: 'http://h', cocurrency: 3}}\n", "concurrency"),
