@@ -21,7 +21,6 @@ from resources.models.loading import load, save
 from tests.assets.puzzle import tiny
 from warehouse.store import Artifact, Output, Request, Store
 
-TOKENIZER = Path(__file__).parents[3] / "resources" / "models" / "bundled" / "tokenizer"
 FULL = {"attention": {"kind": "full"}, "ffn": {"kind": "full"}}
 RECIPE = {
     "min_run": 2,
@@ -105,7 +104,7 @@ def publish(store: Store, key: str, output: Any) -> Artifact:
 
 def checkpoint(store: Store, key: str, model: Any) -> Artifact:
     def made(work: Path) -> Output:
-        save(model, work / "model", TOKENIZER)
+        save(model, work / "model", tiny.TOKENIZER)
         return Output(files={"": work / "model"})
 
     return publish(store, key, made)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,8 +13,8 @@ from assets.puzzle.runs import TIMES, candidate_rows, layer_indices, wide_ffn
 from assets.puzzle.search import search
 from resources.models.accounting import Shape, activation_bytes
 from tests.assets.puzzle import tiny
+from tests.assets.puzzle.oracle import ORACLE
 
-ORACLE = json.loads((Path(__file__).parent / "mip_tiny.json").read_text())
 COSTS = {"dtype_bytes": 2, "batch": 4, "context": 8}
 NOOP = {"attention": {"kind": "noop"}, "ffn": {"kind": "full", "intermediate_size": 12}}
 FULL = {"attention": {"kind": "full"}, "ffn": {"kind": "full"}}

@@ -28,7 +28,6 @@ from warehouse.store import Artifact, Output, Request, Store
 if TYPE_CHECKING:
     from resources.execution import Execution
 
-TOKENIZER = Path(__file__).parents[3] / "resources" / "models" / "bundled" / "tokenizer"
 LAYERS = {"super": 3, "ultra": 7}
 NAMES = ("assembled", "fused")
 RECIPE = load_recipe("smoke", check_paths=False)
@@ -40,7 +39,7 @@ def build_parent(
     workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     model = tiny.parent(recipe["layers"], dtype=torch.float32)
-    save(model, workdir / "parent", TOKENIZER)
+    save(model, workdir / "parent", tiny.TOKENIZER)
     return Output(files={"": workdir / "parent"})
 
 
@@ -289,7 +288,7 @@ def build_family(
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     made.save_pretrained(workdir / "parent")
-    for file in TOKENIZER.iterdir():
+    for file in tiny.TOKENIZER.iterdir():
         shutil.copy(file, workdir / "parent" / file.name)
     return Output(files={"": workdir / "parent"})
 

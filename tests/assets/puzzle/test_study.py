@@ -26,7 +26,6 @@ from tests.assets.puzzle import tiny
 from tests.assets.puzzle.problems import recipe, score_table
 from warehouse.store import Artifact, Output, Request, Store
 
-TOKENIZER = Path(__file__).parents[3] / "resources" / "models" / "bundled" / "tokenizer"
 ATTENTIONS, FFNS = ("full", "kv_1", "noop"), ("full", "ratio_50", "noop")
 PAIRS = [(a, f) for a in ATTENTIONS for f in FFNS]
 METHODS = [
@@ -116,7 +115,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     """A parent, its random library, true scores and costs."""
     home = tmp_path_factory.mktemp("home")
     store, model = Store(home), tiny.parent(layers=4, dtype=torch.float32)
-    save(model, home / "parent", TOKENIZER)
+    save(model, home / "parent", tiny.TOKENIZER)
     folder = write_library(model, home / "library")
     library = Library(model, folder)
     kl = tiny.replacement_kl(library, PAIRS, tiny.data(share="score")).mean(axis=2)

@@ -15,10 +15,12 @@ from assets.puzzle.halves import Library
 from assets.puzzle.scoring.build import pair_scores
 from assets.puzzle.scoring.data import Batch
 from assets.puzzle.scoring.replacements import score
+from resources.checkout import CHECKOUT
 from resources.models.config import HeterogeneousDecoderConfig
 from resources.models.modeling import HeterogeneousDecoderForCausalLM
 
 VOCABULARY = 64
+TOKENIZER = CHECKOUT / "resources" / "models" / "bundled" / "tokenizer"
 
 
 def parent(

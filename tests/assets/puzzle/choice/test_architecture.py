@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,10 @@ from resources.execution import Execution
 from resources.models.accounting import Shape
 from resources.models.loading import save
 from tests.assets.puzzle import tiny
+from tests.assets.puzzle.oracle import ORACLE
 from tests.assets.puzzle.problems import cost_table, profile, recipe, score_table
 from warehouse.store import Artifact, Output, Request, Store
 
-ORACLE = json.loads((Path(__file__).parent / "mip_tiny.json").read_text())["cases"]
-TOKENIZER = Path(__file__).parents[3] / "resources" / "models" / "bundled" / "tokenizer"
 GIB = 2**30
 REST = {"parameters": 5, "weight_bytes": 5, "kv_bytes_per_token": 0, "memory_bytes": 7}
 
@@ -75,7 +73,7 @@ def test_batch_sweep_of_the_oracle(rate: int) -> None:
     swept = batches.sweep(made)
     name = f">={rate} seq/s" if rate else "no throughput target"
     prefix = "batch sweep: " + ("mem<=24 GiB, " if rate else "3 equal layers, mem<=24 GiB, ")
-    expected = ORACLE[prefix + name]
+    expected = ORACLE["cases"][prefix + name]
     for each in swept:
         objective, gib, choice = expected[str(each.batch)]
         assert each.found is not None
@@ -285,7 +283,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     scores = {"block_scores": score_table(SCORES), "run_scores": RUNS}
 
     def parent(workdir: Path, *_: Any) -> Output:
-        save(tiny.parent(dtype=torch.float32), workdir / "parent", TOKENIZER)
+        save(tiny.parent(dtype=torch.float32), workdir / "parent", tiny.TOKENIZER)
         return Output(files={"": workdir / "parent"})
 
     made = {"parent": parent} | {

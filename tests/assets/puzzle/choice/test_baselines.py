@@ -12,7 +12,7 @@ from assets.puzzle.choice.baselines import Rows
 from assets.puzzle.program.rules import read_program
 from assets.puzzle.program.solver import violations
 from assets.puzzle.search import search
-from tests.assets.puzzle.test_search import TINY as ORACLE
+from tests.assets.puzzle.oracle import TINY as ORACLE
 
 TINY = ORACLE.rename_columns(
     ["parameters" if name == "params" else name for name in ORACLE.column_names]

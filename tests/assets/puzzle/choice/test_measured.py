@@ -13,7 +13,7 @@ from assets.puzzle.choice.measured import choose, measured_table
 from assets.puzzle.choice.rounds import mean_of
 from assets.puzzle.program.solver import violations
 from tests.assets.puzzle import tiny
-from tests.assets.puzzle.test_rounds import neighbourly, problem
+from tests.assets.puzzle.choice.known import neighbourly, problem
 
 
 def dropped(rows: tuple[int, ...]) -> list[int]:

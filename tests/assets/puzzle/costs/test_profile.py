@@ -18,13 +18,7 @@ from assets.puzzle.costs import bench, predicted, profile, report, timing
 from assets.puzzle.costs.bench import Bench, Setting
 from assets.puzzle.costs.closed_form import block_costs
 from assets.puzzle.costs.measuring import measure
-from assets.puzzle.costs.profile import (
-    measure_profile,
-    read_profile,
-    rest,
-    seconds,
-    tables,
-)
+from assets.puzzle.costs.profile import measure_profile, read_profile, rest, seconds, tables
 from assets.puzzle.costs.profile_file import Profile, ProfileError
 from assets.puzzle.costs.timing import TimingError, marginal, paired, settled
 from jobs import cli
@@ -37,7 +31,6 @@ from resources.models.loading import save
 from tests.assets.puzzle import tiny
 from warehouse.store import Artifact, Output, Request, Store
 
-TOKENIZER = Path(__file__).parents[3] / "resources" / "models" / "bundled" / "tokenizer"
 ATTENTION, FFN, BATCHES = ["full", "kv_1", "linear", "noop"], ["full", "ratio_50", "noop"], [1, 4]
 CHOICE = [("full", "ratio_50"), ("kv_1", "full"), ("noop", "full"), ("full", "noop")]
 SETTING = Setting("cpu", "float32", prefill=6, decode=3, blocks=2, repeats=2, threads=1)
@@ -90,7 +83,7 @@ def build_model(
     workdir: Path, inputs: Mapping[str, Artifact], recipe: dict[str, Any], execution: Execution
 ) -> Output:
     blocks = blocks_of(Shape.of(parent_config().to_dict()), CHOICE) if recipe["chosen"] else None
-    save(tiny.parent(4, blocks=blocks, dtype=torch.float32), workdir / "model", TOKENIZER)
+    save(tiny.parent(4, blocks=blocks, dtype=torch.float32), workdir / "model", tiny.TOKENIZER)
     return Output(files={"": workdir / "model"})
 
 
