@@ -21,7 +21,8 @@ from resources.recipe.schema import Recipe
 from resources.store.home import Home, HomeError, find
 from resources.store.spec import Spec
 from tests.jobs import toy
-from tests.jobs.test_driver import run
+from tests.jobs.printed import complaint, said
+from tests.jobs.toy import run
 from warehouse.store import Store
 
 
@@ -40,22 +41,6 @@ def family(home: Home, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setattr("jobs.keys.all_specs", specs)
     monkeypatch.setattr("resources.recipe.loading.load", load)
     return home
-
-
-def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
-    """Standard output of a command that must end with `code`."""
-    capsys.readouterr()
-    assert cli.main(words) == code, capsys.readouterr()
-    return capsys.readouterr().out
-
-
-def complaint(capsys: pytest.CaptureFixture[str], *words: str, code: int = 1) -> str:
-    """The one line on standard error of a command that must fail."""
-    capsys.readouterr()
-    assert cli.main(words) == code
-    error = capsys.readouterr().err
-    assert error.startswith("heirloom: ") and error.count("\n") == 1, error
-    return error
 
 
 def test_status_run_and_status(

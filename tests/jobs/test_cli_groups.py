@@ -15,8 +15,8 @@ from resources.store.home import Home
 from resources.store.spec import Spec
 from tests.jobs import toy
 from tests.jobs import toy_groups as groups
-from tests.jobs.test_cli import complaint, said
-from tests.jobs.test_groups import run
+from tests.jobs.printed import complaint, said
+from tests.jobs.toy_groups import run
 from warehouse.store import Store
 
 Capture = pytest.CaptureFixture[str]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 from jobs.planning.plan import Plan, plan_of
+from jobs.running.driver import drive
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 from resources.store.home import Home
 from resources.store.spec import Spec
 
 BUILDS = "tests.jobs.toy_builds"
+KEYS = ["toy/numbers", "toy/doubled", "toy/total", "toy/listing"]
 
 
 def recipe() -> Recipe:
@@ -69,3 +72,14 @@ def specs(
 def plan(home: Home, folder: Path, **options: Any) -> Plan:
     """The plan of the toy family."""
     return plan_of(home, recipe(), specs(folder, **options))
+
+
+def run(home: Home, folder: Path, **options: Any) -> str:
+    """Drives a run of the family; what it printed."""
+    out = io.StringIO()
+
+    def replan() -> Plan:
+        return plan(home, folder, **options)
+
+    drive(home, replan(), KEYS, replan, out, home.logs / "run.log")
+    return out.getvalue()

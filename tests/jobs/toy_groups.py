@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from jobs.planning.plan import Plan, plan_of
+from jobs.running.driver import drive
 from resources.recipe.schema import Recipe
 from resources.store.home import Home
 from resources.store.spec import Spec
@@ -67,3 +69,14 @@ def order(folder: Path, partition: int, command: str) -> None:
         file.unlink()
     else:
         file.write_text(command)
+
+
+def run(home: Home, folder: Path, count: int = 2, **options: Any) -> str:
+    """Drives a run of the family with `count` groups; what it printed."""
+    out = io.StringIO()
+
+    def replan() -> Plan:
+        return plan(home, folder, count, **options)
+
+    drive(home, replan(), KEYS, replan, out, home.logs / "run.log")
+    return out.getvalue()

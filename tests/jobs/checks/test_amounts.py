@@ -12,7 +12,7 @@ from jobs.checks.amounts import PYTHON_BYTES, amounts
 from jobs.checks.asked import Asked
 from resources.recipe.loading import load
 from resources.sources.library import documents
-from tests.jobs.test_unused import RECIPE
+from tests.jobs.checks.small import RECIPE
 
 
 def said(folder: Path, *overrides: str, text: bytes = b"{}") -> list[str]:

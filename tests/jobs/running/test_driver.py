@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -25,19 +24,8 @@ from resources.store.home import Home
 from resources.store.processes import TAG
 from tests.jobs import toy
 from tests.jobs.background import in_background
+from tests.jobs.toy import KEYS, run
 from warehouse.store import Store
-
-KEYS = ["toy/numbers", "toy/doubled", "toy/total", "toy/listing"]
-
-
-def run(home: Home, folder: Path, **options: Any) -> str:
-    out = io.StringIO()
-
-    def replan() -> Plan:
-        return toy.plan(home, folder, **options)
-
-    drive(home, replan(), KEYS, replan, out, home.logs / "run.log")
-    return out.getvalue()
 
 
 def calls(folder: Path) -> int:
@@ -152,7 +140,7 @@ from jobs.running.driver import alone, captured, drive
 from jobs.stopping import stoppable
 from resources.store.home import Home
 from tests.jobs import toy
-from tests.jobs.test_driver import KEYS
+from tests.jobs.toy import KEYS
 home, folder, pause = Home(Path(sys.argv[1])).prepare(), Path(sys.argv[2]), float(sys.argv[3])
 plan = lambda: toy.plan(home, folder, pause=pause)
 with stoppable(), alone(home), captured(home) as (terminal, log):

@@ -13,21 +13,8 @@ from resources.recipe.loading import load
 from resources.recipe.reading.faults import Fault
 from resources.store.home import Home
 from tests.jobs.broken import GOOD, lines
+from tests.jobs.checks.small import RECIPE
 
-RECIPE = """
-extends: [heirloom/single-gpu, heirloom/laptop]
-models:
-  m:
-    parent: bundled/super
-    sft:
-      main: {mix: {chats: 1}, samples: 18, epochs: 1, packed: true, learning_rate: 2e-5,
-             batch_tokens: 4096, sequence_length: 1024}
-sources:
-  chats: {kind: conversations, path: ./chats.jsonl, license: unstated, holdout: 5%}
-  docs: {kind: text, path: "python:docstrings", license: psf-2.0}
-corpus: {mix: {docs: 1, chats: 1}, tokens: 160K}
-side_by_side: {tokens: 1K, sequence_length: 256}
-"""
 QUESTIONS = (
     "problems={math: {train: 8, kinds: {}, depths: {1: 1}, extra_sources: []}}",
     "held_out={per_domain_per_depth: 2, depths: [1]}",

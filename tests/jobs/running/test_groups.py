@@ -18,8 +18,6 @@ import dagster as dg
 import pytest
 
 from jobs.errors import CommandError
-from jobs.planning.plan import Plan
-from jobs.running.driver import drive
 from jobs.running.worker import Task, build
 from jobs.running.workers import device
 from resources.checkout import CHECKOUT
@@ -28,6 +26,7 @@ from resources.store.building import Code
 from resources.store.home import Home
 from tests.jobs import toy_groups as toy
 from tests.jobs.background import in_background
+from tests.jobs.toy_groups import run
 from warehouse import catalog, gc
 from warehouse.store import Store
 
@@ -36,16 +35,6 @@ from warehouse.store import Store
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dagster keeps its records in memory, for tests that do not ask it afterwards."""
     monkeypatch.setattr(dg.DagsterInstance, "get", staticmethod(dg.DagsterInstance.ephemeral))
-
-
-def run(home: Home, folder: Path, count: int = 2, **options: Any) -> str:
-    out = io.StringIO()
-
-    def replan() -> Plan:
-        return toy.plan(home, folder, count, **options)
-
-    drive(home, replan(), toy.KEYS, replan, out, home.logs / "run.log")
-    return out.getvalue()
 
 
 def todo(home: Home, folder: Path, count: int = 2, **options: Any) -> dict[str, str]:

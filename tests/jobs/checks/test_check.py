@@ -21,15 +21,10 @@ from resources.recipe.loading import examine, load
 from resources.recipe.reading.faults import Fault
 from resources.store.home import Home
 from tests.jobs.broken import BROKEN, GOOD, Broken, lines
+from tests.jobs.printed import said
 from tests.resources.engines.server.hostile import plain, serving
 
 Capture = pytest.CaptureFixture[str]
-
-
-def said(capsys: Capture, *words: str, code: int) -> str:
-    capsys.readouterr()
-    assert cli.main(words) == code, capsys.readouterr()
-    return capsys.readouterr().out
 
 
 @pytest.fixture(autouse=True)
