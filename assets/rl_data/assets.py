@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from resources.recipe.schema import Recipe
 from resources.recipe.sections.base import needed
 from resources.recipe.sections.reinforcement import Preference
+from resources.store.home import find
 from resources.store.spec import Spec
 
 REWARD_MODEL_VERSION = "3"
@@ -20,8 +21,9 @@ REWARD_MODEL = "rl_data/reward_model"
 
 
 def specs(recipe: Recipe) -> list[Spec]:
-    """What the RL stages of the recipe's models need, and nothing else."""
-    made: list[Spec] = []
+    """What the RL stages of the recipe's models need, and the preferences that it declares."""
+    sources = recipe.family.sources.items()
+    made = [_recorded(recipe, name) for name, each in sources if each.kind == "preferences"]
     grpo = {name: model.grpo for name, model in recipe.models.items() if model.grpo}
     models = recipe.models.values()
     if any(model.reads("pass_rates") for model in models):
@@ -55,6 +57,30 @@ def specs(recipe: Recipe) -> list[Spec]:
         if preference.method == "rpo_offline":
             made.append(_preference_pairs(recipe, name, preference))
     return made
+
+
+def _recorded(recipe: Recipe, name: str) -> Spec:
+    """The pairs of a declared source. SourceError where it has no files."""
+    from resources.sources.shards import entries, shards
+
+    source = recipe.family.sources[name]
+    found, watched = entries(source, shards(source, recipe.directory, find().path / "hub"))
+    return Spec(
+        key=f"rl_data/preferences_{name}",
+        stage="rl_data",
+        fn="assets.rl_data.preferences:read_preferences",
+        recipe={
+            "name": name,
+            "source": source.read_as,
+            "shards": found,
+            "max_drop": source.max_drop,
+        },
+        seed=recipe.family.seed,
+        checks=("assets.rl_data.preferences:rows_accounted",),
+        kinds=("parquet",),
+        description=f"The preferences of the source {name}, row by row, and those rejected.",
+        observe=tuple(watched),
+    )
 
 
 def problem_inputs(domains: Iterable[str]) -> dict[str, str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from resources.recipe.schema import Recipe
 from resources.recipe.sections.base import Domain, needed
+from resources.recipe.sections.data import Source
 from resources.recipe.sections.family import SftDomain
 from resources.recipe.sections.roles import RoleName
 from resources.store.home import find
@@ -19,7 +22,8 @@ def specs(recipe: Recipe) -> list[Spec]:
     """`sft_data/<domain>_generations`, `_verdicts` and `sft_data/<domain>`, domain by domain.
 
     Where a domain asks a judge also `_judgements`, and `sft_data/judge_agreement` of them all. And
-    `sft_data/<source>` of each source of conversations that an SFT stage draws from.
+    `sft_data/<source>` of each source that an SFT stage draws from: conversations as they are,
+    recorded responses with `_responses` and `_verdicts` before.
     """
     made: list[Spec] = []
     for domain, data in recipe.family.sft_data.items():
@@ -32,7 +36,10 @@ def specs(recipe: Recipe) -> list[Spec]:
     judged = [domain for domain, data in recipe.family.sft_data.items() if data.judge]
     if judged:
         made.append(_agreement(recipe, judged))
-    return [*made, *(_ready(recipe, name) for name in recipe.drawn_sources)]
+    for name in recipe.drawn_sources:
+        ready = recipe.family.sources[name].kind == "conversations"
+        made += [_ready(recipe, name)] if ready else _recorded(recipe, name)
+    return made
 
 
 def _generations(recipe: Recipe, domain: Domain, data: SftDomain) -> Spec:
@@ -151,14 +158,81 @@ def _modes(data: SftDomain) -> dict[str, int]:
     return {"samples_on": data.samples_on, "samples_off": data.samples_off}
 
 
-def _ready(recipe: Recipe, name: str) -> Spec:
-    """The samples that a source of conversations gives. SourceError where it has no files."""
+def _held_out(recipe: Recipe) -> dict[str, str]:
+    """What nothing may be trained on, as inputs."""
+    held_out = {"held_out": HELD_OUT} if recipe.family.problems else {}
+    return held_out | recipe.benchmark_inputs
+
+
+def _entries(recipe: Recipe, source: Source) -> tuple[list[dict[str, Any]], list[str]]:
+    """The shards of a source and its local files. SourceError where it has none."""
     from resources.sources.shards import entries, shards
 
-    source = recipe.family.sources[name]
-    held_out = {"held_out": HELD_OUT} if recipe.family.problems else {}
-    held_out |= recipe.benchmark_inputs
-    made, watched = entries(source, shards(source, recipe.directory, find().path / "hub"))
+    return entries(source, shards(source, recipe.directory, find().path / "hub"))
+
+
+def _recorded(recipe: Recipe, name: str) -> list[Spec]:
+    """The answers that a source gives, the verdicts on them, and the samples."""
+    source, seed = recipe.family.sources[name], recipe.family.seed
+    shards, watched = _entries(recipe, source)
+    answers, held_out = f"{STAGE}/{name}_responses", _held_out(recipe)
+    judged = {"problems": answers, "generations": answers}
+    return [
+        Spec(
+            key=answers,
+            stage=STAGE,
+            fn="assets.sft_data.responses:read_responses",
+            recipe={
+                "name": name,
+                "source": source.read_as,
+                "shards": shards,
+                "max_drop": source.max_drop,
+            },
+            seed=seed,
+            checks=("assets.sft_data.checks:responses_accounted",),
+            kinds=("parquet",),
+            description=f"The problems and answers of the source {name}, and the rows rejected.",
+            observe=tuple(watched),
+        ),
+        Spec(
+            key=f"{STAGE}/{name}_verdicts",
+            stage=STAGE,
+            fn="assets.sft_data.verify:verify",
+            inputs=judged,
+            recipe={"domain": source.domain},
+            seed=seed,
+            checks=(
+                "assets.sft_data.checks:every_generation_judged",
+                "assets.sft_data.checks:few_unknown",
+            ),
+            kinds=("parquet",),
+            runs_programs=source.domain == "code",
+            description=f"A verdict with evidence on each answer of the source {name}.",
+        ),
+        Spec(
+            key=f"{STAGE}/{name}",
+            stage=STAGE,
+            fn="assets.sft_data.select:select",
+            inputs={**judged, "verdicts": f"{STAGE}/{name}_verdicts", **held_out},
+            # As recorded: nothing was asked for in any mode, and nothing is paired.
+            recipe={"domain": source.domain, "samples_on": 0, "samples_off": 0},
+            seed=seed,
+            checks=(
+                "assets.sft_data.checks:some_samples",
+                "assets.sft_data.checks:toggle_obeyed",
+                *(["assets.sft_data.checks:no_held_out_overlap"] if held_out else []),
+                "assets.sft_data.checks:nothing_lost",
+            ),
+            kinds=("parquet",),
+            description=f"Verified samples of the source {name}, and every drop with its reason.",
+        ),
+    ]
+
+
+def _ready(recipe: Recipe, name: str) -> Spec:
+    """The samples that a source of conversations gives. SourceError where it has no files."""
+    source, held_out = recipe.family.sources[name], _held_out(recipe)
+    made, watched = _entries(recipe, source)
     return Spec(
         key=f"{STAGE}/{name}",
         stage=STAGE,

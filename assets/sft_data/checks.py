@@ -136,6 +136,28 @@ def nothing_lost(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckRes
     )
 
 
+def some_samples(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """Recorded answers give samples."""
+    counts = Counter(artifact.table("sft_samples", ["reasoning"])["reasoning"].to_pylist())
+    return CheckResult(
+        name="some_samples",
+        passed=bool(counts),
+        description=f"samples by mode: {dict(counts)}; `dropped` says what became of the others",
+        metadata=dict(counts),
+    )
+
+
+def responses_accounted(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """Every row of a source of recorded answers is a generation or a rejected row."""
+    rows = {name: artifact.manifest["tables"][name]["rows"] for name in ("generations", "rejected")}
+    read = sum(artifact.table("sources", ["rows_in"])["rows_in"].to_pylist())
+    return CheckResult(
+        name="responses_accounted",
+        passed=read == sum(rows.values()),
+        description=f"{read} rows = {rows['generations']} answers + {rows['rejected']} rejected",
+    )
+
+
 def some_to_train_on(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
     """There are samples to train on, and some held out where the recipe asks for a share.
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from jobs.checks.asked import Asked, Finding
 from resources.recipe.sections.data import (
-    FIELDS,
     GYM,
     HELD_TEXT,
     PYTHON,
@@ -29,8 +28,6 @@ NO_FILES = ("hub:", PYTHON, WRITTEN, GYM, HELD_TEXT)  # paths that name none
 def sources(asked: Asked) -> Iterator[Finding]:
     """A file that is missing or damaged, a column that is absent, rows that do not fit."""
     for keys, name, source in declared(asked):
-        if source.kind not in FIELDS:
-            continue
         if source.path.startswith(WRITTEN):
             writer = source.path.removeprefix(WRITTEN)
             yield f"{name}: {source.limit} answers that {writer}'s parent will write"
@@ -50,7 +47,7 @@ def present(asked: Asked) -> Iterator[Finding]:
     from resources.sources.shards import files
 
     for keys, _, source in declared(asked):
-        if source.kind in FIELDS and not source.path.startswith(NO_FILES):
+        if not source.path.startswith(NO_FILES):
             try:
                 files(source.path, asked.recipe.directory, source.format is not None)
             except SourceError as error:

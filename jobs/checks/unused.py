@@ -16,7 +16,7 @@ from resources.recipe.reading.finding import PREFIX
 from resources.recipe.reading.shape import EXECUTION, MODELS
 from resources.recipe.schema import Recipe
 from resources.recipe.sections.base import Optimizer
-from resources.recipe.sections.data import FIELDS, PYTHON, WRITTEN, CorpusMix, Source
+from resources.recipe.sections.data import PYTHON, WRITTEN, CorpusMix, Source
 from resources.recipe.sections.family import Family
 from resources.recipe.sections.model import ModelRecipe
 from resources.recipe.sections.puzzle import Puzzle
@@ -39,6 +39,7 @@ _NAMES = {
 }
 # Of the family: what models' stages alone read.
 _FOR_STAGES = ("pass_rates", "instruction_prompts", "reward_model")
+MADE = ("problems", "preferences")  # kinds of which an asset is made whoever names them
 # Of a source: what it is.
 _SOURCE = {"kind", "path", "fields", "license", "verifier", "answers", "files", "format"}
 # Assets that others are made of: one that nothing reads is made for nothing.
@@ -84,12 +85,10 @@ def _sources(recipe: Recipe) -> Iterator[Unread]:
     """Sources that nothing draws from, and what is said of one beside what its kind reads."""
     family = recipe.family
     drawn = set(recipe.drawn_sources)
-    drawn |= {name for name, each in family.sources.items() if each.kind == "problems"}
+    drawn |= {name for name, each in family.sources.items() if each.kind in MADE}
     if isinstance(family.corpus, CorpusMix):
         drawn |= set(family.corpus.mix)
     for name, source in family.sources.items():
-        if source.kind not in FIELDS:
-            continue
         if name not in drawn:
             remedy = "name it in corpus.mix or in the mix of an SFT stage, or leave it out"
             yield ("sources", name), "no stage draws from it", remedy

@@ -17,10 +17,14 @@ HELD_OUT, PREFIX = "held_out", "benchmark_"
 
 
 def held_out(inputs: Mapping[str, Artifact], columns: Sequence[str]) -> pa.Table:
-    """Columns of all problems among `inputs` that are for measurement only."""
+    """Columns of all problems among `inputs` that are for measurement only; there may be none."""
     import pyarrow as pa
 
+    from warehouse.schemas import SCHEMAS
+
     found = [a for name, a in inputs.items() if name == HELD_OUT or name.startswith(PREFIX)]
+    if not found:
+        return pa.schema([SCHEMAS["problems"].field(name) for name in columns]).empty_table()
     return pa.concat_tables([each.table("problems", list(columns)) for each in found])
 
 

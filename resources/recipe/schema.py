@@ -13,7 +13,7 @@ from resources.recipe.errors import nearest
 from resources.recipe.naming import either
 from resources.recipe.paths import local, parent_source
 from resources.recipe.sections import roles
-from resources.recipe.sections.data import HELD_TEXT, WRITTEN
+from resources.recipe.sections.data import DRAWN, HELD_TEXT, WRITTEN
 from resources.recipe.sections.execution import ExecutionSettings
 from resources.recipe.sections.family import Corpus, Family
 from resources.recipe.sections.model import PARENT, ModelRecipe
@@ -43,7 +43,7 @@ class Recipe:
 
     @property
     def drawn_sources(self) -> list[str]:
-        """Return the sources of conversations that an SFT stage draws from, as declared."""
+        """Return the sources that an SFT stage draws from, as declared."""
         drawn = {name for m in self.models.values() for stage in m.sft for name in stage.mix}
         return [name for name in self.family.sources if name in drawn]
 
@@ -246,8 +246,9 @@ def _mixed(family: Family, where: str, stage: Sft) -> Iterator[tuple[str, str]]:
             )
     for name in stage.mix:
         source = family.sources.get(name)
-        if source is not None and source.kind != "conversations":
-            yield f"{where}.mix", f"source '{name}' is of kind {source.kind}, not conversations"
+        if source is not None and source.kind not in DRAWN:
+            what = f"source '{name}' is of kind {source.kind}, not {' or '.join(DRAWN)}"
+            yield f"{where}.mix", what
         elif source is not None and source.path.startswith(WRITTEN):
             yield f"{where}.mix", f"source '{name}' is written for the corpus; mix it there"
         elif source is None and name not in family.sft_data:

@@ -50,13 +50,29 @@ def conversation(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[dic
 
 
 def _exchange(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[dict[str, Any]]:
-    turns = [("user", plain_text(row, columns["prompt"]))]
+    column = columns["prompt"]
+    prompt = at(row, column)
+    if isinstance(prompt, list):  # what went before the response; nothing of it is learned
+        names = {"role": "role", "content": "content", "train": "train"} | dict(columns)
+        turns = [turn(each, names, f"{column}[{i}]") for i, each in enumerate(prompt)]
+        turns = [{**each, "train": each["role"] != "assistant"} for each in turns]
+    else:
+        turns = [_said("user", plain_text(row, column))]
     if "query" in columns and (extra := optional_text(row, columns["query"])):
-        turns = [("user", f"{turns[0][1]}\n\n{extra}")]
+        turns[-1]["content"] += f"\n\n{extra}"
     if "system" in columns and (system := optional_text(row, columns["system"])):
-        turns = [("system", system), *turns]
-    turns.append(("assistant", plain_text(row, columns["response"])))
-    return [{"role": role, "content": text, "train": True} for role, text in turns]
+        turns = _with_system(turns, system, columns["system"])
+    return [*turns, _said("assistant", plain_text(row, columns["response"]))]
+
+
+def _said(role: str, text: str) -> dict[str, Any]:
+    return {"role": role, "content": text, "train": True}
+
+
+def _with_system(turns: list[dict[str, Any]], text: str, column: str) -> list[dict[str, Any]]:
+    if turns and turns[0]["role"] == "system":
+        raise Unfit(column, text, "two system texts: one of its own, one turn")
+    return [_said("system", text), *turns]
 
 
 def _turns(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -64,31 +80,30 @@ def _turns(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[dict[str,
     given = at(row, column)
     if not isinstance(given, list) or not given:
         raise Unfit(column, given, "must be a list of turns")
-    turns = [_turn(turn, columns, f"{column}[{i}]") for i, turn in enumerate(given)]
+    turns = [turn(each, columns, f"{column}[{i}]") for i, each in enumerate(given)]
     if "system" in columns and (system := optional_text(row, columns["system"])):
-        if turns[0]["role"] == "system":
-            raise Unfit(columns["system"], system, "two system texts: one of its own, one turn")
-        turns = [{"role": "system", "content": system, "train": True}, *turns]
+        turns = _with_system(turns, system, columns["system"])
     if row.get("tools") not in (None, "", [], "[]"):
         raise Unfit("tools", row["tools"], TOOLS_LATER)
     return turns
 
 
-def _turn(turn: Any, columns: Mapping[str, str], where: str) -> dict[str, Any]:
-    if not isinstance(turn, dict):
-        raise Unfit(where, turn, "each turn must be an object with a role and a content")
+def turn(given: Any, columns: Mapping[str, str], where: str) -> dict[str, Any]:
+    """One turn of a list, `{role, content, train}`; `where` is its place in the row."""
+    if not isinstance(given, dict):
+        raise Unfit(where, given, "each turn must be an object with a role and a content")
     name = columns["role"]
-    role = turn.get(name)
-    if role in TOOLS or turn.get("tool_calls"):
+    role = given.get(name)
+    if (isinstance(role, str) and role in TOOLS) or given.get("tool_calls"):
         raise Unfit(f"{where}.{name}", role, TOOLS_LATER)
     if not isinstance(role, str) or role not in ROLES:
         reason = f"must be one of {', '.join(ROLES)}"
         raise Unfit(f"{where}.{name}", role, reason)
     try:
-        content = plain_text(turn, columns["content"])
+        content = plain_text(given, columns["content"])
     except Unfit as error:
         raise Unfit(f"{where}.{error.field}", error.value, error.reason) from None
-    train = turn.get(columns["train"], True)
+    train = given.get(columns["train"], True)
     if train is None:  # Parquet has the field in every turn
         train = True
     if not isinstance(train, bool):

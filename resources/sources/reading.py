@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from resources.recipe.sections.data import FIELDS
 from resources.sources import gym
 from resources.sources.account import Batch, Reject, SourceError, rejected_batch, shown
 from resources.sources.conversations import MESSAGES, conversation
@@ -24,8 +25,10 @@ from resources.sources.gym import Generated
 from resources.sources.json_rows import Row, json_array, json_lines
 from resources.sources.library import Bundled, documents
 from resources.sources.opening import LONGEST, decoded, lines
-from resources.sources.problems import NAMES, PROBLEM, problem
+from resources.sources.preferences import PREFERENCE, preference
+from resources.sources.problems import PROBLEM, problem
 from resources.sources.records import record
+from resources.sources.responses import RESPONSE, response
 from resources.sources.shards import Piece, Shard, begins_array, format_of
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ KEPT = {
     "conversations": pa.schema([("messages", MESSAGES), *_PLACE]),
     "records": pa.schema([("record", pa.string()), *_PLACE]),
     "problems": pa.schema([("problem", PROBLEM), *_PLACE]),
+    "responses": pa.schema([("response", RESPONSE), *_PLACE]),
+    "preferences": pa.schema([("preference", PREFERENCE), *_PLACE]),
 }
 Elsewhere = Callable[[Mapping[str, Any]], bool]
 
@@ -46,11 +51,11 @@ Elsewhere = Callable[[Mapping[str, Any]], bool]
 def read(source: Files, shard: Shard, elsewhere: Elsewhere | None = None) -> Iterator[Batch]:
     """The rows of one shard of a source of a kind of `KEPT`, in order.
 
-    Kept rows have `text`, `messages`, `record` (the declared fields as JSON) or `problem`, `file`
-    and `line` (of Parquet: the row), counted from 1, the same for no two rows of a file. With
-    `limit` the shard ends after so many kept rows. A row of which `elsewhere` says so is another
-    reader's, and passed over. Raises SourceError where a file is missing, damaged, of an unknown
-    format, or lacks a declared Parquet column.
+    Kept rows have `text`, `messages`, `record` (the declared fields as JSON), `problem`,
+    `response` or `preference`, and `file` and `line` (of Parquet: the row), counted from 1, the
+    same for no two rows of a file. With `limit` the shard ends after so many kept rows. A row of
+    which `elsewhere` says so is another reader's, and passed over. Raises SourceError where a file
+    is missing, damaged, of an unknown format, or lacks a declared Parquet column.
     """
     left = source.limit
     for piece in shard.pieces:
@@ -109,6 +114,8 @@ def _taker(source: Files, elsewhere: Elsewhere | None = None) -> Callable[[Mappi
         "conversations": lambda row: conversation(row, columns),
         "records": lambda row: record(row, columns),
         "problems": lambda row: problem(row, columns, source.domain),
+        "responses": lambda row: response(row, columns, source.domain),
+        "preferences": lambda row: preference(row, columns),
     }
     take = takers[source.kind]
     return take if elsewhere is None else lambda row: None if elsewhere(row) else take(row)
@@ -229,9 +236,13 @@ def _parquet(
 def _parquet_columns(source: Files, names: list[str]) -> list[str]:
     """The columns of a file that a declaration reads, of `a.b` the first part."""
     columns = source.columns
-    if source.kind == "problems" and not columns:
-        columns = {name: name for name in NAMES if name in names or name == "question"}
-    inner = {"role", "content", "train"} if source.kind == "conversations" else set()
+    if not columns:  # they bear our names
+        columns = {
+            name: name for name in FIELDS[source.kind] if name in names or name == "question"
+        }
+    inner = (
+        {"role", "content", "train"} if source.kind in ("conversations", "preferences") else set()
+    )
     theirs = [theirs for ours, theirs in columns.items() if ours not in inner]
     return list(dict.fromkeys(each if each in names else each.partition(".")[0] for each in theirs))
 

@@ -26,36 +26,22 @@ from resources.recipe.sections.base import (
     impossible,
 )
 
-# What each readable kind may map, our name -> their column.
-FIELDS = {
-    "text": ("text",),
-    "conversations": (
-        "messages",
-        "role",
-        "content",
-        "train",
-        "system",
-        "prompt",
-        "query",
-        "response",
-    ),
-    "problems": (
-        "question",
-        "expected_answer",
-        "choices",
-        "tests",
-        "subject",
-        "subtopic",
-        "difficulty",
-        "metadata",
-        "id",
-    ),
+_PROBLEM = "question expected_answer choices tests subject subtopic difficulty metadata id"
+# What each kind may map, our name -> their column.
+FIELDS: dict[str, tuple[str, ...]] = {
+    kind: tuple(names.split())
+    for kind, names in {
+        "text": "text",
+        "conversations": "messages role content train system prompt query response",
+        "problems": _PROBLEM,
+        "responses": f"{_PROBLEM} response thinking model",
+        "preferences": "prompt role content chosen rejected chosen_score rejected_score "
+        "first second preference",
+    }.items()
 }
 MIXED = ("text", "conversations")  # the kinds of which a corpus is made
-LATER = {
-    "responses": "sources of kind responses (answers someone paid for) come with the next release",
-    "preferences": "sources of kind preferences come with the next release",
-}
+DRAWN = ("conversations", "responses")  # those that an SFT stage draws from
+JUDGED = ("problems", "responses")  # those whose `verifier` says the domain
 INSIDE = "metadata."  # before our name of one entry of a problem's metadata
 PYTHON = "python:"  # a path that means text which ships with Python itself
 GYM = "reasoning_gym:"  # a path that means rows which reasoning-gym generates
@@ -167,9 +153,11 @@ class Source(Files):
 
     `fields` maps `text`; or `messages` (with `role`, `content`, `train` inside a turn); or
     `prompt`, `query`, `response` and `system` of one exchange; or of problems `question` with
-    `expected_answer`, `choices`, `tests`, …, whose domain is that of the `verifier`. `holdout` is
-    the share kept from training. A path may also be `parent:MODEL`: what that model's parent
-    answers to the first `limit` bundled prompts, each answer `max_new_tokens` long at most.
+    `expected_answer`, `choices`, `tests`, …, whose domain is that of the `verifier`, and of
+    responses `response`, `thinking` and `model` beside; or of preferences `chosen` and `rejected`.
+    `holdout` is the share of conversations kept from training. A path may also be `parent:MODEL`:
+    what that model's parent answers to the first `limit` bundled prompts, each answer
+    `max_new_tokens` long at most.
     """
 
     kind: Literal["problems", "conversations", "responses", "text", "preferences"]
@@ -181,7 +169,7 @@ class Source(Files):
 
     @model_validator(mode="after")
     def _fields_mean_something(self) -> Self:
-        known = FIELDS.get(self.kind)
+        known = FIELDS[self.kind]
         if self.path.startswith(PYTHON):
             what = self.path.removeprefix(PYTHON)
             if what not in BROUGHT:
@@ -189,11 +177,11 @@ class Source(Files):
             if self.kind != "text" or self.fields or self.format:
                 raise impossible(f"{self.path} is of kind text, without 'fields' and 'format'")
         self._written_whole()
-        if known is None:
-            return self
         self._problems_have_a_domain()
+        if self.kind == "preferences" and self.fields:
+            self._one_is_preferred()
         for name in self.fields:
-            inside = self.kind == "problems" and name.startswith(INSIDE)
+            inside = self.kind in JUDGED and name.startswith(INSIDE)
             if name not in known and not inside:
                 raise impossible(f"fields: no '{name}' in {self.kind}; {nearest(name, known)}")
         if self.kind == "conversations" and self.fields:
@@ -207,7 +195,7 @@ class Source(Files):
         return self
 
     def _problems_have_a_domain(self) -> None:
-        if self.kind != "problems":
+        if self.kind not in JUDGED:
             return
         if self.verifier not in DOMAINS:
             given = "is missing" if self.verifier is None else f"'{self.verifier}' is none"
@@ -216,8 +204,21 @@ class Source(Files):
                 f"verifier {given}; it says the domain of the problems, one of "
                 f"{', '.join(DOMAINS)}" + (f" ({right})" if right else "")
             )
-        if self.fields and "question" not in self.fields:
-            raise impossible("fields must map 'question' to a column of the source")
+        needed = ("question",) if self.kind == "problems" else ("question", "response")
+        for name in needed:
+            if self.fields and name not in self.fields:
+                raise impossible(f"fields must map '{name}' to a column of the source")
+
+    def _one_is_preferred(self) -> None:
+        pair, told = {"chosen", "rejected"}, {"first", "second", "preference"}
+        mapped = set(self.fields)
+        if not (pair <= mapped and not told & mapped) and not (
+            told <= mapped and not pair & mapped
+        ):
+            raise impossible(
+                "fields must map either 'chosen' and 'rejected', or 'first', 'second' and "
+                "'preference' (below 0: the first is better)"
+            )
 
     def _written_whole(self) -> None:
         written = self.path.startswith(WRITTEN)
@@ -237,7 +238,7 @@ class Source(Files):
     def read_as(self) -> dict[str, Any]:
         """What of the declaration decides the rows that are read."""
         ignored = {"holdout", "max_drop", "over_long", "answers"}
-        if self.kind != "problems":
+        if self.kind not in JUDGED:
             ignored.add("verifier")
         return self.model_dump(mode="json", exclude=ignored, exclude_defaults=True)
 
@@ -246,8 +247,12 @@ class Source(Files):
         """`fields` with what an absent mapping means."""
         if self.kind == "text":
             return {"text": "text"} | self.fields
-        if self.kind == "problems" or "response" in self.fields:
+        if self.kind in JUDGED or "response" in self.fields:
             return dict(self.fields)
+        if self.kind == "preferences":
+            turns = {"role": "role", "content": "content"}
+            usual = {name: name for name in ("prompt", "chosen", "rejected")}
+            return turns | (self.fields or usual)
         return {"messages": "messages", "role": "role", "content": "content", "train": "train"} | (
             self.fields
         )
@@ -319,9 +324,7 @@ def unmixable(mix: CorpusMix, sources: Mapping[str, Source]) -> Iterator[tuple[s
 def not_yet(sources: Mapping[str, Source]) -> Iterator[tuple[str, str]]:
     """(source, reason) for everything declared that this build cannot do: `check` lists it all."""
     for name, source in sources.items():
-        if source.kind in LATER:
-            yield name, LATER[source.kind]
-        elif source.answers is not None:
+        if source.answers is not None:
             yield name, "answers to a source come with the next release; leave `answers` out"
-        elif source.verifier is not None and source.kind != "problems":
+        elif source.verifier is not None and source.kind not in JUDGED:
             yield name, "verifiers of sources come with the next release; leave `verifier` out"

@@ -37,6 +37,8 @@ def test_shares_are_numbers_or_percent() -> None:
             {"kind": "problems", "verifier": "math", "fields": {"question": "q", "answer": "a"}},
             "no 'answer'",
         ),
+        ({"kind": "responses", "verifier": "math", "fields": {"question": "q"}}, "map 'response'"),
+        ({"kind": "preferences", "fields": {"chosen": "c"}}, "either 'chosen' and 'rejected'"),
         ({"kind": "story"}, "text"),
         ({"licence": "mit"}, "license"),
     ],
@@ -49,14 +51,15 @@ def test_what_cannot_be_right_is_refused(given: dict[str, Any], words: str) -> N
 def test_what_this_build_does_not_have_is_listed_with_its_reason() -> None:
     sources = {
         "ready": source(),
-        "bought": source(kind="responses"),
+        "bought": source(kind="responses", verifier="math"),
         "pairs": source(kind="preferences"),
+        "ranked": source(kind="preferences", verifier="math"),
         "asked": source(answers={"by": "teacher", "thinking_on": 4}),
         "judged": source(verifier="math"),
         "questions": source(kind="problems", verifier="math"),
     }
     told = dict(not_yet(sources))
-    assert set(told) == {"bought", "pairs", "asked", "judged"}
+    assert set(told) == {"ranked", "asked", "judged"}
     assert all("next release" in why for why in told.values())
 
 
