@@ -23,8 +23,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from resources.benchmarks.overlap import Benchmarks, Index, words
+from resources.benchmarks.overlap import Benchmarks, Index
 from resources.benchmarks.problems import COLUMNS
+from resources.cleaning.words import words
 from resources.execution import Execution
 from resources.recipe.sections.data import Source
 from resources.sources.reading import read

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from assets.sft_data.deduplicate import BEFORE
 from resources.recipe.schema import Recipe
 from resources.recipe.sections.base import Domain, needed
 from resources.recipe.sections.data import Source
@@ -129,6 +130,7 @@ def _agreement(recipe: Recipe, domains: list[Domain]) -> Spec:
 
 
 def _samples(recipe: Recipe, domain: Domain, data: SftDomain) -> Spec:
+    before, deduplicated = _deduplicated(recipe, domain)
     return Spec(
         key=f"{STAGE}/{domain}",
         stage=STAGE,
@@ -140,8 +142,9 @@ def _samples(recipe: Recipe, domain: Domain, data: SftDomain) -> Spec:
             **({"judgements": f"{STAGE}/{domain}_judgements"} if data.judge else {}),
             "held_out": HELD_OUT,
             **recipe.benchmark_inputs,
+            **before,
         },
-        recipe={"domain": domain, **_modes(data)},
+        recipe={"domain": domain, **_modes(data), **deduplicated},
         seed=recipe.family.seed,
         checks=(
             "assets.sft_data.checks:no_empty_domain",
@@ -152,6 +155,18 @@ def _samples(recipe: Recipe, domain: Domain, data: SftDomain) -> Spec:
         kinds=("parquet",),
         description=f"Verified {domain} samples, and every drop with its reason.",
     )
+
+
+def _deduplicated(recipe: Recipe, name: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """The data sets that come before one, as its inputs, and what its slice says of it."""
+    cleaning = recipe.family.cleaning
+    if cleaning is None or cleaning.deduplicate is None:
+        return {}, {}
+    made = {*recipe.family.sft_data, *recipe.drawn_sources}
+    order = [each for each in cleaning.deduplicate.priority if each in made]
+    before = order[: order.index(name)] if name in order else []
+    inputs = {f"{BEFORE}{each}": f"{STAGE}/{each}" for each in before}
+    return inputs, {"deduplicate": {"near": cleaning.deduplicate.near}}
 
 
 def _modes(data: SftDomain) -> dict[str, int]:
@@ -177,6 +192,7 @@ def _recorded(recipe: Recipe, name: str) -> list[Spec]:
     shards, watched = _entries(recipe, source)
     answers, held_out = f"{STAGE}/{name}_responses", _held_out(recipe)
     judged = {"problems": answers, "generations": answers}
+    before, deduplicated = _deduplicated(recipe, name)
     return [
         Spec(
             key=answers,
@@ -213,9 +229,9 @@ def _recorded(recipe: Recipe, name: str) -> list[Spec]:
             key=f"{STAGE}/{name}",
             stage=STAGE,
             fn="assets.sft_data.select:select",
-            inputs={**judged, "verdicts": f"{STAGE}/{name}_verdicts", **held_out},
+            inputs={**judged, "verdicts": f"{STAGE}/{name}_verdicts", **held_out, **before},
             # As recorded: nothing was asked for in any mode, and nothing is paired.
-            recipe={"domain": source.domain, "samples_on": 0, "samples_off": 0},
+            recipe={"domain": source.domain, "samples_on": 0, "samples_off": 0, **deduplicated},
             seed=seed,
             checks=(
                 "assets.sft_data.checks:some_samples",
@@ -232,12 +248,13 @@ def _recorded(recipe: Recipe, name: str) -> list[Spec]:
 def _ready(recipe: Recipe, name: str) -> Spec:
     """The samples that a source of conversations gives. SourceError where it has no files."""
     source, held_out = recipe.family.sources[name], _held_out(recipe)
+    before, deduplicated = _deduplicated(recipe, name)
     made, watched = _entries(recipe, source)
     return Spec(
         key=f"{STAGE}/{name}",
         stage=STAGE,
         fn="assets.sft_data.conversations:load",
-        inputs=held_out,
+        inputs={**held_out, **before},
         recipe={
             "name": name,
             "source": source.read_as,
@@ -245,6 +262,7 @@ def _ready(recipe: Recipe, name: str) -> Spec:
             "max_drop": source.max_drop,
             "holdout": source.holdout,
             "over_long": source.over_long,
+            **deduplicated,
         },
         seed=recipe.family.seed,
         checks=(

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assets.sft_data.deduplicate import BEFORE, Repeats
 from resources.benchmarks import apart
 from resources.benchmarks.contamination import contaminated
 from resources.benchmarks.overlap import Benchmarks
+from resources.cleaning.duplicates import Duplicate
 from warehouse.errors import RowsRejected
+from warehouse.files.spool import Spool
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
     from resources.sources.account import Account
 
 VERSION = "v1"
-BATCH = 4096
 
 
 def load(
@@ -36,53 +38,72 @@ def load(
 ) -> Output:
     """The tables `sft_samples`, `dropped`, `rejected` and `sources` of one source, streamed.
 
-    `recipe`: `name`, `source`, `shards` (each `{shard, pieces}`), `max_drop`, `holdout`. The share
+    `recipe`: `name`, `source`, `shards` (each `{shard, pieces}`), `max_drop`, `holdout`; with
+    `deduplicate` near duplicates are dropped too, and `duplicates` is one more table. The share
     `holdout` of questions, by hash, has the split `held_out`. `inputs`: tables of problems that no
-    sample may ask. Raises RowsRejected, before anything else is done, where too many rows do not
-    fit.
+    sample may ask, and data sets that come before this one. Raises RowsRejected, before anything
+    else is done, where too many rows do not fit.
     """
-    from resources.sources.account import Account, SourceError
-
-    account = Account(recipe["name"], recipe["source"]["path"])
-    read = workdir / "conversations.arrow"
-    _stage(read, account, recipe, execution.observe)
-    try:
-        account.judge(recipe["max_drop"])
-    except SourceError as error:
-        raise RowsRejected(str(error), account.table()) from error
-    asked = apart.held_out(inputs, ["row_id", "question", "source"]) if inputs else None
+    account, read = _staged(workdir, recipe, execution)
+    given = {name: each for name, each in inputs.items() if not name.startswith(BEFORE)}
+    asked = apart.held_out(given, ["row_id", "question", "source"]) if given else None
     benchmarks = None if asked is None else Benchmarks(asked)
-    dropped: list[pa.RecordBatch] = []
+    near = recipe.get("deduplicate", {}).get("near")
+    repeats = Repeats(workdir, near, inputs)
+    dropped: list[pa.Table] = []
+    lost: dict[int, Duplicate] = {}
     metrics: dict[str, float] = {}
 
     def samples() -> Iterator[pa.RecordBatch]:
-        seen: dict[bytes, bytes] = {}
-        for table in _tables(read):
-            kept, lost = _sorted_out(_identified(table, recipe), benchmarks, seen)
-            dropped.extend(lost.to_batches())
-            metrics["samples"] = metrics.get("samples", 0.0) + kept.num_rows
-            yield from kept.to_batches()
+        with Spool(workdir / "identified.arrow") as identified:
+            for table in _tables(read):
+                kept, found = _without_contaminated(_identified(table, recipe), benchmarks, repeats)
+                dropped.append(found)
+                identified.add(kept)
+        lost.update(repeats.found())
+        for table in _new(identified, lost, repeats, dropped):
+            metrics["samples"] = metrics.get("samples", 0.0) + table.num_rows
+            yield from table.to_batches()
 
-    def lost() -> Iterator[pa.RecordBatch]:  # asked for when all samples are written
-        metrics["dropped"] = float(sum(batch.num_rows for batch in dropped))
+    def all_dropped() -> Iterator[pa.RecordBatch]:  # asked for when all samples are written
+        metrics["dropped"] = float(sum(table.num_rows for table in dropped))
         metrics["rejected"] = float(account.dropped)
-        yield from dropped
+        for table in dropped:
+            yield from table.to_batches()
+
+    def clusters() -> Iterator[pa.RecordBatch]:
+        metrics["duplicates_uncompared"] = float(repeats.uncompared)
+        yield from repeats.clusters(lost, recipe["asset_key"]).to_batches()
 
     return Output(
         tables={
             "sft_samples": samples(),
-            "dropped": lost(),
+            "dropped": all_dropped(),
             "rejected": account.table(),
             "sources": account.summary(),
+            **({} if near is None else {"duplicates": clusters()}),
         },
         metrics=metrics,
     )
 
 
+def _staged(workdir: Path, recipe: Mapping[str, Any], execution: Execution) -> tuple[Account, Path]:
+    """Read the source once, onto the disk: it is judged as a whole before any row is used."""
+    from resources.sources.account import Account, SourceError
+
+    account = Account(recipe["name"], recipe["source"]["path"])
+    path = workdir / "conversations.arrow"
+    _stage(path, account, recipe, execution.observe)
+    try:
+        account.judge(recipe["max_drop"])
+    except SourceError as error:
+        raise RowsRejected(str(error), account.table()) from error
+    return account, path
+
+
 def _stage(
     path: Path, account: Account, recipe: Mapping[str, Any], observed: Sequence[Any]
 ) -> None:
-    """Read the source once, onto the disk: it is judged as a whole before any row is used."""
     import pyarrow as pa
 
     from resources.recipe.sections.data import Source
@@ -144,48 +165,56 @@ def _identified(table: pa.Table, recipe: Mapping[str, Any]) -> pa.Table:
     return with_ids(pa.table(columns), recipe["asset_key"], content, None, "line")
 
 
-def _sorted_out(
-    table: pa.Table, benchmarks: Benchmarks | None, seen: dict[bytes, bytes]
+def _without_contaminated(
+    table: pa.Table, benchmarks: Benchmarks | None, repeats: Repeats
 ) -> tuple[pa.Table, pa.Table]:
-    """The samples to keep, and the others as rows of `dropped`. `seen` grows by the kept ones."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    """The samples that hold no question of a benchmark, and the others as rows of `dropped`.
 
-    columns = [table[name].to_pylist() for name in ("row_id", "input", "output")]
+    Those that are left are added to `repeats`.
+    """
+    import pyarrow as pa
+
+    ids, turns, said = (table[name].to_pylist() for name in ("row_id", "input", "output"))
     whole = [
-        [*turns, {"role": "assistant", "content": said}]
-        for _, turns, said in zip(*columns, strict=True)
+        [*before, {"role": "assistant", "content": last}]
+        for before, last in zip(turns, said, strict=True)
     ]
     found = {} if benchmarks is None else contaminated(whole, benchmarks)
-    reasons: list[tuple[str, str, bytes] | None] = []
-    for place, (row_id, messages, output) in enumerate(zip(*columns, strict=True)):
-        if place in found:
-            reasons.append(("contaminated", *found[place]))
-            continue
-        first = seen.setdefault(_key(messages, output), row_id)
-        repeats = f"the same conversation as {first.hex()}"
-        reasons.append(None if first == row_id else ("duplicate", repeats, first))
-    fits = pa.array([each is None for each in reasons])
-    lost = [each for each in reasons if each is not None]
-    dropped = pa.table(
-        {
-            "row_id": table["row_id"].filter(pc.invert(fits)),
-            "reason": pa.array([each[0] for each in lost], pa.string()),
-            "evidence": pa.array([each[1] for each in lost], pa.string()),
-            "matched_row_id": pa.array([each[2] for each in lost], pa.binary(16)),
-        }
-    )
-    return table.filter(fits), dropped
+    left = [place for place in range(len(ids)) if place not in found]
+    repeats.add([ids[place] for place in left], [whole[place] for place in left])
+    rows = [(ids[place], "contaminated", *found[place]) for place in sorted(found)]
+    return table.take(pa.array(left, pa.int64())), _dropped(rows)
 
 
-def _key(messages: Sequence[Mapping[str, str]], output: str) -> bytes:
-    """A hash of a whole conversation, without case and spacing."""
-    from hashlib import blake2b
+def _new(
+    identified: Spool, lost: Mapping[int, Duplicate], repeats: Repeats, dropped: list[pa.Table]
+) -> Iterator[pa.Table]:
+    """The samples that repeat no other; the others are added to `dropped`."""
+    import pyarrow as pa
 
-    from resources.tasks.held_out import text_key
+    start = 0
+    for batch in identified.batches() if identified.rows else ():
+        there = {place: lost[start + place] for place in range(len(batch)) if start + place in lost}
+        start += len(batch)
+        rows = [
+            (repeats.id_of(one.place), "duplicate", repeats.evidence(one), repeats.id_of(one.kept))
+            for one in there.values()
+        ]
+        dropped.append(_dropped(rows))
+        fits = pa.array([place not in there for place in range(len(batch))], pa.bool_())
+        yield pa.Table.from_batches([batch]).filter(fits)
 
-    digest = blake2b(digest_size=16)
-    for role, content in [*((m["role"], m["content"]) for m in messages), ("assistant", output)]:
-        text = text_key(content).encode()
-        digest.update(f"{role} {len(text)} ".encode() + text)
-    return digest.digest()
+
+def _dropped(rows: Sequence[tuple[bytes, str, str, bytes]]) -> pa.Table:
+    """Rows of `dropped`: id, reason, evidence, the row that it was found by."""
+    import pyarrow as pa
+
+    columns = list(zip(*rows, strict=True)) or [()] * 4
+    kinds = {
+        "row_id": pa.binary(16),
+        "reason": pa.string(),
+        "evidence": pa.string(),
+        "matched_row_id": pa.binary(16),
+    }
+    pairs = zip(kinds.items(), columns, strict=True)
+    return pa.table({name: pa.array(values, kind) for (name, kind), values in pairs})

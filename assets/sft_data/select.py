@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.sft_data import decontaminate
+from assets.sft_data.deduplicate import BATCH, Repeats
 from assets.sft_data.filters import FILTERS
 from resources.benchmarks import apart
+from resources.cleaning.duplicates import Duplicate
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ def select(
     """The tables `sft_samples` and `dropped` of one domain.
 
     `inputs`: `generations`, `verdicts`, `problems`, `held_out`, benchmarks. `recipe`: `samples_on`
-    (0: there are no reasoning-on samples that reasoning-off ones could be paired with).
+    (0: there are no reasoning-on samples that reasoning-off ones could be paired with); with
+    `deduplicate` near duplicates are dropped too, and `duplicates` is one more table.
     """
     table = _candidates(inputs)
     total = table.num_rows
@@ -60,12 +63,19 @@ def select(
     for reason, evidence_of in FILTERS.items():
         drop(reason, evidence_of(table))
     drop("duplicate", *duplicated(table))
+    near = recipe.get("deduplicate", {}).get("near")
+    clusters: dict[str, pa.Table] = {}
+    if near is not None:
+        repeats = Repeats(workdir, near, inputs)
+        found = _repeated(table, repeats)
+        clusters["duplicates"] = repeats.clusters(found, inputs["generations"].key)
+        drop("duplicate", *_evidence(found, table.num_rows, repeats))
     if recipe["samples_on"]:
         drop("unpaired", unpaired(table))
     samples = _samples(table, inputs, recipe["asset_key"])
     lost = _dropped(dropped, inputs["problems"].key)
     return Output(
-        tables={"sft_samples": samples, "dropped": lost},
+        tables={"sft_samples": samples, "dropped": lost, **clusters},
         metrics=_metrics(samples, lost, total),
     )
 
@@ -124,6 +134,29 @@ def duplicated(table: pa.Table) -> tuple[pa.Array, pa.Array]:
             pa.string(),
         ),
         pa.array([None if one[1] == own else one[1] for one, own in kept], table["row_id"].type),
+    )
+
+
+def _repeated(table: pa.Table, repeats: Repeats) -> dict[int, Duplicate]:
+    """The candidates, in their order, that nearly repeat one which is kept."""
+    for batch in table.to_batches(BATCH):
+        said = batch.column("response").to_pylist()
+        pairs = zip(_messages(batch), said, strict=True)
+        whole = [[*turns, {"role": "assistant", "content": last}] for turns, last in pairs]
+        repeats.add(batch.column("row_id").to_pylist(), whole)
+    return repeats.found()
+
+
+def _evidence(
+    found: Mapping[int, Duplicate], rows: int, repeats: Repeats
+) -> tuple[pa.Array, pa.Array]:
+    """Row by row, the evidence of duplicates and the row id of what is kept."""
+    import pyarrow as pa
+
+    ones = [found.get(place) for place in range(rows)]
+    return (
+        pa.array([one and repeats.evidence(one) for one in ones], pa.string()),
+        pa.array([one and repeats.id_of(one.kept) for one in ones], pa.binary(16)),
     )
 
 
@@ -269,11 +302,7 @@ def _samples(table: pa.Table, inputs: Mapping[str, Artifact], asset_key: str) ->
     from warehouse.schemas import SCHEMAS
 
     schema = SCHEMAS["sft_samples"]
-    questions, given = table["question"].to_pylist(), table["prompt_messages"].to_pylist()
-    messages = [
-        json.loads(turns) if turns else [{"role": "user", "content": question}]
-        for question, turns in zip(questions, given, strict=True)
-    ]
+    messages = _messages(table)
     modes = table["reasoning"].to_pylist()
     published = Toggle()  # as Nemotron's own rows; a model is told its own toggle's words
     columns = {
@@ -293,6 +322,15 @@ def _samples(table: pa.Table, inputs: Mapping[str, Artifact], asset_key: str) ->
     keys = [inputs["generations"].key, inputs["problems"].key]
     parents = parents_of([list(pair) for pair in ids], [keys] * table.num_rows)
     return with_ids(pa.table(columns), asset_key, ["output", "reasoning"], parents)
+
+
+def _messages(rows: pa.Table | pa.RecordBatch) -> list[list[dict[str, str]]]:
+    """What each candidate was asked: its problem's own turns, or its question."""
+    questions, given = rows["question"].to_pylist(), rows["prompt_messages"].to_pylist()
+    return [
+        json.loads(turns) if turns else [{"role": "user", "content": question}]
+        for question, turns in zip(questions, given, strict=True)
+    ]
 
 
 def _dropped(parts: list[pa.Table], problems_key: str) -> pa.Table:

@@ -9,8 +9,6 @@ twenty.
 from __future__ import annotations
 
 import itertools
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from resources.cleaning.runs import flat, hashes
+from resources.cleaning.words import reach, words
 from resources.tasks.held_out import first_places, text_key
 
 if TYPE_CHECKING:
@@ -34,9 +34,6 @@ SHORTEST_IN_DOCUMENTS = 8
 SPELLED_IN_DOCUMENTS = 5  # words of a run that begin with a letter
 CHARACTERS = 1 << 20  # of texts whose words are in memory at once
 PROCEDURAL = "procedural"
-_WORD = re.compile(r"\w+|[-+*/^=<>%|&~]")
-_PRIME = np.uint64(0x9E3779B97F4A7C15)
-_SHIFT = np.uint64(29)
 
 
 class Hit(NamedTuple):
@@ -53,15 +50,6 @@ class Match(NamedTuple):
 
     evidence: str
     row_id: bytes
-
-
-def words(text: str) -> list[str]:
-    """Words and operators of a text, without punctuation.
-
-    >>> words("Ann's sum: (3 + 4) * x.")
-    ['ann', 's', 'sum', '3', '+', '4', '*', 'x']
-    """
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def matches(
@@ -137,7 +125,8 @@ class Index:
 
     `methods` as `matches` says; `written`: of which questions runs are looked for (None: of all).
     A question of `shortest` words or more, fewer than n, is found as a whole. Runs with fewer than
-    `spelled` words that begin with a letter are not looked for.
+    `spelled` words that begin with a letter are not looked for. In languages without spaces a run
+    has as many more characters as they have in a word, see `reach`.
     """
 
     def __init__(
@@ -155,6 +144,7 @@ class Index:
         if written is not None:
             pairs = zip(self._words, written, strict=True)
             self._words = [each if by_people else [] for each, by_people in pairs]
+        self._reach = [reach(each) for each in self._words]
         vocabulary: dict[str, int] = {}
         for word in itertools.chain.from_iterable(self._words):
             vocabulary.setdefault(word, len(vocabulary) + 1)
@@ -184,14 +174,14 @@ class Index:
 
     def _shared(self, spoken: Sequence[list[str]]) -> dict[int, Hit]:
         """Of each text, given as words, the hit by the first method that has one."""
-        ids, ends = _flat(spoken, self._vocabulary)
+        ids, ends = flat(spoken, self._ids_of)
         lengths = {length for runs in self._runs.values() for length in runs}
-        hashes = dict(_hashes(ids, lengths))
+        found_runs = dict(hashes(ids, lengths))
         found: dict[int, Hit] = {}
         for method, runs in self._runs.items():
             candidates: defaultdict[int, set[int]] = defaultdict(set)
             for length, own in runs.items():
-                places, values = hashes[length]
+                places, values = found_runs[length]
                 for place, items in own.at(values):
                     candidates[int(np.searchsorted(ends, places[place]))].update(items)
             for text in sorted(candidates.keys() - found.keys()):
@@ -205,7 +195,7 @@ class Index:
         there: dict[int, set[tuple[str, ...]]] = {}
         best: Hit | None = None
         for item in sorted(items):
-            size = min(_size(method), len(self._words[item]))
+            size = min(_size(method) * self._reach[item], len(self._words[item]))
             if size not in there:
                 there[size] = set(_grams(spoken, size))
             grams = [g for g in _grams(self._words[item], size) if self._says(g)]
@@ -215,22 +205,25 @@ class Index:
                 best = Hit(item, method, score, " ".join(shared[0]))
         return best
 
+    def _ids_of(self, every: Iterable[str]) -> Iterator[int]:
+        return map(self._vocabulary.get, every, itertools.repeat(0))
+
     def _says(self, gram: Sequence[str]) -> bool:
         return not self.spelled or sum(word[0].isalpha() for word in gram) >= self.spelled
 
     def _indexed(self, size: int, shortest: int) -> dict[int, _Runs]:
         """By number of words, the runs of that many that are looked for."""
-        ids, ends = _flat(self._words, self._vocabulary)
+        ids, ends = flat(self._words, self._ids_of)
         lengths = np.array([len(each) for each in self._words], np.int64)
-        wanted = {size, *lengths[(lengths >= shortest) & (lengths < size)].tolist()}
+        reaches = np.array(self._reach, np.int64)
+        looked_for = np.where(lengths < shortest * reaches, 0, np.minimum(lengths, size * reaches))
         letters = (word[:1].isalpha() for each in self._words for word in (*each, ""))
         spelled = np.concatenate([[0], np.cumsum(np.fromiter(letters, bool, len(ids)))])
         made = {}
-        for length, (places, values) in _hashes(ids, wanted):
+        for length, (places, values) in hashes(ids, set(looked_for.tolist()) - {0}):
             items = np.searchsorted(ends, places)
             fits = spelled[places + length] - spelled[places] >= self.spelled
-            if length < size:
-                fits &= lengths[items] == length
+            fits &= looked_for[items] == length
             made[length] = _Runs.of(values[fits], items[fits])
         return {length: runs for length, runs in made.items() if len(runs.hashes)}
 
@@ -279,38 +272,3 @@ def _cuts(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
         held += len(text)
     if start < len(texts):
         yield start, len(texts)
-
-
-def _flat(spoken: Sequence[list[str]], known: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Ids of all texts' words, a 0 behind each text and for words not `known`; where texts end."""
-    counts = np.array([len(each) + 1 for each in spoken], np.int64)
-    every = itertools.chain.from_iterable(itertools.chain(each, ("",)) for each in spoken)
-    ids = map(known.get, every, itertools.repeat(0))
-    ends = np.cumsum(counts) - 1
-    return np.fromiter(ids, np.uint64, int(counts.sum())), ends
-
-
-def _hashes(
-    ids: np.ndarray, lengths: Iterable[int]
-) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
-    """For each length, where runs of so many known words begin, and their hashes.
-
-    The hash of a run goes on from that of the run one word shorter.
-    """
-    wanted = sorted(lengths)
-    if not wanted:
-        return
-    stops = np.flatnonzero(ids == 0)
-    follow = np.repeat(stops, np.diff(stops, prepend=-1)) - np.arange(len(ids))
-    places = np.flatnonzero(follow >= wanted[0])
-    follow = follow[places]
-    hashes = np.zeros(len(places), np.uint64)
-    done = 0
-    for length in wanted:
-        long_enough = follow >= length
-        places, follow, hashes = places[long_enough], follow[long_enough], hashes[long_enough]
-        for offset in range(done, length):
-            hashes = (hashes ^ ids[places + offset]) * _PRIME
-            hashes ^= hashes >> _SHIFT
-        done = length
-        yield length, (places, hashes)

@@ -13,6 +13,7 @@ from resources.recipe.errors import nearest
 from resources.recipe.naming import either
 from resources.recipe.paths import local, parent_source
 from resources.recipe.sections import roles
+from resources.recipe.sections.cleaning import faults
 from resources.recipe.sections.data import DRAWN, HELD_TEXT, WRITTEN
 from resources.recipe.sections.execution import ExecutionSettings
 from resources.recipe.sections.family import Corpus, Family
@@ -84,6 +85,8 @@ def disagreements(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator
     off, generators = family.off_generator, (*models, "teacher")
     if off not in generators:
         yield "family.off_generator", f"no model '{off}'; {nearest(off, generators)}"
+    sets = [*family.sft_data, *family.sources]
+    yield from ((f"family.{key}", wrong) for key, wrong in faults(family.cleaning, sets))
     yield from ((f"family.roles.{key}", wrong) for key, wrong in roles.faults(family.roles))
     yield from _missing(family, models)
     yield from _made_elsewhere(family, models)

@@ -31,6 +31,7 @@ from resources.recipe.sections.base import (
     needed,
 )
 from resources.recipe.sections.benchmark import Benchmark
+from resources.recipe.sections.cleaning import Cleaning
 from resources.recipe.sections.data import HELD_TEXT, CorpusMix, Source, unmixable
 from resources.recipe.sections.judge import Judge
 from resources.recipe.sections.roles import Role, RoleName
@@ -245,6 +246,7 @@ class Family(Section):
     corpus: AnyCorpus = Corpus(documents=6000, max_tokens=256)
     sources: dict[Name, Source] = Field(default_factory=dict)
     sft_data: dict[Domain, SftDomain] = Field(default_factory=dict)
+    cleaning: Cleaning | None = None
     generation: Sampling | None = None
     judge: Judge = Judge()
     published_rows: dict[str, PublishedRows] | None = None

@@ -15,6 +15,7 @@ from assets.sft_data.assets import specs
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe, disagreements
 from resources.recipe.sections.base import DOMAINS
+from resources.recipe.sections.cleaning import Cleaning
 from resources.recipe.sections.data import Source
 from resources.recipe.sections.family import Benchmarks
 from resources.recipe.sections.supervised import Sft
@@ -99,6 +100,53 @@ def test_every_row_is_a_sample_a_drop_or_a_reject(tmp_path: Path) -> None:
     assert found == [(54, "the last turn must be the assistant's")]
     split = [row["split"] for row in samples.values()]
     assert 2 <= split.count("held_out") <= 20
+
+
+def test_of_near_duplicates_the_first_source_by_priority_keeps_one(tmp_path: Path) -> None:
+    """Each dropped row names the row kept for it, in whichever source, with their similarity."""
+    text = "The tram leaves the depot at noon with forty seats, of which thirty are taken by riders"
+    own = [
+        chat("Tell me of trams.", f"{text} and a dog."),
+        chat("Tell me of trams.", f"{text} and a cat."),
+        chat("Tell me of 2 trams.", f"{text} and a cow."),  # another number: another question
+        chat("tell me of  trams.", f"{text} and a DOG."),
+    ]
+    given = [chat("Tell me of trams.", f"{text} and a hen."), chat("And of ships?", "They swim.")]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
+    made = recipe(tmp_path, {"support": 1.0, "given": 1.0}, holdout=0.0)
+    sources = {
+        "given": made.family.sources["support"].model_copy(update={"path": "d.jsonl"}),
+        **made.family.sources,
+    }
+    cleaning = Cleaning.model_validate({"deduplicate": {"priority": ["support", "given"]}})
+    family = made.family.model_copy(update={"sources": sources, "cleaning": cleaning})
+    made = replace(made, family=family)
+    write(tmp_path, own)
+    first = build(tmp_path / "home", made)
+    (spec,) = (each for each in specs(made) if each.key == "sft_data/given")
+    assert spec.inputs["before_support"] == "sft_data/support"
+    second = materialise(Store(tmp_path / "home"), spec, Code("1"))
+    assert [r["line"] for r in sorted_by_line(first)] == [1, 3]
+    assert [r["line"] for r in sorted_by_line(second)] == [2]
+    methods = sorted(row["method"] for row in first.table("duplicates").to_pylist())
+    assert methods == ["exact", "kept", "minhash"]
+    connection = catalog.connect(Store(tmp_path / "home"))
+    sql = (
+        "SELECT d.member_asset, k.member_asset, round(d.similarity, 3), s.line FROM duplicates d "
+        "JOIN duplicates k ON d.cluster = k.cluster AND k.kept "
+        "JOIN sft_samples s ON s.row_id = k.member "
+        "WHERE NOT d.kept AND d.asset_key = 'sft_data/given' AND k.asset_key = d.asset_key"
+    )
+    shared = 19 / 21  # of 20 shingles each: all but the last
+    assert catalog.query(connection, sql).fetchall() == [
+        ("sft_data/given", "sft_data/support", round(shared, 3), 1)
+    ]
+    (row,) = second.table("dropped").to_pylist()
+    assert row["evidence"].endswith("of sft_data/support")
+
+
+def sorted_by_line(made: Artifact) -> list[dict[str, Any]]:
+    return sorted(made.table("sft_samples").to_pylist(), key=lambda row: int(row["line"]))
 
 
 def test_a_question_that_a_turn_hides_is_found_whoever_says_it(tmp_path: Path) -> None:
@@ -196,3 +244,11 @@ def test_public_instructions(tmp_path: Path) -> None:
     counts = {name: table["rows"] for name, table in built.manifest["tables"].items()}
     assert counts["sft_samples"] + counts["dropped"] + counts["rejected"] == 1000
     assert counts["sft_samples"] > 980
+
+
+def test_priority_names_what_there_is(tmp_path: Path) -> None:
+    made = recipe(tmp_path, {"support": 1.0})
+    cleaning = Cleaning.model_validate({"deduplicate": {"priority": ["math", "suport"]}})
+    family = made.family.model_copy(update={"cleaning": cleaning})
+    found = dict(disagreements(family, made.models))
+    assert "did you mean 'support'" in found["family.cleaning.deduplicate.priority"]

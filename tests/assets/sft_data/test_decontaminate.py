@@ -103,6 +103,31 @@ def test_documents_are_found_by_thirteen_words_or_a_whole_question_of_eight() ->
     assert questions[0].evidence.startswith("ngram_8, score")
 
 
+@pytest.mark.parametrize(
+    ("question", "other"),
+    [
+        (
+            "小明有十二个苹果和九个梨他把三个苹果给了小红然后又买了五个橙子现在小明一共有多少个水果",
+            "小红有十二本书和九支笔她把三本书给了小明",
+        ),
+        (
+            "りんごが十二個あります太郎さんは三個食べて花子さんに四個あげました残りは何個でしょうか",
+            "りんごが好きな人は毎日二個食べるそうです",
+        ),
+        (
+            "สมชายมีแอปเปิลสิบสองผลและส้มเก้าผลเขาให้แอปเปิลสามผลแก่สมหญิงแล้วซื้อกล้วยอีกห้าผลตอนนี้เขามีผลไม้กี่ผล",
+            "สมชายมีหนังสือสิบสองเล่มและปากกาเก้าด้าม",
+        ),
+    ],
+    ids=["chinese", "japanese", "thai"],
+)
+def test_languages_without_spaces_are_compared_by_characters(question: str, other: str) -> None:
+    """As a question within other text, and by a long run; a shared topic is none."""
+    found = matches(table(f"Q: {question}?", other, question[5:-5]), table(question)).to_pylist()
+    assert [(row["row_id"], row["method"]) for row in found] == [(0, "ngram_13"), (2, "ngram_13")]
+    assert found[0]["score"] == 1.0
+
+
 def test_nothing_to_compare() -> None:
     assert matches(table(), table("a")).num_rows == 0
     assert matches(table("a"), table()).num_rows == 0

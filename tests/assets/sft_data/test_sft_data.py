@@ -268,6 +268,25 @@ def test_only_right_new_obedient_paired_samples_are_kept(
     assert made.metrics["samples"] == 3 and made.metrics["dropped_disobeys_toggle"] == 2
 
 
+def test_near_duplicates_are_dropped_where_the_recipe_says_so(
+    store: Store, selected: tuple[Artifact, dict[str, Artifact], dict[str, bytes]]
+) -> None:
+    """Answers to one question that differ in a word of thinking; never on against off."""
+    before, inputs, _ = selected
+    assert "duplicates" not in before.manifest["tables"]
+    recipe = {"domain": "math", "samples_on": 6, "samples_off": 2, "deduplicate": {"near": 0.5}}
+    made = tiny.build(store, "sft_data/math", select, inputs, recipe)
+    assert checks.nothing_lost(made, inputs).passed
+    samples = made.table("sft_samples").to_pylist()
+    assert Counter(row["reasoning"] for row in samples) == {"on": 1, "off": 1}
+    kept, lost = made.table("duplicates").to_pylist()
+    assert (kept["kept"], lost["kept"], lost["method"]) == (True, False, "minhash")
+    assert kept["member"] == kept["cluster"] == lost["cluster"]
+    (row,) = (r for r in made.table("dropped").to_pylist() if r["row_id"] == lost["member"])
+    assert row["matched_row_id"] == kept["member"] and row["reason"] == "duplicate"
+    assert f"shares {lost['similarity']:.3f} of its shingles with" in row["evidence"]
+
+
 def test_the_checks_pass_on_good_data_and_see_bad_data(
     store: Store, selected: tuple[Artifact, dict[str, Artifact], dict[str, bytes]]
 ) -> None:

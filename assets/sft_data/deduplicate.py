@@ -1,0 +1,124 @@
+"""Which samples of a data set say what another one says: of its own, or of one that comes before.
+
+Knows conversations and row ids; how texts are compared is in `resources/cleaning`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resources.cleaning.duplicates import Duplicate, Duplicates
+from resources.cleaning.words import numbers
+from resources.sources.apart import asked
+from resources.tasks.held_out import text_key
+from warehouse.store import Artifact
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BEFORE = "before_"  # inputs named so hold data sets that keep what both have
+BATCH = 1024
+Turns = Sequence[Mapping[str, str]]
+
+
+class Repeats:
+    """A data set's samples in their order, behind those of the data sets `before` it.
+
+    `near` is the share of shingles from which on two samples are alike; None: exact repeats alone.
+    `workdir` holds what is compared.
+    """
+
+    def __init__(self, workdir: Path, near: float | None, inputs: Mapping[str, Artifact]) -> None:
+        self._rows = Duplicates(workdir / "shingles.bin", near)
+        self._ids = bytearray()
+        self._near = near is not None
+        self._before: list[tuple[int, str]] = []  # up to which place rows are of which asset
+        for name, artifact in inputs.items():
+            if name.startswith(BEFORE):
+                for batch in artifact.batches("sft_samples", ["row_id", "input", "output"], BATCH):
+                    self.add(*_conversations(batch))
+                self._before.append((len(self._rows), artifact.key))
+        self._start = len(self._rows)
+        self.uncompared = 0
+
+    def add(self, ids: Sequence[bytes], conversations: Sequence[Turns]) -> None:
+        """More samples: row ids, and whole conversations."""
+        self._ids += b"".join(ids)
+        keys = [_key(turns) for turns in conversations]
+        if not self._near:
+            self._rows.add(keys)
+            return
+        texts = ["\n".join(turn["content"] for turn in turns) for turns in conversations]
+        self._rows.add(keys, texts, [_apart(turns) for turns in conversations])
+
+    def found(self) -> dict[int, Duplicate]:
+        """The samples that are not kept, by their place among this data set's."""
+        found = self._rows.found()
+        self.uncompared = found.uncompared
+        return {
+            each.place - self._start: each for each in found.duplicates if each.place >= self._start
+        }
+
+    def evidence(self, one: Duplicate) -> str:
+        """What the sample repeats, in words."""
+        what = "the same conversation as"
+        if one.method == "minhash":
+            what = f"shares {one.similarity:.3f} of its shingles with"
+        key = self._asset(one.kept)
+        return f"{what} {self.id_of(one.kept).hex()}" + (f" of {key}" if key else "")
+
+    def id_of(self, place: int) -> bytes:
+        """The row id at a place among all rows."""
+        return bytes(self._ids[16 * place : 16 * place + 16])
+
+    def clusters(self, lost: Mapping[int, Duplicate], asset_key: str) -> pa.Table:
+        """The table `duplicates`: of each kept sample with duplicates one row, and one of each."""
+        import pyarrow as pa
+
+        from warehouse.schemas import SCHEMAS
+
+        rows: list[dict[str, Any]] = []
+        by_kept: dict[int, list[Duplicate]] = {}
+        for one in lost.values():
+            by_kept.setdefault(one.kept, []).append(one)
+        for kept in sorted(by_kept):
+            cluster = self.id_of(kept)
+            shared = {"cluster": cluster, "member_asset": self._asset(kept) or asset_key}
+            rows.append(
+                {**shared, "member": cluster, "kept": True, "similarity": 1.0, "method": "kept"}
+            )
+            for one in by_kept[kept]:
+                member = {"cluster": cluster, "member": self.id_of(one.place), "kept": False}
+                how = {"similarity": one.similarity, "method": one.method}
+                rows.append({**member, **how, "member_asset": asset_key})
+        return pa.Table.from_pylist(rows, schema=SCHEMAS["duplicates"])
+
+    def _asset(self, place: int) -> str | None:
+        """The data set before this one that a row is of; None where it is of this one."""
+        return next((key for end, key in self._before if place < end), None)
+
+
+def _conversations(batch: pa.RecordBatch) -> tuple[list[bytes], list[Turns]]:
+    """Samples as row ids and whole conversations."""
+    pairs: Iterator[tuple[list[dict[str, str]], str]] = zip(
+        batch.column("input").to_pylist(), batch.column("output").to_pylist(), strict=True
+    )
+    whole: list[Turns] = [[*turns, {"role": "assistant", "content": said}] for turns, said in pairs]
+    return batch.column("row_id").to_pylist(), whole
+
+
+def _apart(turns: Turns) -> str:
+    """What near duplicates must have in common: the question's numbers, and whether it thinks."""
+    return f"{turns[-1]['content'].lstrip().startswith('<think>')} {numbers(asked(turns))}"
+
+
+def _key(turns: Turns) -> bytes:
+    """A hash of a whole conversation, without case and spacing."""
+    digest = blake2b(digest_size=16)
+    for turn in turns:
+        text = text_key(turn["content"]).encode()
+        digest.update(f"{turn['role']} {len(text)} ".encode() + text)
+    return digest.digest()
