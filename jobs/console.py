@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +14,16 @@ UNWRAPPED = 400  # columns, where nobody looks at a screen
 
 class Pipe(Console):
     """A console whose reader may leave: the command line knows what that means, rich would exit."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; in pipes and files without the blanks that fill a table's last column."""
+        if self.is_terminal:
+            super().print(*objects, **options)
+            return
+        with self.capture() as captured:
+            super().print(*objects, **options)
+        self.file.write(re.sub(r" +$", "", captured.get(), flags=re.MULTILINE))
+        self.file.flush()
 
     def on_broken_pipe(self) -> None:
         """Hand the error on. Raises BrokenPipeError."""
