@@ -23,7 +23,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from resources.benchmarks.overlap import Benchmarks, Index
+from resources.benchmarks.compared import Benchmarks
+from resources.benchmarks.overlap import Index
 from resources.benchmarks.problems import COLUMNS
 from resources.cleaning.words import words
 from resources.execution import Execution

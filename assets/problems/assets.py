@@ -9,6 +9,7 @@ from typing import Any
 from resources.recipe.chats import CORPUS_TOKENS, chats_of
 from resources.recipe.schema import Recipe
 from resources.recipe.sections.base import Domain, needed
+from resources.recipe.sections.cleaning import decontaminated
 from resources.recipe.sections.data import HELD_TEXT, WRITTEN, CorpusMix, Source
 from resources.sources.incoming import files
 from resources.store.home import find
@@ -168,7 +169,12 @@ def _problems(recipe: Recipe, domain: Domain, section: dict[str, Any]) -> Spec:
         stage="problems",
         fn="assets.problems.make:make_problems",
         inputs={"held_out": HELD_OUT, **_read(section), **benchmarks},
-        recipe={"domain": domain, **section, **compared},
+        recipe={
+            "domain": domain,
+            **section,
+            **compared,
+            **decontaminated(recipe.family.cleaning, benchmarks),
+        },
         seed=recipe.family.seed,
         checks=(
             "assets.problems.checks:not_empty",
@@ -250,6 +256,7 @@ def mixed(recipe: Recipe, corpus: CorpusMix) -> list[Spec]:
                 "max_drop": {name: each.max_drop for name, each in family.mixed_sources.items()},
                 "tokens": corpus.tokens,
                 "holdout": corpus.share_apart(family.sources),
+                **decontaminated(family.cleaning, recipe.published_inputs),
             },
             seed=family.seed,
             checks=(

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.benchmarks import apart
-from resources.benchmarks.overlap import PROCEDURAL, Benchmarks, Match
+from resources.benchmarks.compared import CONTAMINATED, PROCEDURAL, UNDECIDED, Benchmarks, Match
+from resources.benchmarks.contamination import hits
 from resources.recipe.sections.data import GYM
 from warehouse.errors import RowsRejected
 from warehouse.store import Artifact, Output
@@ -29,7 +30,8 @@ def make_problems(
 
     Loaded and dropped problems come after the generated ones, so that a new file moves none. A
     question that a held-out problem or a benchmark asks too becomes a row of `dropped`, so that
-    neither SFT nor RL meets it; `by_words`: one that shares a run of words with a benchmark's, too.
+    neither SFT nor RL meets it; `by_words`: one that shares a run of words with a benchmark's, too;
+    `decontaminate`: one that is a neighbour of a benchmark's, or stands whole in it.
     So does one whose truth cannot be read: no answer to it could be judged.
     """
     import pyarrow as pa
@@ -37,7 +39,7 @@ def make_problems(
     from resources.tasks import generate
 
     domain, key = str(recipe["domain"]), str(recipe["asset_key"])
-    tables = [
+    made = [
         generate.generate(
             domain,
             int(recipe["train"]),
@@ -47,9 +49,9 @@ def make_problems(
         )
     ]
     questions = {name: inputs[f"questions_{name}"] for name in recipe["extra_sources"]}
-    tables += [loaded(each, "train") for each in questions.values()]
+    made += [loaded(each, "train") for each in questions.values()]
     dropped_in, account = _dropped_in(execution.observe, domain)
-    table, again = identified([*tables, dropped_in], key)
+    table, again = identified([*made, dropped_in], key)
     held_out = apart.held_out(inputs, ["row_id", "question"])
     table, lost = without_held_out(table, held_out)
     metrics = {"dropped_held_out": float(lost.num_rows)}
@@ -63,14 +65,17 @@ def make_problems(
     declared = apart.declared(inputs, ["row_id", "question", "source"])
     if declared is not None and recipe.get("by_words"):
         generated = {name for name, each in questions.items() if _made(each)}
-        table, shared = without_contaminated(table, Benchmarks(declared), {PROCEDURAL, *generated})
-        metrics["dropped_contaminated"] = float(shared.num_rows)
-        lost = pa.concat_tables([lost, shared])
-    accounts = (
-        {} if account is None else {"rejected": account.table(), "sources": account.summary()}
-    )
+        benchmarks = Benchmarks(declared, recipe.get("decontaminate"))
+        matches = compared(table, benchmarks, {PROCEDURAL, *generated})
+        for reason in (CONTAMINATED, *([UNDECIDED] if "decontaminate" in recipe else [])):
+            table, shared = without_contaminated(table, matches, reason)
+            metrics[f"dropped_{reason}"] = float(shared.num_rows)
+            lost = pa.concat_tables([lost, shared])
+    tables = {} if account is None else {"rejected": account.table(), "sources": account.summary()}
+    if "decontaminate" in recipe:
+        tables["contamination"] = hits(matches.items())
     return Output(
-        tables={"problems": table, "dropped": lost, **accounts},
+        tables={"problems": table, "dropped": lost, **tables},
         metrics={"problems": float(table.num_rows), **metrics},
     )
 
@@ -160,10 +165,10 @@ def without_unreadable(table: pa.Table) -> tuple[pa.Table, pa.Table]:
     return _split_off(table, "unreadable_truth", evidence, nothing, pc.is_valid(evidence))
 
 
-def without_contaminated(
+def compared(
     table: pa.Table, benchmarks: Benchmarks, procedural: Collection[str]
-) -> tuple[pa.Table, pa.Table]:
-    """The problems that share no run of words with a benchmark's, and the others as `dropped`.
+) -> dict[bytes, Match]:
+    """By row id, the problems that hold what a benchmark asks.
 
     Compared where both are written by people: problems of `procedural` sources share their wording
     by design.
@@ -172,13 +177,23 @@ def without_contaminated(
 
     sources = table["source"].to_pylist()
     written = [row for row, source in enumerate(sources) if source not in procedural]
-    found = benchmarks.questions(table["question"].take(pa.array(written, pa.int64())).to_pylist())
-    matches: list[Match | None] = [None] * table.num_rows
-    for place, match in found.items():
-        matches[written[place]] = match
+    asked = table.select(["row_id", "question"]).take(pa.array(written, pa.int64()))
+    ids = asked["row_id"].to_pylist()
+    found = benchmarks.questions(asked["question"].to_pylist())
+    return {ids[place]: match for place, match in sorted(found.items())}
+
+
+def without_contaminated(
+    table: pa.Table, found: Mapping[bytes, Match], reason: str
+) -> tuple[pa.Table, pa.Table]:
+    """The problems that were not found for this reason, and the others as rows of `dropped`."""
+    import pyarrow as pa
+
+    matches = [found.get(row_id) for row_id in table["row_id"].to_pylist()]
+    matches = [match if match and match.reason == reason else None for match in matches]
     evidence = pa.array([match and match.evidence for match in matches], pa.string())
     matched = pa.array([match and match.row_id for match in matches], pa.binary(16))
-    return _split_off(table, "contaminated", evidence, matched, matched.is_valid())
+    return _split_off(table, reason, evidence, matched, matched.is_valid())
 
 
 def _split_off(

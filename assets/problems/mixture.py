@@ -7,6 +7,7 @@ row of `dropped`. Memory is counts and those rows, not text.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resources.benchmarks import apart
-from resources.benchmarks.contamination import contaminated
-from resources.benchmarks.overlap import Benchmarks, Match
+from resources.benchmarks.compared import CONTAMINATED, Benchmarks, Match
+from resources.benchmarks.contamination import contaminated, hits
 from resources.sources.apart import held_out
 from warehouse.artifact import parts
 from warehouse.store import Artifact, Output
@@ -53,7 +54,7 @@ def make_mixture(
     shards = {name: parts(inputs, name) for name in weights}
     for name, found in shards.items():
         judge(name, found, recipe["max_drop"][name])
-    benchmarks = _benchmarks(inputs, weights)
+    benchmarks = _benchmarks(inputs, weights, recipe.get("decontaminate"))
     total = sum(weights.values())
     taken: dict[str, _Taken] = {}
     metrics: dict[str, float] = {}
@@ -64,7 +65,9 @@ def make_mixture(
     dropped = _dropped(taken)
     if benchmarks is not None:
         metrics["documents"] = float(sum(each.documents for each in taken.values()))
-        metrics["dropped_contaminated"] = float(dropped.num_rows)
+        counts = Counter({CONTAMINATED: 0})
+        counts.update(dropped["reason"].to_pylist())
+        metrics |= {f"dropped_{why}": float(count) for why, count in sorted(counts.items())}
 
     def texts() -> Iterator[pa.RecordBatch]:
         for name, found in shards.items():
@@ -72,16 +75,23 @@ def make_mixture(
                 yield from _rows(artifact, taken[name], recipe)
 
     tables: dict[str, Any] = {"texts": texts()}
+    if "decontaminate" in recipe:
+        matched = (each.contaminated.items() for each in taken.values())
+        tables["contamination"] = hits(pair for pairs in matched for pair in pairs)
     return Output(
         tables=tables | ({"dropped": dropped} if dropped.num_rows else {}), metrics=metrics
     )
 
 
-def _benchmarks(inputs: Mapping[str, Artifact], sources: Collection[str]) -> Benchmarks | None:
+def _benchmarks(
+    inputs: Mapping[str, Artifact],
+    sources: Collection[str],
+    decontaminate: Mapping[str, float] | None,
+) -> Benchmarks | None:
     """What the inputs that are no source ask; None where the recipe declares nothing."""
     given = {n: each for n, each in inputs.items() if n.partition("@")[0] not in sources}
     declared = apart.declared(given, ASKED)
-    return None if declared is None else Benchmarks(declared)
+    return None if declared is None else Benchmarks(declared, decontaminate)
 
 
 def judge(name: str, shards: Sequence[Artifact], max_drop: float) -> None:
@@ -192,7 +202,7 @@ def _dropped(taken: Mapping[str, _Taken]) -> pa.Table:
     return pa.table(
         {
             "row_id": pa.array([row_id for row_id, _, _ in rows], pa.binary(16)),
-            "reason": pa.repeat("contaminated", len(rows)),
+            "reason": pa.array([match.reason for _, match, _ in rows], pa.string()),
             "evidence": pa.array([match.evidence for _, match, _ in rows], pa.string()),
             "matched_row_id": pa.array([match.row_id for _, match, _ in rows], pa.binary(16)),
             "source": pa.array([name for _, _, name in rows], pa.string()),

@@ -7,6 +7,7 @@ from typing import Any
 from assets.sft_data.deduplicate import BEFORE
 from resources.recipe.schema import Recipe
 from resources.recipe.sections.base import Domain, needed
+from resources.recipe.sections.cleaning import decontaminated
 from resources.recipe.sections.data import Source
 from resources.recipe.sections.family import SftDomain
 from resources.recipe.sections.roles import RoleName
@@ -130,7 +131,7 @@ def _agreement(recipe: Recipe, domains: list[Domain]) -> Spec:
 
 
 def _samples(recipe: Recipe, domain: Domain, data: SftDomain) -> Spec:
-    before, deduplicated = _deduplicated(recipe, domain)
+    before, cleaned = _cleaned(recipe, domain)
     return Spec(
         key=f"{STAGE}/{domain}",
         stage=STAGE,
@@ -144,7 +145,11 @@ def _samples(recipe: Recipe, domain: Domain, data: SftDomain) -> Spec:
             **recipe.benchmark_inputs,
             **before,
         },
-        recipe={"domain": domain, **_modes(data), **deduplicated},
+        recipe={
+            "domain": domain,
+            **_modes(data),
+            **cleaned,
+        },
         seed=recipe.family.seed,
         checks=(
             "assets.sft_data.checks:no_empty_domain",
@@ -157,16 +162,17 @@ def _samples(recipe: Recipe, domain: Domain, data: SftDomain) -> Spec:
     )
 
 
-def _deduplicated(recipe: Recipe, name: str) -> tuple[dict[str, str], dict[str, Any]]:
-    """The data sets that come before one, as its inputs, and what its slice says of it."""
+def _cleaned(recipe: Recipe, name: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """The data sets that come before one, as its inputs, and what of cleaning is in its slice."""
     cleaning = recipe.family.cleaning
+    cleaned = decontaminated(cleaning, recipe.benchmark_inputs)
     if cleaning is None or cleaning.deduplicate is None:
-        return {}, {}
+        return {}, cleaned
     made = {*recipe.family.sft_data, *recipe.drawn_sources}
     order = [each for each in cleaning.deduplicate.priority if each in made]
     before = order[: order.index(name)] if name in order else []
     inputs = {f"{BEFORE}{each}": f"{STAGE}/{each}" for each in before}
-    return inputs, {"deduplicate": {"near": cleaning.deduplicate.near}}
+    return inputs, {**cleaned, "deduplicate": {"near": cleaning.deduplicate.near}}
 
 
 def _modes(data: SftDomain) -> dict[str, int]:
@@ -192,7 +198,7 @@ def _recorded(recipe: Recipe, name: str) -> list[Spec]:
     shards, watched = _entries(recipe, source)
     answers, held_out = f"{STAGE}/{name}_responses", _held_out(recipe)
     judged = {"problems": answers, "generations": answers}
-    before, deduplicated = _deduplicated(recipe, name)
+    before, cleaned = _cleaned(recipe, name)
     return [
         Spec(
             key=answers,
@@ -231,7 +237,7 @@ def _recorded(recipe: Recipe, name: str) -> list[Spec]:
             fn="assets.sft_data.select:select",
             inputs={**judged, "verdicts": f"{STAGE}/{name}_verdicts", **held_out, **before},
             # As recorded: nothing was asked for in any mode, and nothing is paired.
-            recipe={"domain": source.domain, "samples_on": 0, "samples_off": 0, **deduplicated},
+            recipe={"domain": source.domain, "samples_on": 0, "samples_off": 0, **cleaned},
             seed=seed,
             checks=(
                 "assets.sft_data.checks:some_samples",
@@ -248,7 +254,7 @@ def _recorded(recipe: Recipe, name: str) -> list[Spec]:
 def _ready(recipe: Recipe, name: str) -> Spec:
     """The samples that a source of conversations gives. SourceError where it has no files."""
     source, held_out = recipe.family.sources[name], _held_out(recipe)
-    before, deduplicated = _deduplicated(recipe, name)
+    before, cleaned = _cleaned(recipe, name)
     made, watched = _entries(recipe, source)
     return Spec(
         key=f"{STAGE}/{name}",
@@ -262,7 +268,7 @@ def _ready(recipe: Recipe, name: str) -> Spec:
             "max_drop": source.max_drop,
             "holdout": source.holdout,
             "over_long": source.over_long,
-            **deduplicated,
+            **cleaned,
         },
         seed=recipe.family.seed,
         checks=(

@@ -6,6 +6,7 @@ reason, or a rejected row that did not fit. Knows no template and no tokens.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,8 @@ import numpy as np
 
 from assets.sft_data.deduplicate import BEFORE, Repeats
 from resources.benchmarks import apart
-from resources.benchmarks.contamination import contaminated
-from resources.benchmarks.overlap import Benchmarks
+from resources.benchmarks.compared import Benchmarks, Match
+from resources.benchmarks.contamination import contaminated, hits
 from resources.cleaning.duplicates import Duplicate
 from warehouse.errors import RowsRejected
 from warehouse.files.spool import Spool
@@ -39,7 +40,8 @@ def load(
     """The tables `sft_samples`, `dropped`, `rejected` and `sources` of one source, streamed.
 
     `recipe`: `name`, `source`, `shards` (each `{shard, pieces}`), `max_drop`, `holdout`; with
-    `deduplicate` near duplicates are dropped too, and `duplicates` is one more table. The share
+    `deduplicate` and `decontaminate` near duplicates and neighbours of benchmarks are dropped too,
+    and `duplicates` and `contamination` are further tables. The share
     `holdout` of questions, by hash, has the split `held_out`. `inputs`: tables of problems that no
     sample may ask, and data sets that come before this one. Raises RowsRejected, before anything
     else is done, where too many rows do not fit.
@@ -47,44 +49,106 @@ def load(
     account, read = _staged(workdir, recipe, execution)
     given = {name: each for name, each in inputs.items() if not name.startswith(BEFORE)}
     asked = apart.held_out(given, ["row_id", "question", "source"]) if given else None
-    benchmarks = None if asked is None else Benchmarks(asked)
+    benchmarks = None if asked is None else Benchmarks(asked, recipe.get("decontaminate"))
     near = recipe.get("deduplicate", {}).get("near")
-    repeats = Repeats(workdir, near, inputs)
-    dropped: list[pa.Table] = []
-    lost: dict[int, Duplicate] = {}
-    metrics: dict[str, float] = {}
-
-    def samples() -> Iterator[pa.RecordBatch]:
-        with Spool(workdir / "identified.arrow") as identified:
-            for table in _tables(read):
-                kept, found = _without_contaminated(_identified(table, recipe), benchmarks, repeats)
-                dropped.append(found)
-                identified.add(kept)
-        lost.update(repeats.found())
-        for table in _new(identified, lost, repeats, dropped):
-            metrics["samples"] = metrics.get("samples", 0.0) + table.num_rows
-            yield from table.to_batches()
-
-    def all_dropped() -> Iterator[pa.RecordBatch]:  # asked for when all samples are written
-        metrics["dropped"] = float(sum(table.num_rows for table in dropped))
-        metrics["rejected"] = float(account.dropped)
-        for table in dropped:
-            yield from table.to_batches()
-
-    def clusters() -> Iterator[pa.RecordBatch]:
-        metrics["duplicates_uncompared"] = float(repeats.uncompared)
-        yield from repeats.clusters(lost, recipe["asset_key"]).to_batches()
-
+    rows = _Rows(workdir, recipe, benchmarks, Repeats(workdir, near, inputs))
     return Output(
         tables={
-            "sft_samples": samples(),
-            "dropped": all_dropped(),
+            "sft_samples": rows.samples(read),
+            "dropped": rows.all_dropped(account),
             "rejected": account.table(),
             "sources": account.summary(),
-            **({} if near is None else {"duplicates": clusters()}),
+            **({"contamination": rows.contamination()} if "decontaminate" in recipe else {}),
+            **({} if near is None else {"duplicates": rows.clusters()}),
         },
-        metrics=metrics,
+        metrics=rows.metrics,
     )
+
+
+class _Rows:
+    """The samples of one source on their way: each compared with benchmarks, then with each other.
+
+    All samples are read before the other tables are asked for.
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        recipe: Mapping[str, Any],
+        benchmarks: Benchmarks | None,
+        repeats: Repeats,
+    ) -> None:
+        self._recipe, self._benchmarks, self._repeats = recipe, benchmarks, repeats
+        self._identified = Spool(workdir / "identified.arrow")
+        self._dropped: list[pa.Table] = []
+        self._matched: list[tuple[bytes, Match]] = []
+        self._lost: dict[int, Duplicate] = {}
+        self.metrics: dict[str, float] = {}
+
+    def samples(self, read: Path) -> Iterator[pa.RecordBatch]:
+        """Those to train on or to hold out."""
+        with self._identified:
+            for table in _tables(read):
+                self._identified.add(self._without_contaminated(_identified(table, self._recipe)))
+        self._lost.update(self._repeats.found())
+        for table in self._new():
+            self.metrics["samples"] = self.metrics.get("samples", 0.0) + table.num_rows
+            yield from table.to_batches()
+
+    def all_dropped(self, account: Account) -> Iterator[pa.RecordBatch]:
+        """The others, each with its reason."""
+        self.metrics["dropped"] = float(sum(table.num_rows for table in self._dropped))
+        self.metrics["rejected"] = float(account.dropped)
+        for table in self._dropped:
+            yield from table.to_batches()
+
+    def contamination(self) -> Iterator[pa.RecordBatch]:
+        """What of a benchmark was found in which."""
+        counts = Counter(match.reason for _, match in self._matched)
+        self.metrics |= {f"dropped_{why}": float(n) for why, n in sorted(counts.items())}
+        yield from hits(self._matched).to_batches()
+
+    def clusters(self) -> Iterator[pa.RecordBatch]:
+        """Which samples are near duplicates of which."""
+        self.metrics["duplicates_uncompared"] = float(self._repeats.uncompared)
+        yield from self._repeats.clusters(self._lost, self._recipe["asset_key"]).to_batches()
+
+    def _without_contaminated(self, table: pa.Table) -> pa.Table:
+        """The samples that hold no question of a benchmark; they are held against each other."""
+        import pyarrow as pa
+
+        ids, turns, said = (table[name].to_pylist() for name in ("row_id", "input", "output"))
+        whole = [
+            [*before, {"role": "assistant", "content": last}]
+            for before, last in zip(turns, said, strict=True)
+        ]
+        found = {} if self._benchmarks is None else contaminated(whole, self._benchmarks)
+        left = [place for place in range(len(ids)) if place not in found]
+        self._repeats.add([ids[place] for place in left], [whole[place] for place in left])
+        matched = [(ids[place], found[place]) for place in sorted(found)]
+        self._matched.extend(matched)
+        self._dropped.append(
+            _dropped([(own, each.reason, each.evidence, each.row_id) for own, each in matched])
+        )
+        return table.take(pa.array(left, pa.int64()))
+
+    def _new(self) -> Iterator[pa.Table]:
+        """The samples that repeat no other."""
+        import pyarrow as pa
+
+        lost, repeats, start = self._lost, self._repeats, 0
+        for batch in self._identified.batches() if self._identified.rows else ():
+            there = {
+                place: lost[start + place] for place in range(len(batch)) if start + place in lost
+            }
+            start += len(batch)
+            rows = [
+                (repeats.id_of(o.place), "duplicate", repeats.evidence(o), repeats.id_of(o.kept))
+                for o in there.values()
+            ]
+            self._dropped.append(_dropped(rows))
+            fits = pa.array([place not in there for place in range(len(batch))], pa.bool_())
+            yield pa.Table.from_batches([batch]).filter(fits)
 
 
 def _staged(workdir: Path, recipe: Mapping[str, Any], execution: Execution) -> tuple[Account, Path]:
@@ -163,46 +227,6 @@ def _identified(table: pa.Table, recipe: Mapping[str, Any]) -> pa.Table:
     }
     content = ["output", "file"]
     return with_ids(pa.table(columns), recipe["asset_key"], content, None, "line")
-
-
-def _without_contaminated(
-    table: pa.Table, benchmarks: Benchmarks | None, repeats: Repeats
-) -> tuple[pa.Table, pa.Table]:
-    """The samples that hold no question of a benchmark, and the others as rows of `dropped`.
-
-    Those that are left are added to `repeats`.
-    """
-    import pyarrow as pa
-
-    ids, turns, said = (table[name].to_pylist() for name in ("row_id", "input", "output"))
-    whole = [
-        [*before, {"role": "assistant", "content": last}]
-        for before, last in zip(turns, said, strict=True)
-    ]
-    found = {} if benchmarks is None else contaminated(whole, benchmarks)
-    left = [place for place in range(len(ids)) if place not in found]
-    repeats.add([ids[place] for place in left], [whole[place] for place in left])
-    rows = [(ids[place], "contaminated", *found[place]) for place in sorted(found)]
-    return table.take(pa.array(left, pa.int64())), _dropped(rows)
-
-
-def _new(
-    identified: Spool, lost: Mapping[int, Duplicate], repeats: Repeats, dropped: list[pa.Table]
-) -> Iterator[pa.Table]:
-    """The samples that repeat no other; the others are added to `dropped`."""
-    import pyarrow as pa
-
-    start = 0
-    for batch in identified.batches() if identified.rows else ():
-        there = {place: lost[start + place] for place in range(len(batch)) if start + place in lost}
-        start += len(batch)
-        rows = [
-            (repeats.id_of(one.place), "duplicate", repeats.evidence(one), repeats.id_of(one.kept))
-            for one in there.values()
-        ]
-        dropped.append(_dropped(rows))
-        fits = pa.array([place not in there for place in range(len(batch))], pa.bool_())
-        yield pa.Table.from_batches([batch]).filter(fits)
 
 
 def _dropped(rows: Sequence[tuple[bytes, str, str, bytes]]) -> pa.Table:

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assets.sft_data import decontaminate
+from assets.sft_data.decontaminate import matches
 from assets.sft_data.deduplicate import BATCH, Repeats
 from assets.sft_data.filters import FILTERS
 from resources.benchmarks import apart
+from resources.benchmarks.compared import CONTAMINATED, PROCEDURAL, UNDECIDED, Benchmarks, Match
+from resources.benchmarks.contamination import hits
 from resources.cleaning.duplicates import Duplicate
 from warehouse.store import Artifact, Output
 
@@ -48,66 +50,81 @@ def select(
 
     `inputs`: `generations`, `verdicts`, `problems`, `held_out`, benchmarks. `recipe`: `samples_on`
     (0: there are no reasoning-on samples that reasoning-off ones could be paired with); with
-    `deduplicate` near duplicates are dropped too, and `duplicates` is one more table.
+    `deduplicate` and `decontaminate` near duplicates and neighbours of benchmarks are dropped too,
+    and `duplicates` and `contamination` are further tables.
     """
     table = _candidates(inputs)
     total = table.num_rows
     dropped: list[pa.Table] = []
+    further: dict[str, pa.Table] = {}
 
     def drop(reason: str, evidence: pa.Array, matched: pa.Array | None = None) -> None:
         nonlocal table
         table = _split(table, reason, evidence, matched, dropped)
 
     held_out = apart.held_out(inputs, HELD_OUT_COLUMNS)
-    drop("contaminated", *contaminated(table, held_out))
+    found = contaminated(table, held_out, recipe.get("decontaminate"))
+    if "decontaminate" in recipe:
+        ids = zip(table["row_id"].to_pylist(), table["problem_id"].to_pylist(), strict=True)
+        further["contamination"] = hits((row, found[i]) for row, i in ids if i in found)
+    for reason in (CONTAMINATED, UNDECIDED):
+        drop(reason, *_matched(table, {i: m for i, m in found.items() if m.reason == reason}))
     for reason, evidence_of in FILTERS.items():
         drop(reason, evidence_of(table))
     drop("duplicate", *duplicated(table))
     near = recipe.get("deduplicate", {}).get("near")
-    clusters: dict[str, pa.Table] = {}
     if near is not None:
         repeats = Repeats(workdir, near, inputs)
-        found = _repeated(table, repeats)
-        clusters["duplicates"] = repeats.clusters(found, inputs["generations"].key)
-        drop("duplicate", *_evidence(found, table.num_rows, repeats))
+        lost = _repeated(table, repeats)
+        further["duplicates"] = repeats.clusters(lost, inputs["generations"].key)
+        drop("duplicate", *_evidence(lost, table.num_rows, repeats))
     if recipe["samples_on"]:
         drop("unpaired", unpaired(table))
     samples = _samples(table, inputs, recipe["asset_key"])
-    lost = _dropped(dropped, inputs["problems"].key)
+    all_dropped = _dropped(dropped, inputs["problems"].key)
     return Output(
-        tables={"sft_samples": samples, "dropped": lost, **clusters},
-        metrics=_metrics(samples, lost, total),
+        tables={"sft_samples": samples, "dropped": all_dropped, **further},
+        metrics=_metrics(samples, all_dropped, total),
     )
 
 
-def contaminated(table: pa.Table, held_out: pa.Table) -> tuple[pa.Array, pa.Array]:
-    """Evidence and held-out row id where a held-out problem is the same, or is put together alike.
+def contaminated(
+    table: pa.Table, held_out: pa.Table, decontaminate: Mapping[str, float] | None = None
+) -> dict[bytes, Match]:
+    """By problem id, what is the same as a held-out problem, is like one or is put together alike.
 
     Procedural questions share their wording by design, so for them the text and, above depth 1, the
-    composition decide; n-grams are for questions that people wrote.
+    composition decide; words and neighbours are for questions that people wrote.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     asked = _first_of_each(table)
-    written, benchmark = (
-        t.filter(pc.not_equal(t["source"], "procedural")) for t in (asked, held_out)
-    )
-    found = [
-        decontaminate.matches(asked, held_out, ("exact",)),
-        decontaminate.matches(written, benchmark, ("ngram_13", "ngram_8")),
-    ]
-    reasons: dict[bytes, tuple[str, bytes]] = {}
-    for row in (row for matches in found for row in matches.to_pylist()):
-        text = f"{row['method']}, score {row['score']:.2f}: {row['evidence']}"
-        reasons.setdefault(row["row_id"], (text[:300], row["matched_row_id"]))
-    for problem_id, match, composition in _same_composition(asked, held_out):
-        reasons.setdefault(problem_id, (f"composition {composition}", match))
-    nothing = (None, None)
-    pairs = [reasons.get(one, nothing) for one in table["problem_id"].to_pylist()]
+    written = asked.filter(pc.not_equal(asked["source"], PROCEDURAL))
+    found: dict[bytes, Match] = {}
+    for row in matches(asked, held_out, ("exact",)).to_pylist():
+        text = f"{row['method']}, score {row['score']:.2f}: {row['evidence']}"[:300]
+        match = Match(text, row["matched_row_id"], CONTAMINATED, row["method"], row["score"])
+        found.setdefault(row["row_id"], match)
+    ids, texts = written["row_id"].to_pylist(), written["question"].to_pylist()
+    by_words = Benchmarks(held_out, decontaminate).questions(texts)
+    for place, match in sorted(by_words.items()):
+        found.setdefault(ids[place], match)
+    for problem_id, match_id, composition in _same_composition(asked, held_out):
+        text = f"composition {composition}"
+        same = Match(text, match_id, CONTAMINATED, "composition", 1.0)
+        if found.setdefault(problem_id, same).reason != CONTAMINATED:
+            found[problem_id] = same
+    return found
+
+
+def _matched(table: pa.Table, found: Mapping[bytes, Match]) -> tuple[pa.Array, pa.Array]:
+    """Row by row, the evidence and held-out row id of the problem's match."""
+    import pyarrow as pa
+
+    matches = [found.get(one) for one in table["problem_id"].to_pylist()]
     return (
-        pa.array([text for text, _ in pairs], pa.string()),
-        pa.array([match for _, match in pairs], pa.binary(16)),
+        pa.array([match and match.evidence for match in matches], pa.string()),
+        pa.array([match and match.row_id for match in matches], pa.binary(16)),
     )
 
 

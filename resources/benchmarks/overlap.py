@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,14 +25,7 @@ if TYPE_CHECKING:
 
 METHODS = ("exact", "ngram_13", "ngram_8")  # the strongest first; a question is reported once
 SHORTEST = 5  # words: a benchmark question between this and n words matches as a whole
-# Of documents runs of 13 alone: people write the same 8 words by chance, "at the end of the day it
-# is", some in every large document. A shorter question counts where it stands there whole, from 8
-# words on; and a run says something only where it is no row of numbers and signs.
-DOCUMENTS = ("exact", "ngram_13")
-SHORTEST_IN_DOCUMENTS = 8
-SPELLED_IN_DOCUMENTS = 5  # words of a run that begin with a letter
 CHARACTERS = 1 << 20  # of texts whose words are in memory at once
-PROCEDURAL = "procedural"
 
 
 class Hit(NamedTuple):
@@ -43,13 +35,6 @@ class Hit(NamedTuple):
     method: str
     score: float
     evidence: str
-
-
-class Match(NamedTuple):
-    """The same for a row of `dropped`: the evidence in words, and the question's row id."""
-
-    evidence: str
-    row_id: bytes
 
 
 def matches(
@@ -79,45 +64,6 @@ def matches(
             "evidence": pa.array([found[q].evidence for q in order], pa.string()),
         }
     )
-
-
-class Benchmarks:
-    """All that is held out, as training text is compared with it: problems with `row_id`,
-    `question` and `source`.
-
-    By the text, and by runs of words where a question was written by people: procedural ones share
-    their wording by design.
-    """
-
-    def __init__(self, problems: pa.Table) -> None:
-        self._ids: list[bytes] = problems["row_id"].to_pylist()
-        self._texts: list[str] = problems["question"].to_pylist()
-        self._written = [each != PROCEDURAL for each in problems["source"].to_pylist()]
-
-    def questions(self, texts: Sequence[str]) -> dict[int, Match]:
-        """Which questions to train on are contaminated, by their place."""
-        return self._matches(self._as_questions.find(texts))
-
-    def documents(self, texts: Sequence[str]) -> dict[int, Match]:
-        """Which documents to train on are, by their place: by 13 words, see `DOCUMENTS`."""
-        return self._matches(self._as_documents.find(texts))
-
-    @cached_property
-    def _as_questions(self) -> Index:
-        return Index(self._texts, METHODS, self._written)
-
-    @cached_property
-    def _as_documents(self) -> Index:
-        limits = SHORTEST_IN_DOCUMENTS, SPELLED_IN_DOCUMENTS
-        return Index(self._texts, DOCUMENTS, self._written, *limits)
-
-    def _matches(self, hits: Mapping[int, Hit]) -> dict[int, Match]:
-        return {
-            place: Match(
-                f"{hit.method}, score {hit.score:.2f}: {hit.evidence}"[:300], self._ids[hit.item]
-            )
-            for place, hit in hits.items()
-        }
 
 
 class Index:

@@ -6,12 +6,12 @@ What is left out here is not done, and stands in no asset's slice.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from resources.recipe.errors import nearest
-from resources.recipe.sections.base import Name, Section
+from resources.recipe.sections.base import Name, PositiveShare, Section, impossible
 
 
 class Deduplicate(Section):
@@ -27,10 +27,28 @@ class Deduplicate(Section):
     priority: list[Name] = Field(default_factory=list)
 
 
+class Decontaminate(Section):
+    """Questions of benchmarks are also looked for rephrased, and in what a question holds whole.
+
+    What is a neighbour of one with the score `sure` is dropped as contaminated; from `undecided` on
+    it is dropped as undecided. Scores are those of `resources/benchmarks/neighbours.py`.
+    """
+
+    sure: PositiveShare = 0.25
+    undecided: PositiveShare = 0.16
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.undecided > self.sure:
+            raise impossible(f"undecided {self.undecided} is more than sure {self.sure}; swap them")
+        return self
+
+
 class Cleaning(Section):
-    """What is dropped of the SFT data, beside what no recipe can keep."""
+    """What is dropped of what is trained on, beside what no recipe can keep."""
 
     deduplicate: Deduplicate | None = None
+    decontaminate: Decontaminate | None = None
 
 
 def faults(cleaning: Cleaning | None, known: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -40,3 +58,10 @@ def faults(cleaning: Cleaning | None, known: Collection[str]) -> Iterator[tuple[
         if name not in known:
             wrong = f"no domain of sft_data and no source '{name}'; {nearest(name, known)}"
             yield "cleaning.deduplicate.priority", wrong
+
+
+def decontaminated(cleaning: Cleaning | None, benchmarks: Collection[str]) -> dict[str, Any]:
+    """What is in the slice of all that is compared with declared benchmarks."""
+    if cleaning is None or cleaning.decontaminate is None or not benchmarks:
+        return {}
+    return {"decontaminate": cleaning.decontaminate.model_dump(mode="json")}

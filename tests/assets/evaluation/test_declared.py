@@ -15,6 +15,7 @@ from jobs.checks.asked import Asked
 from resources.execution import Execution
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
+from resources.recipe.sections.cleaning import Cleaning
 from resources.recipe.sections.data import Source
 from resources.store.building import Code, materialise
 from warehouse import catalog
@@ -126,6 +127,33 @@ def test_a_written_problem_that_shares_a_run_of_words_is_practised_by_nobody(
     assert dropped[lost]["evidence"].startswith("ngram_13, score 0.75: how many plums")
     assert problems.metrics["dropped_contaminated"] == 1
     assert problems.table("problems").num_rows == before + 1
+
+
+def test_a_rephrased_problem_is_practised_by_nobody_where_the_recipe_says_so(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    """SFT and RL take their questions from here: neighbours, sure and undecided, are dropped."""
+    store = Store(tmp_path / "home")
+    words = LONG.split()
+    near = " ".join("many" if place % 6 == 5 else word for place, word in enumerate(words))
+    source = {"kind": "problems", "path": "mine.jsonl", "verifier": "math", "license": "mit"}
+    fields = {"question": "q", "expected_answer": "a"}
+    asked = (near, "Who wrote it?", "What is the sum of one and six?")
+    written(tmp_path / "mine.jsonl", [{"q": q, "a": "7"} for q in asked])
+    changed = {"mine": Source.model_validate({**source, "fields": fields})}
+    keys = ("problems/questions_mine", "problems/held_out", "benchmarks/own", "problems/math")
+    found = []
+    for limits in ({"sure": 0.2, "undecided": 0.2}, {"sure": 1.0, "undecided": 0.2}):
+        cleaning = Cleaning.model_validate({"decontaminate": limits})
+        family = recipe.family.model_copy(update={"sources": changed, "cleaning": cleaning})
+        problems = built(store, replace(recipe, family=family), *keys)
+        (hit,) = problems.table("contamination").to_pylist()
+        (row,) = (r for r in problems.table("dropped").to_pylist() if r["question"] == near)
+        assert hit["method"] == "neighbour" and hit["score"] > 0.2
+        assert (hit["member"], hit["item"]) == (row["row_id"], row["matched_row_id"])
+        assert hit["decision"] == row["reason"]
+        found.append((row["reason"], problems.metrics[f"dropped_{row['reason']}"]))
+    assert found == [("contaminated", 1.0), ("contamination undecided", 1.0)]
 
 
 def test_what_only_asks_otherwise_remakes_no_problem(recipe: Recipe) -> None:

@@ -174,6 +174,58 @@ def test_a_question_that_a_turn_hides_is_found_whoever_says_it(tmp_path: Path) -
     assert all("a tram with forty seats" in row["evidence"] for row in dropped)
 
 
+def test_what_a_benchmark_asks_in_other_words_is_dropped_and_counted_apart(tmp_path: Path) -> None:
+    """A neighbour for sure, one that nobody decides, and what the recipe does not ask for."""
+    question = (
+        "A tram with forty seats leaves the depot at noon and gains three riders at each stop"
+    )
+    others = [
+        "How many primes lie below fifty?",
+        "A farmer sells nine ducks and a hen, each for two coins. What does he earn?",
+        "Which river runs through the old town of the second chapter?",
+        "Write down the sum of all odd numbers below one hundred.",
+    ]
+    asked = "".join(json.dumps({"q": each, "a": "12"}) + "\n" for each in [question, *others])
+    (tmp_path / "exam.jsonl").write_text(asked)
+    near = question.replace("leaves the depot at noon", "left its depot at ten").replace(
+        "at", "per"
+    )
+    write(
+        tmp_path,
+        [
+            chat(near, "Twelve."),
+            chat("At noon a tram leaves with forty people; riders board.", "Yes."),
+            chat("odd numbers below one hundred", "Yes."),
+            chat("Say hello.", "Hello."),
+        ],
+    )
+    made = recipe(tmp_path, {"support": 1.0})
+    exam = {"path": "exam.jsonl", "license": "mit", "fields": {"question": "q", "answer": "a"}}
+    benchmarks = Benchmarks.model_validate({"exam": exam | {"verifier": "exact"}})
+    built = {}
+    limits = {"sure": 0.5, "undecided": 0.15}
+    for cleaning in (None, Cleaning.model_validate({"decontaminate": limits})):
+        update = {"benchmarks": benchmarks, "cleaning": cleaning}
+        each = replace(made, family=made.family.model_copy(update=update))
+        store = Store(tmp_path / "home")
+        for spec in (*problem_specs(each), *specs(each)):
+            if spec.key in ("problems/held_out", "benchmarks/exam", "sft_data/support"):
+                built[cleaning is not None] = materialise(store, spec, Code("1"))
+    assert built[False].table("sft_samples").num_rows == 4
+    assert "contamination" not in built[False].manifest["tables"]
+    (sample,) = built[True].table("sft_samples").to_pylist()
+    assert sample["line"] == 4
+    rows = built[True].table("contamination").to_pylist()
+    assert sorted((row["method"], row["decision"]) for row in rows) == [
+        ("contained", "contaminated"),
+        ("neighbour", "contaminated"),
+        ("neighbour", "contamination undecided"),
+    ]
+    reasons = sorted(row["reason"] for row in built[True].table("dropped").to_pylist())
+    assert reasons == ["contaminated", "contaminated", "contamination undecided"]
+    assert built[True].metrics["dropped_contamination undecided"] == 1
+
+
 def test_of_few_questions_none_may_be_held_out(tmp_path: Path) -> None:
     write(tmp_path, [chat(f"Question number {i}?", "A.") for i in range(3)])
     built = build(tmp_path / "home", recipe(tmp_path, {"support": 1.0}))

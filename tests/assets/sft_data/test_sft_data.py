@@ -186,7 +186,10 @@ def test_every_domain_is_judged_by_its_verifier(store: Store) -> None:
         assert checks.few_unknown(judged, inputs).passed
 
 
-def on(text: str, thinking: str = "so") -> str:
+THOUGHT = "we take what is given and go on step by step until all of it is used and what is so"
+
+
+def on(text: str, thinking: str = THOUGHT) -> str:
     return f"<think>\n{thinking}\n</think>\n\n{text}"
 
 
@@ -204,7 +207,7 @@ def selected(store: Store) -> tuple[Artifact, dict[str, Artifact], dict[str, byt
     made = [
         ("a", "on", 0, on(right["a"]), "stop"),
         ("a", "on", 1, on(right["a"]), "stop"),  # a duplicate
-        ("a", "on", 2, on(right["a"], "other"), "stop"),
+        ("a", "on", 2, on(right["a"], THOUGHT.replace("so", "it")), "stop"),
         ("a", "on", 3, on("\\boxed{77}"), "stop"),  # wrong
         ("a", "on", 4, on(right["a"]), "length"),
         ("a", "on", 5, right["a"], "stop"),  # does not think
@@ -274,7 +277,7 @@ def test_near_duplicates_are_dropped_where_the_recipe_says_so(
     """Answers to one question that differ in a word of thinking; never on against off."""
     before, inputs, _ = selected
     assert "duplicates" not in before.manifest["tables"]
-    recipe = {"domain": "math", "samples_on": 6, "samples_off": 2, "deduplicate": {"near": 0.5}}
+    recipe = {"domain": "math", "samples_on": 6, "samples_off": 2, "deduplicate": {"near": 0.7}}
     made = tiny.build(store, "sft_data/math", select, inputs, recipe)
     assert checks.nothing_lost(made, inputs).passed
     samples = made.table("sft_samples").to_pylist()
