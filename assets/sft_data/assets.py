@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from assets.sft_data.deduplicate import BEFORE
@@ -156,6 +157,7 @@ def _samples(recipe: Recipe, domain: Domain, data: SftDomain) -> Spec:
             "assets.sft_data.checks:toggle_obeyed",
             "assets.sft_data.checks:no_held_out_overlap",
             "assets.sft_data.checks:nothing_lost",
+            *_budgeted(cleaned),
         ),
         kinds=("parquet",),
         description=f"Verified {domain} samples, and every drop with its reason.",
@@ -165,14 +167,21 @@ def _samples(recipe: Recipe, domain: Domain, data: SftDomain) -> Spec:
 def _cleaned(recipe: Recipe, name: str) -> tuple[dict[str, str], dict[str, Any]]:
     """The data sets that come before one, as its inputs, and what of cleaning is in its slice."""
     cleaning = recipe.family.cleaning
-    cleaned = decontaminated(cleaning, recipe.benchmark_inputs)
-    if cleaning is None or cleaning.deduplicate is None:
+    if cleaning is None:
+        return {}, {}
+    cleaned = decontaminated(cleaning, recipe.benchmark_inputs) | cleaning.of_samples
+    if cleaning.deduplicate is None:
         return {}, cleaned
     made = {*recipe.family.sft_data, *recipe.drawn_sources}
     order = [each for each in cleaning.deduplicate.priority if each in made]
     before = order[: order.index(name)] if name in order else []
     inputs = {f"{BEFORE}{each}": f"{STAGE}/{each}" for each in before}
     return inputs, {**cleaned, "deduplicate": {"near": cleaning.deduplicate.near}}
+
+
+def _budgeted(cleaned: Mapping[str, Any]) -> list[str]:
+    """The check of how much is dropped, where the recipe says how much may be."""
+    return ["assets.sft_data.checks:drops_within_budget"] if "budgets" in cleaned else []
 
 
 def _modes(data: SftDomain) -> dict[str, int]:
@@ -244,6 +253,7 @@ def _recorded(recipe: Recipe, name: str) -> list[Spec]:
                 "assets.sft_data.checks:toggle_obeyed",
                 *(["assets.sft_data.checks:no_held_out_overlap"] if held_out else []),
                 "assets.sft_data.checks:nothing_lost",
+                *_budgeted(cleaned),
             ),
             kinds=("parquet",),
             description=f"Verified samples of the source {name}, and every drop with its reason.",
@@ -275,6 +285,7 @@ def _ready(recipe: Recipe, name: str) -> Spec:
             "assets.sft_data.checks:some_to_train_on",
             *(["assets.sft_data.checks:no_held_out_overlap"] if held_out else []),
             "assets.sft_data.checks:rows_accounted",
+            *_budgeted(cleaned),
         ),
         kinds=("parquet",),
         description=f"Conversations of the source {name} as samples, and every drop.",

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from assets.sft_data.decontaminate import matches
 from resources.benchmarks import apart
+from resources.benchmarks.overlap import matches
 from resources.verifiers.reasoning import follows_toggle
 from warehouse.store import Artifact, CheckResult
 
@@ -193,3 +193,21 @@ def rows_accounted(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckR
 
 def _pairs(table: Any, *names: str) -> Any:
     return zip(*(table[name].to_pylist() for name in names), strict=True)
+
+
+def drops_within_budget(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """For no reason are more rows dropped than the recipe's share of them."""
+    budgets: dict[str, float] = artifact.manifest["recipe"]["budgets"]
+    counts = Counter(artifact.table("dropped", ["reason"])["reason"].to_pylist())
+    rows = counts.total() + artifact.manifest["tables"]["sft_samples"]["rows"]
+    over = [
+        f"{reason} {counts[reason]} ({counts[reason] / rows:.1%}, at most {share:.1%})"
+        for reason, share in budgets.items()
+        if counts[reason] > share * rows
+    ]
+    return CheckResult(
+        name="drops_within_budget",
+        passed=not over,
+        description=f"of {rows} rows dropped beyond cleaning.budgets: {'; '.join(over) or 'none'}",
+        metadata=dict(counts),
+    )

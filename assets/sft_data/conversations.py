@@ -18,6 +18,7 @@ from resources.benchmarks import apart
 from resources.benchmarks.compared import Benchmarks, Match
 from resources.benchmarks.contamination import contaminated, hits
 from resources.cleaning.duplicates import Duplicate
+from resources.cleaning.filters import first_of_turns
 from warehouse.errors import RowsRejected
 from warehouse.files.spool import Spool
 from warehouse.store import Artifact, Output
@@ -89,7 +90,7 @@ class _Rows:
         """Those to train on or to hold out."""
         with self._identified:
             for table in _tables(read):
-                self._identified.add(self._without_contaminated(_identified(table, self._recipe)))
+                self._identified.add(self._fitting(_identified(table, self._recipe)))
         self._lost.update(self._repeats.found())
         for table in self._new():
             self.metrics["samples"] = self.metrics.get("samples", 0.0) + table.num_rows
@@ -113,8 +114,11 @@ class _Rows:
         self.metrics["duplicates_uncompared"] = float(self._repeats.uncompared)
         yield from self._repeats.clusters(self._lost, self._recipe["asset_key"]).to_batches()
 
-    def _without_contaminated(self, table: pa.Table) -> pa.Table:
-        """The samples that hold no question of a benchmark; they are held against each other."""
+    def _fitting(self, table: pa.Table) -> pa.Table:
+        """The samples that hold no question of a benchmark and pass the filters.
+
+        They are the ones held against each other.
+        """
         import pyarrow as pa
 
         ids, turns, said = (table[name].to_pylist() for name in ("row_id", "input", "output"))
@@ -123,12 +127,23 @@ class _Rows:
             for before, last in zip(turns, said, strict=True)
         ]
         found = {} if self._benchmarks is None else contaminated(whole, self._benchmarks)
-        left = [place for place in range(len(ids)) if place not in found]
+        filters = self._recipe.get("filters", {})
+        unfit = {
+            place: why
+            for place, whole_turns in enumerate(whole)
+            if place not in found and (why := first_of_turns(whole_turns, filters)) is not None
+        }
+        left = [place for place in range(len(ids)) if place not in found and place not in unfit]
         self._repeats.add([ids[place] for place in left], [whole[place] for place in left])
         matched = [(ids[place], found[place]) for place in sorted(found)]
         self._matched.extend(matched)
         self._dropped.append(
-            _dropped([(own, each.reason, each.evidence, each.row_id) for own, each in matched])
+            _dropped(
+                [
+                    *((own, each.reason, each.evidence, each.row_id) for own, each in matched),
+                    *((ids[place], *why, None) for place, why in unfit.items()),
+                ]
+            )
         )
         return table.take(pa.array(left, pa.int64()))
 
@@ -229,8 +244,8 @@ def _identified(table: pa.Table, recipe: Mapping[str, Any]) -> pa.Table:
     return with_ids(pa.table(columns), recipe["asset_key"], content, None, "line")
 
 
-def _dropped(rows: Sequence[tuple[bytes, str, str, bytes]]) -> pa.Table:
-    """Rows of `dropped`: id, reason, evidence, the row that it was found by."""
+def _dropped(rows: Sequence[tuple[bytes, str, str, bytes | None]]) -> pa.Table:
+    """Rows of `dropped`: id, reason, evidence, the row that it was found by if there is one."""
     import pyarrow as pa
 
     columns = list(zip(*rows, strict=True)) or [()] * 4

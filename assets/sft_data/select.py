@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assets.sft_data.decontaminate import matches
+from assets.sft_data.decontaminate import HELD_OUT_COLUMNS, contaminated, evidence
 from assets.sft_data.deduplicate import BATCH, Repeats
 from assets.sft_data.filters import FILTERS
 from resources.benchmarks import apart
-from resources.benchmarks.compared import CONTAMINATED, PROCEDURAL, UNDECIDED, Benchmarks, Match
+from resources.benchmarks.compared import CONTAMINATED, UNDECIDED
 from resources.benchmarks.contamination import hits
 from resources.cleaning.duplicates import Duplicate
+from resources.cleaning.filters import first_reason
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ PROBLEM_COLUMNS = (
     "composition",
     "difficulty",
 )
-
-HELD_OUT_COLUMNS = ("row_id", "question", "source", "domain", "composition", "difficulty")
 
 
 def select(
@@ -68,9 +67,12 @@ def select(
         ids = zip(table["row_id"].to_pylist(), table["problem_id"].to_pylist(), strict=True)
         further["contamination"] = hits((row, found[i]) for row, i in ids if i in found)
     for reason in (CONTAMINATED, UNDECIDED):
-        drop(reason, *_matched(table, {i: m for i, m in found.items() if m.reason == reason}))
+        drop(reason, *evidence(table, {i: m for i, m in found.items() if m.reason == reason}))
     for reason, evidence_of in FILTERS.items():
         drop(reason, evidence_of(table))
+    unfit = _unfit(table, recipe.get("filters", {}))
+    for reason in sorted({why for why, _ in unfit.values()}):
+        drop(reason, _said_of(table, reason, unfit))
     drop("duplicate", *duplicated(table))
     near = recipe.get("deduplicate", {}).get("near")
     if near is not None:
@@ -88,44 +90,22 @@ def select(
     )
 
 
-def contaminated(
-    table: pa.Table, held_out: pa.Table, decontaminate: Mapping[str, float] | None = None
-) -> dict[bytes, Match]:
-    """By problem id, what is the same as a held-out problem, is like one or is put together alike.
-
-    Procedural questions share their wording by design, so for them the text and, above depth 1, the
-    composition decide; words and neighbours are for questions that people wrote.
-    """
-    import pyarrow.compute as pc
-
-    asked = _first_of_each(table)
-    written = asked.filter(pc.not_equal(asked["source"], PROCEDURAL))
-    found: dict[bytes, Match] = {}
-    for row in matches(asked, held_out, ("exact",)).to_pylist():
-        text = f"{row['method']}, score {row['score']:.2f}: {row['evidence']}"[:300]
-        match = Match(text, row["matched_row_id"], CONTAMINATED, row["method"], row["score"])
-        found.setdefault(row["row_id"], match)
-    ids, texts = written["row_id"].to_pylist(), written["question"].to_pylist()
-    by_words = Benchmarks(held_out, decontaminate).questions(texts)
-    for place, match in sorted(by_words.items()):
-        found.setdefault(ids[place], match)
-    for problem_id, match_id, composition in _same_composition(asked, held_out):
-        text = f"composition {composition}"
-        same = Match(text, match_id, CONTAMINATED, "composition", 1.0)
-        if found.setdefault(problem_id, same).reason != CONTAMINATED:
-            found[problem_id] = same
-    return found
+def _unfit(table: pa.Table, settings: Mapping[str, Any]) -> dict[bytes, tuple[str, str]]:
+    """By row id, the filter of the recipe that a response does not pass, and its evidence."""
+    if not settings:
+        return {}
+    columns = (table[name].to_pylist() for name in ("row_id", "response", "question"))
+    rows = zip(*columns, strict=True)
+    found = ((row_id, first_reason(said, asked, settings)) for row_id, said, asked in rows)
+    return {row_id: why for row_id, why in found if why is not None}
 
 
-def _matched(table: pa.Table, found: Mapping[bytes, Match]) -> tuple[pa.Array, pa.Array]:
-    """Row by row, the evidence and held-out row id of the problem's match."""
+def _said_of(table: pa.Table, reason: str, unfit: Mapping[bytes, tuple[str, str]]) -> pa.Array:
+    """Row by row, the evidence of one filter."""
     import pyarrow as pa
 
-    matches = [found.get(one) for one in table["problem_id"].to_pylist()]
-    return (
-        pa.array([match and match.evidence for match in matches], pa.string()),
-        pa.array([match and match.row_id for match in matches], pa.binary(16)),
-    )
+    found = [unfit.get(row_id, ("", "")) for row_id in table["row_id"].to_pylist()]
+    return pa.array([text if why == reason else None for why, text in found], pa.string())
 
 
 def duplicated(table: pa.Table) -> tuple[pa.Array, pa.Array]:
@@ -252,35 +232,6 @@ def with_judge(verdicts: pa.Table, judgements: pa.Table) -> pa.Table:
         chosen = pc.if_else(open_, value, verdicts[name])
         verdicts = verdicts.set_column(verdicts.column_names.index(name), name, chosen)
     return verdicts
-
-
-def _first_of_each(table: pa.Table) -> pa.Table:
-    """One row a problem, its id as `row_id`."""
-    import pyarrow as pa
-
-    places: dict[bytes, int] = {}
-    for place, problem_id in enumerate(table["problem_id"].to_pylist()):
-        places.setdefault(problem_id, place)
-    rows = table.take(pa.array(list(places.values()), pa.int64()))
-    return rows.drop_columns(["row_id"]).rename_columns({"problem_id": "row_id"})
-
-
-def _same_composition(asked: pa.Table, held_out: pa.Table) -> list[tuple[bytes, bytes, str]]:
-    """(problem, held-out problem, composition) where both are put together alike, above depth 1."""
-    names = ("domain", "composition", "row_id", "difficulty")
-    known: dict[tuple[str, str], bytes] = {}
-    found = []
-    for table in (held_out, asked):
-        for domain, composition, row_id, depth in zip(
-            *(table[name].to_pylist() for name in names), strict=True
-        ):
-            if not composition or (depth or 1) <= 1:
-                continue
-            if table is held_out:
-                known.setdefault((domain, composition), row_id)
-            elif (domain, composition) in known:
-                found.append((row_id, known[domain, composition], composition))
-    return found
 
 
 def _split(

@@ -11,7 +11,20 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from resources.recipe.errors import nearest
-from resources.recipe.sections.base import Name, PositiveShare, Section, impossible
+from resources.recipe.sections.base import Count, Name, PositiveShare, Section, Text, impossible
+from resources.recipe.sections.data import ShareOrPercent
+
+# Why samples are dropped, whatever the recipe asks for.
+REASONS = (
+    "contaminated",
+    "contamination undecided",
+    "duplicate",
+    "truncated",
+    "incorrect",
+    "unverified",
+    "disobeys_toggle",
+    "unpaired",
+)
 
 
 class Deduplicate(Section):
@@ -44,11 +57,47 @@ class Decontaminate(Section):
         return self
 
 
+class Filters(Section):
+    """Which answers are dropped from the SFT data, by the filters of `resources/cleaning`.
+
+    `too_long` is a number of words, `repetition` the share of runs of 8 words that came before,
+    `other_language` the languages that are kept (ISO 639-1).
+    """
+
+    broken_thinking: bool = False
+    cut_off: bool = False
+    too_long: Count | None = None
+    refusal: bool = False
+    unboxed: bool = False
+    repetition: PositiveShare | None = None
+    other_language: list[Text] = Field(default_factory=list)
+
+
 class Cleaning(Section):
-    """What is dropped of what is trained on, beside what no recipe can keep."""
+    """What is dropped of what is trained on, beside what no recipe can keep.
+
+    `budgets` says what share of a data set's rows may be dropped for a reason; more stop the asset.
+    """
 
     deduplicate: Deduplicate | None = None
     decontaminate: Decontaminate | None = None
+    filters: Filters | None = None
+    budgets: dict[Text, ShareOrPercent] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _reasons_are_some(self) -> Self:
+        known = [*REASONS, *Filters.model_fields]
+        for reason in self.budgets:
+            if reason not in known:
+                raise impossible(f"budgets: no reason '{reason}'; {nearest(reason, known)}")
+        return self
+
+    @property
+    def of_samples(self) -> dict[str, Any]:
+        """What of it is in the slice of SFT samples, beside comparisons."""
+        asked = self.filters.model_dump(mode="json", exclude_defaults=True) if self.filters else {}
+        made: dict[str, Any] = {"filters": asked} if asked else {}
+        return made | ({"budgets": self.budgets} if self.budgets else {})
 
 
 def faults(cleaning: Cleaning | None, known: Collection[str]) -> Iterator[tuple[str, str]]:

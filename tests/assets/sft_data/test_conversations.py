@@ -22,7 +22,7 @@ from resources.recipe.sections.supervised import Sft
 from resources.store.building import Code, materialise
 from warehouse import catalog
 from warehouse.errors import RowsRejected
-from warehouse.store import Artifact, Store
+from warehouse.store import Artifact, CheckFailed, Store
 
 PUBLIC = Path(__file__).resolve().parents[4] / "shared" / "data"
 
@@ -296,6 +296,37 @@ def test_public_instructions(tmp_path: Path) -> None:
     counts = {name: table["rows"] for name, table in built.manifest["tables"].items()}
     assert counts["sft_samples"] + counts["dropped"] + counts["rejected"] == 1000
     assert counts["sft_samples"] > 980
+
+
+def test_filters_drop_what_the_recipe_asks_for_within_its_budgets(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        [
+            chat("Help me.", "I'm sorry, but I can't assist with that."),
+            chat("What is 2 + 2? Put it into \\boxed{}.", "Four."),
+            chat("Count.", "one two three and again " * 20),
+            chat("Say hello.", "Hello."),
+        ],
+    )
+    made = recipe(tmp_path, {"support": 1.0}, holdout=0.0)
+    filters = {"refusal": True, "unboxed": True, "repetition": 0.5}
+
+    def cleaned(**budgets: float) -> Artifact:
+        cleaning = Cleaning.model_validate({"filters": filters, "budgets": budgets})
+        update = {"cleaning": cleaning}
+        return build(tmp_path / "home", replace(made, family=made.family.model_copy(update=update)))
+
+    built = cleaned(refusal=0.25)
+    assert [row["line"] for row in built.table("sft_samples").to_pylist()] == [4]
+    reasons = {row["reason"]: row["evidence"] for row in built.table("dropped").to_pylist()}
+    assert sorted(reasons) == ["refusal", "repetition", "unboxed"]
+    assert reasons["refusal"].startswith("begins: I'm sorry")
+    with pytest.raises(
+        CheckFailed, match=r"drops_within_budget.*refusal 1 \(25.0%, at most 20.0%\)"
+    ):
+        cleaned(refusal=0.2)
+    with pytest.raises(ValueError, match="no reason 'refusals'; did you mean 'refusal'"):
+        cleaned(refusals=0.2)
 
 
 def test_priority_names_what_there_is(tmp_path: Path) -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from assets.sft_data.decontaminate import matches
 from resources.benchmarks import overlap
 from resources.benchmarks.compared import Benchmarks
-from resources.benchmarks.overlap import Index
+from resources.benchmarks.overlap import Index, matches
 
 DATA = Path(os.environ.get("HEIRLOOM_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
 LONG = "a farmer has twelve red hens and nine brown ducks in the old barn near the river bank"

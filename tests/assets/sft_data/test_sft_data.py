@@ -271,6 +271,17 @@ def test_only_right_new_obedient_paired_samples_are_kept(
     assert made.metrics["samples"] == 3 and made.metrics["dropped_disobeys_toggle"] == 2
 
 
+def test_answers_are_filtered_where_the_recipe_says_so(
+    store: Store, selected: tuple[Artifact, dict[str, Artifact], dict[str, bytes]]
+) -> None:
+    _, inputs, _ = selected
+    recipe = {"domain": "math", "samples_on": 6, "samples_off": 2, "filters": {"too_long": 9}}
+    made = tiny.build(store, "sft_data/math", select, inputs, recipe)
+    assert checks.nothing_lost(made, inputs).passed
+    lost = [row for row in made.table("dropped").to_pylist() if row["reason"] == "too_long"]
+    assert len(lost) == 3 and all("words, at most 9" in row["evidence"] for row in lost)
+
+
 def test_near_duplicates_are_dropped_where_the_recipe_says_so(
     store: Store, selected: tuple[Artifact, dict[str, Artifact], dict[str, bytes]]
 ) -> None:
