@@ -94,7 +94,7 @@ def test_every_verifier_of_the_registry(tmp_path: Path, capsys: pytest.CaptureFi
     ("words", "code", "said"),
     [
         (["nothing.jsonl", "--verifier", "math"], 1, "nothing.jsonl: no such file"),
-        (["nothing.csv", "--verifier", "math"], 1, "no known format"),
+        (["nothing.docx", "--verifier", "math"], 1, "no known format"),
         (["{file}", "--verifier", "maths"], 2, "must be one of math, code"),
         (["{file}", "--verifier", "math", "--field", "gold"], 2, "must be OURS=THEIRS"),
         (["{file}", "--verifier", "math", "--output", "x.parquet"], 2, "keep their format"),
