@@ -111,7 +111,8 @@ def _reader(source: Source, field: str) -> str | None:
     """What alone reads a field of this name, where this source is no such thing."""
     files = not source.path.startswith((PYTHON, WRITTEN))
     form = _format(source) if files else None
-    if field == "document" and (source.kind != "text" or not files or form in ("jsonl", "parquet")):
+    plain = source.kind == "text" and files and form in (None, "text")
+    if field == "document" and not plain:
         return "sources of kind text in files of plain text"
     if field == "encoding" and (not files or form == "parquet"):
         return "files of text"

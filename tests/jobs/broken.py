@@ -171,8 +171,14 @@ BROKEN = (
         {"c.jsonl": lines(GOOD)},
     ),
     Broken(
+        "questions declared as they once were",
+        "problems:\n  math:\n    extra_sources:\n"
+        "      - {format: jsonl, path: ./q.jsonl, license: mit, fields: {question: q}}\n",
+        ("problems.math", "declare each under `sources`", "kind: problems"),
+    ),
+    Broken(
         "what comes with the next release",
-        "sources: {p: {kind: problems, path: ./p.jsonl, license: mit}}\n",
+        "sources: {p: {kind: conversations, path: ./p.jsonl, license: mit, verifier: math}}\n",
         ("not in this build: 1 to mend", "mine.yaml:2: sources.p"),
         {"p.jsonl": "{}\n"},
     ),
@@ -246,14 +252,14 @@ BROKEN = (
         "sources:\n"
         "  mine: {kind: problems, path: ./q.jsonl, verifier: math, license: mit, "
         "fields: {question: q}}\n",
-        ("mine.yaml:4: sources.mine", "q.jsonl"),
+        ("mine.yaml:3: sources.mine", "q.jsonl"),
     ),
     Broken(
         "questions in another column",
         "sources:\n"
         "  mine: {kind: problems, path: ./q.jsonl, verifier: math, license: mit, "
         "fields: {question: q}}\n",
-        ("mine.yaml:4: sources.mine", "q.jsonl"),
+        ("mine.yaml:3: sources.mine", "q.jsonl"),
         {"q.jsonl": lines({"question": "2 + 2?"})},
     ),
     Broken(
