@@ -164,6 +164,8 @@ def _problems(recipe: Recipe, domain: Domain, section: dict[str, Any]) -> Spec:
     benchmarks = recipe.benchmark_inputs
     # Said in the slice, so that what was compared by text alone is not taken for this.
     compared = {"by_words": True} if benchmarks else {}
+    cleaning = recipe.family.cleaning
+    near = cleaning.deduplicate.near if cleaning and cleaning.deduplicate else None
     return Spec(
         key=f"problems/{domain}",
         stage="problems",
@@ -174,6 +176,7 @@ def _problems(recipe: Recipe, domain: Domain, section: dict[str, Any]) -> Spec:
             **section,
             **compared,
             **decontaminated(recipe.family.cleaning, benchmarks),
+            **({"deduplicate": {"near": near}} if near and section["extra_sources"] else {}),
         },
         seed=recipe.family.seed,
         checks=(

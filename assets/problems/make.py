@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assets.problems import repeats
+from assets.problems.dropping import split_off
 from resources.benchmarks import apart
 from resources.benchmarks.compared import CONTAMINATED, PROCEDURAL, UNDECIDED, Benchmarks, Match
 from resources.benchmarks.contamination import hits
@@ -31,23 +33,14 @@ def make_problems(
     Loaded and dropped problems come after the generated ones, so that a new file moves none. A
     question that a held-out problem or a benchmark asks too becomes a row of `dropped`, so that
     neither SFT nor RL meets it; `by_words`: one that shares a run of words with a benchmark's, too;
-    `decontaminate`: one that is a neighbour of a benchmark's, or stands whole in it.
+    `decontaminate`: one that is a neighbour of a benchmark's, or stands whole in it; `deduplicate`:
+    one of a source that nearly repeats another.
     So does one whose truth cannot be read: no answer to it could be judged.
     """
     import pyarrow as pa
 
-    from resources.tasks import generate
-
     domain, key = str(recipe["domain"]), str(recipe["asset_key"])
-    made = [
-        generate.generate(
-            domain,
-            int(recipe["train"]),
-            depths=_depths(recipe["depths"]),
-            seed=recipe["seed"],
-            kinds=recipe["kinds"],
-        )
-    ]
+    made = [_generated(domain, recipe)]
     questions = {name: inputs[f"questions_{name}"] for name in recipe["extra_sources"]}
     made += [loaded(each, "train") for each in questions.values()]
     dropped_in, account = _dropped_in(execution.observe, domain)
@@ -62,21 +55,40 @@ def make_problems(
     if again.num_rows:
         metrics["dropped_duplicate"] = float(again.num_rows)
         lost = pa.concat_tables([again, lost])
+    generated = {PROCEDURAL, *(name for name, each in questions.items() if _made(each))}
+    tables = {} if account is None else {"rejected": account.table(), "sources": account.summary()}
     declared = apart.declared(inputs, ["row_id", "question", "source"])
     if declared is not None and recipe.get("by_words"):
-        generated = {name for name, each in questions.items() if _made(each)}
         benchmarks = Benchmarks(declared, recipe.get("decontaminate"))
-        matches = compared(table, benchmarks, {PROCEDURAL, *generated})
+        matches = compared(table, benchmarks, generated)
         for reason in (CONTAMINATED, *([UNDECIDED] if "decontaminate" in recipe else [])):
             table, shared = without_contaminated(table, matches, reason)
             metrics[f"dropped_{reason}"] = float(shared.num_rows)
             lost = pa.concat_tables([lost, shared])
-    tables = {} if account is None else {"rejected": account.table(), "sources": account.summary()}
-    if "decontaminate" in recipe:
-        tables["contamination"] = hits(matches.items())
+        if "decontaminate" in recipe:
+            tables["contamination"] = hits(matches.items())
+    if "deduplicate" in recipe:
+        near = float(recipe["deduplicate"]["near"])
+        table, alike, tables["duplicates"] = repeats.without_near(
+            table, near, workdir, generated, key
+        )
+        metrics["dropped_duplicate"] = float(again.num_rows + alike.num_rows)
+        lost = pa.concat_tables([lost, alike])
     return Output(
         tables={"problems": table, "dropped": lost, **tables},
         metrics={"problems": float(table.num_rows), **metrics},
+    )
+
+
+def _generated(domain: str, recipe: Mapping[str, Any]) -> pa.Table:
+    from resources.tasks import generate
+
+    return generate.generate(
+        domain,
+        int(recipe["train"]),
+        depths=_depths(recipe["depths"]),
+        seed=recipe["seed"],
+        kinds=recipe["kinds"],
     )
 
 
@@ -142,7 +154,7 @@ def without_held_out(table: pa.Table, held_out: pa.Table) -> tuple[pa.Table, pa.
     at = pa.array([places.get(text) for text in texts], pa.int64())
     matched = held_out["row_id"].take(at).cast(pa.binary(16)).combine_chunks()
     evidence = pa.array([f"the same question: {text[:200]}" for text in texts], pa.string())
-    return _split_off(table, "held_out", evidence, matched, matched.is_valid())
+    return split_off(table, "held_out", evidence, matched, matched.is_valid())
 
 
 def without_unreadable(table: pa.Table) -> tuple[pa.Table, pa.Table]:
@@ -162,7 +174,7 @@ def without_unreadable(table: pa.Table) -> tuple[pa.Table, pa.Table]:
     ]
     evidence = pa.array(why, pa.string())
     nothing = pa.nulls(table.num_rows, pa.binary(16))
-    return _split_off(table, "unreadable_truth", evidence, nothing, pc.is_valid(evidence))
+    return split_off(table, "unreadable_truth", evidence, nothing, pc.is_valid(evidence))
 
 
 def compared(
@@ -193,28 +205,7 @@ def without_contaminated(
     matches = [match if match and match.reason == reason else None for match in matches]
     evidence = pa.array([match and match.evidence for match in matches], pa.string())
     matched = pa.array([match and match.row_id for match in matches], pa.binary(16))
-    return _split_off(table, reason, evidence, matched, matched.is_valid())
-
-
-def _split_off(
-    table: pa.Table, reason: str, evidence: pa.Array, matched: pa.Array, lost: pa.Array
-) -> tuple[pa.Table, pa.Table]:
-    """The problems that are not `lost`, and the others as rows of `dropped`."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    rows = pa.table(
-        {
-            "row_id": table["row_id"],
-            "reason": pa.repeat(reason, table.num_rows),
-            "evidence": evidence,
-            "matched_row_id": matched,
-            "source": table["source"],
-            "question": table["question"],
-            "parents": table["parents"],
-        }
-    )
-    return table.filter(pc.invert(lost)), rows.filter(lost)
+    return split_off(table, reason, evidence, matched, matched.is_valid())
 
 
 def make_held_out(
@@ -287,5 +278,5 @@ def identified(tables: list[pa.Table], asset_key: str) -> tuple[pa.Table, pa.Tab
         ["the same question in " + (s or "") for s in table["source"].take(at).to_pylist()],
         pa.string(),
     )
-    _, lost = _split_off(given, "duplicate", evidence, matched, matched.is_valid())
+    _, lost = split_off(given, "duplicate", evidence, matched, matched.is_valid())
     return kept, lost

@@ -112,7 +112,7 @@ class _Rows:
     def clusters(self) -> Iterator[pa.RecordBatch]:
         """Which samples are near duplicates of which."""
         self.metrics["duplicates_uncompared"] = float(self._repeats.uncompared)
-        yield from self._repeats.clusters(self._lost, self._recipe["asset_key"]).to_batches()
+        yield from self._repeats.clusters(self._lost, self._recipe["asset_key"])
 
     def _fitting(self, table: pa.Table) -> pa.Table:
         """The samples that hold no question of a benchmark and pass the filters.

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from resources.cleaning.clusters import clusters
 from resources.cleaning.duplicates import Duplicate, Duplicates
 from resources.cleaning.words import numbers
 from resources.sources.apart import asked
@@ -74,27 +75,9 @@ class Repeats:
         """The row id at a place among all rows."""
         return bytes(self._ids[16 * place : 16 * place + 16])
 
-    def clusters(self, lost: Mapping[int, Duplicate], asset_key: str) -> pa.Table:
-        """The table `duplicates`: of each kept sample with duplicates one row, and one of each."""
-        import pyarrow as pa
-
-        from warehouse.schemas import SCHEMAS
-
-        rows: list[dict[str, Any]] = []
-        by_kept: dict[int, list[Duplicate]] = {}
-        for one in lost.values():
-            by_kept.setdefault(one.kept, []).append(one)
-        for kept in sorted(by_kept):
-            cluster = self.id_of(kept)
-            shared = {"cluster": cluster, "member_asset": self._asset(kept) or asset_key}
-            rows.append(
-                {**shared, "member": cluster, "kept": True, "similarity": 1.0, "method": "kept"}
-            )
-            for one in by_kept[kept]:
-                member = {"cluster": cluster, "member": self.id_of(one.place), "kept": False}
-                how = {"similarity": one.similarity, "method": one.method}
-                rows.append({**member, **how, "member_asset": asset_key})
-        return pa.Table.from_pylist(rows, schema=SCHEMAS["duplicates"])
+    def clusters(self, lost: Mapping[int, Duplicate], asset_key: str) -> Iterator[pa.RecordBatch]:
+        """The table `duplicates` of what `found` told; `asset_key` has this data set's rows."""
+        return clusters(lost.values(), self.id_of, lambda place: self._asset(place) or asset_key)
 
     def _asset(self, place: int) -> str | None:
         """The data set before this one that a row is of; None where it is of this one."""

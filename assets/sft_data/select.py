@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,7 @@ def select(
     table = _candidates(inputs)
     total = table.num_rows
     dropped: list[pa.Table] = []
-    further: dict[str, pa.Table] = {}
+    further: dict[str, pa.Table | Iterator[pa.RecordBatch]] = {}
 
     def drop(reason: str, evidence: pa.Array, matched: pa.Array | None = None) -> None:
         nonlocal table

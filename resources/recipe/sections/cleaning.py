@@ -28,10 +28,10 @@ REASONS = (
 
 
 class Deduplicate(Section):
-    """Near duplicates among SFT samples are dropped, within a data set and across those of
-    `priority`.
+    """Near duplicates are dropped: among the problems of sources, and among SFT samples, within a
+    data set and across those of `priority`.
 
-    Two samples are near that share `near` of their shingles (5 words in a row) and ask with the
+    Two are near that share `near` of their shingles (5 words in a row) and ask with the
     same numbers. Of the data sets (domains and sources) in `priority` each drops what one before it
     keeps.
     """

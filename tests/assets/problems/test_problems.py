@@ -15,6 +15,7 @@ from assets.problems import checks, make
 from assets.problems.assets import specs
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
+from resources.recipe.sections.cleaning import Cleaning
 from resources.recipe.sections.data import Source
 from resources.sources import incoming
 from resources.store.building import Code, materialise
@@ -240,6 +241,37 @@ def test_a_truth_that_cannot_be_read_is_dropped_before_it_is_asked(
     kept = [*by_question(problems).values(), *by_question(held_out).values()]
     assert sum(row["source"] == "real" for row in kept) == 40
     assert problems.metrics["dropped_unreadable"] + held_out.table("dropped").num_rows == 40
+
+
+def test_near_repeats_of_a_source_are_dropped_where_the_recipe_says_so(
+    home: Path, tmp_path: Path
+) -> None:
+    """Another word is a repeat; other numbers are another problem."""
+    text = "A tram with 40 seats leaves the depot at noon and takes {} riders at every one of its "
+    more = "stops until all of them are taken: how many stops does it take to fill the whole {} "
+    more += "at last?"
+    asked = [
+        (text + more).format(3, "tram"),
+        (text + more).format(3, "car"),
+        (text + more).format(5, "tram"),
+    ]
+    write(tmp_path / "own.jsonl", [{"q": each, "a": "7"} for each in asked])
+    fields = {"question": "q", "expected_answer": "a"}
+    source = {"kind": "problems", "path": "own.jsonl", "verifier": "math", "license": "mit"}
+    made = recipe(tmp_path, sources={"own": source | {"fields": fields}})
+    trained = [q for q in asked if not is_held_out_row({"domain": "math", "question": q})]
+    before, _ = build(home, made)
+    assert "duplicates" not in before.manifest["tables"]
+    cleaning = Cleaning.model_validate({"deduplicate": {}})
+    made = replace(made, family=made.family.model_copy(update={"cleaning": cleaning}))
+    after, _ = build(home, made)
+    assert set(asked[:2]) <= set(trained)
+    assert set(by_question(before)) - set(by_question(after)) == {asked[1]}
+    kept, lost = after.table("duplicates").to_pylist()
+    (row,) = (r for r in after.table("dropped").to_pylist() if r["reason"] == "duplicate")
+    assert (row["row_id"], row["matched_row_id"]) == (lost["member"], kept["member"])
+    assert lost["similarity"] == 32 / 38  # of 35 shingles each, three hold the other word
+    assert kept["member_asset"] == "problems/math"
 
 
 def test_where_a_source_lies_does_not_matter(home: Path, tmp_path: Path) -> None:
