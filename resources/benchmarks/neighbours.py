@@ -12,13 +12,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from resources.cleaning.runs import hashes
+from resources.cleaning.runs import cuts, hashes
 from resources.tasks.held_out import text_key
 
 SIZE = 4  # characters
 NEXT = 4  # questions that the nearest one must stand out from
 COMMON = 0.1  # of the questions: a run that more of them have says nothing, and is left out
 RARE = 20  # questions: runs of no more than these are never left out
+# A text so many times as long as the longest question is like none: unless it repeats itself, its
+# cosine with one is about 1 / sqrt(40) = 0.16 at most, even where it holds all of it.
+LONGEST = 40
 BLOCK = 1 << 22  # sums held at once, and products made at once
 _ROW_BITS = np.uint64(20)
 _FEATURE = np.uint64((1 << 44) - 1)
@@ -32,6 +35,7 @@ class Neighbours:
         known, counts = np.unique(features, return_counts=True)
         common = counts > max(RARE, COMMON * len(questions))
         self._items = len(questions)
+        self._longest = LONGEST * max(map(len, questions), default=0)
         self._common = known[common]
         self._known = known[~common]
         self._rarity = np.log((1 + self._items) / (1 + counts[~common])) + 1
@@ -57,18 +61,21 @@ class Neighbours:
         """
         best = np.zeros(len(texts), np.int64)
         scores = np.zeros(len(texts))
-        if not self._items:
-            return best, scores
-        step = min(4096, max(1, BLOCK // self._items))
-        for start in range(0, len(texts), step):
-            part = slice(start, min(start + step, len(texts)))
-            sums = self._sums(texts[part])
-            best[part] = sums.argmax(axis=1)
-            most = min(NEXT + 1, self._items)
-            highest = np.partition(sums, self._items - most, axis=1)[:, -most:]
-            nearest = highest.max(axis=1)
-            scores[part] = nearest - (highest.sum(axis=1) - nearest) / NEXT
+        short = np.flatnonzero([self._items and len(text) <= self._longest for text in texts])
+        chosen = [texts[place] for place in short]
+        step = min(4096, max(1, BLOCK // max(self._items, 1)))
+        for first, last in cuts(chosen):
+            for start in range(first, last, step):
+                part = slice(start, min(start + step, last))
+                best[short[part]], scores[short[part]] = self._standing_out(chosen[part])
         return best, scores
+
+    def _standing_out(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        sums = self._sums(texts)
+        most = min(NEXT + 1, self._items)
+        highest = np.partition(sums, self._items - most, axis=1)[:, -most:]
+        nearest = highest.max(axis=1)
+        return sums.argmax(axis=1), nearest - (highest.sum(axis=1) - nearest) / NEXT
 
     def _sums(self, texts: Sequence[str]) -> np.ndarray:
         """The cosine of each text with each question, `[texts, questions]`."""

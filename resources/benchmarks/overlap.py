@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from resources.cleaning.runs import flat, hashes
+from resources.cleaning.runs import cuts, flat, hashes
 from resources.cleaning.words import reach, words
 from resources.tasks.held_out import first_places, text_key
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 METHODS = ("exact", "ngram_13", "ngram_8")  # the strongest first; a question is reported once
 SHORTEST = 5  # words: a benchmark question between this and n words matches as a whole
-CHARACTERS = 1 << 20  # of texts whose words are in memory at once
 
 
 class Hit(NamedTuple):
@@ -100,7 +99,7 @@ class Index:
     def find(self, texts: Sequence[str]) -> dict[int, Hit]:
         """Of each text that holds a question, by the text's place, the best by the first method."""
         found: dict[int, Hit] = {}
-        for start, stop in _cuts(texts):
+        for start, stop in cuts(texts):
             spoken = [words(text) for text in texts[start:stop]] if self._runs else []
             for place in range(start, stop):
                 short = not spoken or len(spoken[place - start]) <= self._longest
@@ -206,15 +205,3 @@ def _size(method: str) -> int:
 
 def _grams(spoken: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
     return (tuple(spoken[i : i + size]) for i in range(len(spoken) - size + 1))
-
-
-def _cuts(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Batches of about `CHARACTERS`, a text never cut."""
-    start = held = 0
-    for place, text in enumerate(texts):
-        if held and held + len(text) > CHARACTERS:
-            yield start, place
-            start, held = place, 0
-        held += len(text)
-    if start < len(texts):
-        yield start, len(texts)

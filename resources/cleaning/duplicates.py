@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from resources.cleaning.runs import cuts
 from resources.cleaning.shingles import Shingles, jaccard
 from warehouse.errors import explained
 
@@ -76,11 +77,13 @@ class Duplicates:
         self._keys += b"".join(keys)
         if self.near is None or not keys:
             return
-        values, offsets = self._shingles.of(texts)
+        start = len(self) - len(keys)
         with explained(f"write {self._file}"), self._file.open("ab") as out:
-            out.write(values.tobytes())
-        self._ends.extend((offsets[1:] + self._ends[-1]).tolist())
-        self._bands.append(_bands(values, offsets, apart, len(self) - len(keys)))
+            for first, last in cuts(texts):
+                values, offsets = self._shingles.of(texts[first:last])
+                out.write(values.tobytes())
+                self._ends.extend((offsets[1:] + self._ends[-1]).tolist())
+                self._bands.append(_bands(values, offsets, apart[first:last], start + first))
 
     def found(self) -> Found:
         """All duplicates among the rows."""

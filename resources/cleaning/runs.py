@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
+CHARACTERS = 1 << 20  # of texts whose words are in memory at once
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(29)
 
@@ -48,3 +49,15 @@ def hashes(
             found ^= found >> _SHIFT
         done = length
         yield length, (places, found)
+
+
+def cuts(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Batches of about `CHARACTERS`, a text never cut."""
+    start = held = 0
+    for place, text in enumerate(texts):
+        if held and held + len(text) > CHARACTERS:
+            yield start, place
+            start, held = place, 0
+        held += len(text)
+    if start < len(texts):
+        yield start, len(texts)

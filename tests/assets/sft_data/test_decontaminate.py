@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from resources.benchmarks import overlap
 from resources.benchmarks.compared import Benchmarks
 from resources.benchmarks.overlap import Index, matches
+from resources.cleaning import runs
 
 DATA = Path(os.environ.get("HEIRLOOM_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
 LONG = "a farmer has twelve red hens and nine brown ducks in the old barn near the river bank"
@@ -61,7 +61,7 @@ def test_batches_find_what_one_table_finds(monkeypatch: pytest.MonkeyPatch) -> N
     whole = index.find(said)
     assert [whole[i].method for i in range(9)] == ["exact", "ngram_13", "ngram_13"] * 3
     assert {hit.item for hit in whole.values()} == {0, 1}
-    monkeypatch.setattr(overlap, "CHARACTERS", 100)
+    monkeypatch.setattr(runs, "CHARACTERS", 100)
     assert index.find(said) == whole
     assert {i: hit for i in range(9) for hit in index.find(said[i : i + 1]).values()} == whole
 

@@ -15,6 +15,7 @@ from resources.benchmarks import neighbours
 from resources.benchmarks.compared import CONTAMINATED, UNDECIDED, Benchmarks
 from resources.benchmarks.contamination import contaminated, hits
 from resources.benchmarks.neighbours import Neighbours
+from resources.cleaning import runs
 
 DATA = Path(os.environ.get("HEIRLOOM_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
 DUCKS = (
@@ -58,9 +59,11 @@ def test_blocks_give_what_one_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [REPHRASED, *OTHERS, "", "x", "数字", "\ud800 a lone surrogate", "a\0b"] * 3
     whole = Neighbours(asked).nearest(texts)
     monkeypatch.setattr(neighbours, "BLOCK", 40)
+    monkeypatch.setattr(runs, "CHARACTERS", 100)
     for one, other in zip(whole, Neighbours(asked).nearest(texts), strict=True):
         np.testing.assert_allclose(one, other)
     assert Neighbours([]).nearest(["a"])[1].tolist() == [0.0]
+    assert Neighbours(["a b c"]).nearest(["a b c " * 99])[1].tolist() == [0.0], "much longer"
 
 
 def test_what_is_rephrased_is_found_and_between_the_limits_undecided() -> None:
