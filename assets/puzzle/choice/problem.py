@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -178,13 +179,24 @@ def bounds(limits: Mapping[str, Any], parent: Mapping[str, float], *, tokens: in
                 f"(costs.profile) or limit one of {sorted(parent)}"
             )
         if column != "throughput":
-            pair = (None, limit * parent[column]) if share else (limit["min"], limit["max"])
+            most = _share(limit, parent[column]) if share else limit["max"]
+            pair = (None if share else limit["min"], most)
         else:
             least = limit * parent[column] if share else limit["min"]
             most = None if share else limit["max"]
             pair = (tokens / most if most else None, tokens / least if least else None)
         result[known] = _both(result.get(known, (None, None)), pair)
     return result
+
+
+def _share(share: float, whole: float) -> float:
+    """A share as it is written of a whole: exact where that is a whole number.
+
+    >>> 0.7 * 23040, _share(0.7, 23040), _share(0.1, 0.5)
+    (16127.999999999998, 16128.0, 0.05)
+    """
+    exact = Fraction(str(share)) * Fraction(whole)
+    return float(exact) if exact.denominator == 1 else share * whole
 
 
 def _both(

@@ -21,6 +21,7 @@ import numpy as np
 from assets.puzzle.program.candidates import Candidates
 
 ROUNDING = 1e-9  # relative slack for sums of floats, where order of addition shows
+_ULPS = 8  # of a bound, within which a whole number is at it
 TOLERANCE = 1e-9  # of the solver, on rows scaled to coefficients of at most 1
 
 
@@ -113,10 +114,13 @@ def violations(
             found.append(f"{value} outside [{cut.lower}, {cut.upper}] of a structural rule")
     for column, (lower, upper) in limits.items():
         total = candidates.total(column, rows)
-        slack = 0.0
-        if column not in candidates.integers:
-            slack = ROUNDING * math.fsum(abs(candidates.columns[column][list(rows)]))
-        if total > upper + slack or total < lower - slack:
+        if column in candidates.integers:  # a bound may itself be a rounded product: 0.7 * 23,040
+            above, below = (
+                _ULPS * math.ulp(end) if math.isfinite(end) else 0.0 for end in (upper, lower)
+            )
+        else:
+            above = below = ROUNDING * math.fsum(abs(candidates.columns[column][list(rows)]))
+        if total > upper + above or total < lower - below:
             found.append(f"{column} is {total}, outside [{lower}, {upper}]")
     return found
 
