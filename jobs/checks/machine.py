@@ -26,7 +26,7 @@ def placement(asked: Asked) -> Iterator[Finding]:
     if hardware is not None and hardware.devices != started:
         yield asked.fault(
             ("execution", "hardware", "devices"),
-            f"{hardware.devices} devices are planned for, and {started} processes are started",
+            f"{hardware.devices} devices are planned for; processes that are started: {started}",
             "start as many: execution.ranks on each of execution.hosts",
         )
     if execution.device == "cuda":

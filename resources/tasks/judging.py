@@ -52,6 +52,8 @@ def faults(prompt: str) -> list[str]:
     """What keeps a text from being a judge's prompt."""
     if prompt in BUNDLED:
         return []
+    if len(prompt.split()) == 1:
+        return [f"no bundled prompt '{prompt}': write {' or '.join(BUNDLED)}, or the text itself"]
     try:
         templating.checked(prompt)
         shown = message(prompt, "q?", "r!", "a.")

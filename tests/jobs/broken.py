@@ -245,7 +245,7 @@ BROKEN = (
         "a plan for more devices than are started",
         "execution:\n  hardware:\n"
         "    {name: H100, devices: 8, memory_bytes: 80B, flops: 1e15, mfu: 0.4}\n",
-        ("mine.yaml:4: execution.hardware.devices: 8 devices are planned for", "1 processes"),
+        ("mine.yaml:4: execution.hardware.devices: 8 devices are planned for", "started: 1"),
     ),
     Broken(
         "questions that are not there",

@@ -214,6 +214,7 @@ def test_a_recipe_asks_its_judge(tmp_path: Path) -> None:
         ("judge: {prompt: '{{ question }} {{ answer }}'}", "must ask for a last line 'Verdict: "),
         ("judge: {prompt: 'Verdict: {{ answer }}'}", "must show {{ question }} and {{ answer }}"),
         ("judge: {prompt: '{{ answer'}", "is no Jinja"),
+        ("judge: {prompt: answer-2}", "no bundled prompt 'answer-2': write answer-1, or the text"),
         ("judge: {agreement: -1}", "agreement"),
     ],
 )
