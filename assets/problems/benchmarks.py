@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse.errors import RowsRejected
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ def hold_out(
     """
     from resources.benchmarks.problems import HELD_COLUMNS, collected, examples, held_text
     from resources.recipe.sections.benchmark import Benchmark
-    from resources.sources.account import SourceError
     from resources.sources.shards import of_entries
 
     benchmark = Benchmark.model_validate(recipe["benchmark"])
@@ -38,10 +36,7 @@ def hold_out(
     corpus = inputs.get("corpus")
     documents = held_text(corpus.batches("texts", HELD_COLUMNS)) if corpus is not None else None
     table, account = collected(recipe["name"], benchmark, asked, documents)
-    try:
-        account.judge(benchmark.max_drop)
-    except SourceError as error:
-        raise RowsRejected(str(error), account.table()) from error
+    account.settle(benchmark.max_drop)
     shown = examples(recipe["name"], benchmark, shots, table["prompt"].to_pylist())
     return Output(
         tables={

@@ -12,7 +12,6 @@ from resources.benchmarks import apart
 from resources.benchmarks.compared import CONTAMINATED, PROCEDURAL, UNDECIDED, Benchmarks, Match
 from resources.benchmarks.contamination import hits
 from resources.recipe.sections.data import GYM
-from warehouse.errors import RowsRejected
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -98,16 +97,12 @@ def _dropped_in(observed: Sequence[str], domain: str) -> tuple[pa.Table, Account
     Raises RowsRejected where too many rows are no problems.
     """
     from resources.sources import incoming
-    from resources.sources.account import SourceError
     from resources.tasks import generate
 
     if not observed:
         return generate.problem_table([]), None
     table, account = incoming.read([Path(path) for path in observed], domain)
-    try:
-        account.judge(incoming.MAX_DROP)
-    except SourceError as error:
-        raise RowsRejected(str(error), account.table()) from error
+    account.settle(incoming.MAX_DROP)
     return table, account
 
 

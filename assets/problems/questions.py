@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse.errors import RowsRejected
 from warehouse.files.spool import Spool
 from warehouse.store import Artifact, Output
 
@@ -32,17 +31,14 @@ def read_questions(
     where too many rows are no problems, SourceError where there are no files.
     """
     from resources.recipe.sections.data import Source
-    from resources.sources.account import Account, SourceError
+    from resources.sources.account import Account
 
     source = Source.model_validate(recipe["source"])
     account = Account(recipe["name"], source.path)
     with Spool(workdir / "questions.arrow") as spool:
         for rows in _rows(source, _shards(source, recipe, workdir, execution), account):
             spool.add(_identified(rows, source, recipe))
-    try:
-        account.judge(recipe["max_drop"])
-    except SourceError as error:
-        raise RowsRejected(str(error), account.table()) from error
+    account.settle(recipe["max_drop"])
     return Output(
         tables={
             "questions": spool.batches(),

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse.errors import RowsRejected
 from warehouse.files.spool import Spool
 from warehouse.store import Artifact, CheckResult, Output
 
@@ -28,7 +27,7 @@ def read_preferences(
     where too many rows do not fit.
     """
     from resources.recipe.sections.data import Source
-    from resources.sources.account import Account, SourceError
+    from resources.sources.account import Account
     from resources.sources.reading import read
     from resources.sources.shards import of_entries
 
@@ -39,10 +38,7 @@ def read_preferences(
             for batch in read(source, shard):
                 account.add(batch)
                 spool.add(_identified(batch.kept, source.license, recipe))
-    try:
-        account.judge(recipe["max_drop"])
-    except SourceError as error:
-        raise RowsRejected(str(error), account.table()) from error
+    account.settle(recipe["max_drop"])
     return Output(
         tables={
             "preferences": spool.batches(),

@@ -19,7 +19,6 @@ from resources.benchmarks.compared import Benchmarks, Match
 from resources.benchmarks.contamination import contaminated, hits
 from resources.cleaning.duplicates import Duplicate
 from resources.cleaning.filters import first_of_turns
-from warehouse.errors import RowsRejected
 from warehouse.files.spool import Spool
 from warehouse.store import Artifact, Output
 
@@ -168,15 +167,12 @@ class _Rows:
 
 def _staged(workdir: Path, recipe: Mapping[str, Any], execution: Execution) -> tuple[Account, Path]:
     """Read the source once, onto the disk: it is judged as a whole before any row is used."""
-    from resources.sources.account import Account, SourceError
+    from resources.sources.account import Account
 
     account = Account(recipe["name"], recipe["source"]["path"])
     path = workdir / "conversations.arrow"
     _stage(path, account, recipe, execution.observe)
-    try:
-        account.judge(recipe["max_drop"])
-    except SourceError as error:
-        raise RowsRejected(str(error), account.table()) from error
+    account.settle(recipe["max_drop"])
     return account, path
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warehouse.errors import RowsRejected
 from warehouse.files.spool import Spool
 from warehouse.store import Artifact, Output
 
@@ -35,7 +34,7 @@ def read_responses(
     import pyarrow as pa
 
     from resources.recipe.sections.data import Source
-    from resources.sources.account import Account, SourceError
+    from resources.sources.account import Account
 
     source = Source.model_validate(recipe["source"])
     account = Account(recipe["name"], source.path)
@@ -46,10 +45,7 @@ def read_responses(
             asked, made = _apart(rows, source, recipe, answered)
             problems.append(asked)
             spool.add(made)
-    try:
-        account.judge(recipe["max_drop"])
-    except SourceError as error:
-        raise RowsRejected(str(error), account.table()) from error
+    account.settle(recipe["max_drop"])
     return Output(
         tables={
             "problems": pa.concat_tables(problems),

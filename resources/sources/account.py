@@ -13,6 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from warehouse.errors import RowsRejected
+
 SHOWN = 200  # characters of a rejected value that are kept as evidence
 EXAMPLES = 3
 REJECTED = pa.schema(
@@ -133,6 +135,13 @@ class Account:
                 "dropped": [self.dropped],
             }
         )
+
+    def settle(self, max_drop: float) -> None:
+        """`judge` for a build: what it refuses goes into the view `rejected` (RowsRejected)."""
+        try:
+            self.judge(max_drop)
+        except SourceError as error:
+            raise RowsRejected(str(error), self.table()) from error
 
     def judge(self, max_drop: float) -> None:
         """Raise SourceError where more than the share `max_drop` was rejected, or nothing kept."""
