@@ -32,8 +32,16 @@ def laid_out(folder: Path, python: str) -> Path:
 
 
 def make(folder: Path, target: str) -> subprocess.CompletedProcess[str]:
+    # A `make test` around this one hands on its variables: VENV would name the real environment.
+    kept = os.environ.keys() - {"VENV", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL"}
     return subprocess.run(
-        ["make", target], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        ["make", target],
+        cwd=folder,
+        env={name: os.environ[name] for name in kept},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 

@@ -28,6 +28,9 @@ def bring_up(device: str = "cpu", threads: int | None = None) -> ModuleType:
     kind = torch.device(device).type
     # DeepSpeed picks its accelerator once per process, and guesses unless told.
     os.environ.setdefault("DS_ACCELERATOR", kind)
+    # As DeepSpeed's own launcher does; else it runs `numactl` at each step of ZeRO 3 on CPUs, and
+    # fails where PATH names a folder that this user may not read.
+    os.environ.setdefault("LOCAL_SIZE", os.environ.get("LOCAL_WORLD_SIZE", "1"))
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

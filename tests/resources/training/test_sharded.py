@@ -14,6 +14,7 @@ from resources.execution import Execution
 from resources.training import checkpoint
 from resources.training.loop.trainer import Trainer
 from resources.training.ranks import launch, sharded
+from resources.training.ranks.runtime import bring_up
 from tests.resources.training.rank_targets import (
     CONFIG,
     STEPS,
@@ -84,6 +85,18 @@ def close(a: dict[str, Any], b: dict[str, Any], tolerance: float = 1e-6) -> bool
     difference = (ours[-steps:] / theirs[-steps:] - 1).abs().max()
     weights = (torch.tensor(a["weights"]) - torch.tensor(b["weights"])).abs().max()
     return float(difference) < tolerance and float(weights) < tolerance
+
+
+def test_counting_devices_starts_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    # `numactl` behind a folder that this user may not read is a PermissionError at every step.
+    def started(*_: object, **__: object) -> bytes:
+        raise PermissionError(13, "Permission denied", "numactl")
+
+    bring_up("cpu")
+    from deepspeed.accelerator import get_accelerator
+
+    monkeypatch.setattr("subprocess.check_output", started)
+    assert get_accelerator().device_count() == 1
 
 
 @pytest.mark.parametrize("stage", STAGES)
