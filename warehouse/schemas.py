@@ -38,6 +38,10 @@ _COLUMNS = {
     "parents:parents?",
     "judgements": "row_id:id generation_id:id domain:str known:str verdict:str evidence:str "
     "reply:str prompt:str model:str model_version:str finish_reason:str parents:parents?",
+    "votes": "row_id:id problem_id:id domain:str answer:str outcome:str leader:str answers:int "
+    "votes:int leading:int second:int evidence:str parents:parents?",
+    "ballots": "row_id:id generation_id:id problem_id:id answer:str counts_for:str counted:bool "
+    "reason:str parents:parents?",
     "judge_agreement": "domain:str model:str prompt:str judged:int unknown:int compared:int "
     "agreed:int agreement:float ci_low:float ci_high:float wrong_accepted:int right_refused:int",
     "dropped": "row_id:id reason:str evidence:str matched_row_id:id? parents:parents?",

@@ -144,9 +144,9 @@ def _report(recipe: Recipe) -> Spec:
         keys += [benchmark_key(key) for key in keys]
     declared = list(family.declared_benchmarks)
     keys += [published.key(key, name) for _, key, _ in line for name in declared]
-    for domain in recipe.family.sft_data:
-        keys += [f"sft_data/{domain}", f"sft_data/{domain}_verdicts"]
-    if any(data.judge for data in recipe.family.sft_data.values()):
+    for name in recipe.answered:
+        keys += [f"sft_data/{name}", f"sft_data/{name}_verdicts"]
+    if any(data.judge for data in recipe.answered.values()):
         keys.append("sft_data/judge_agreement")
     if any(model.reads("pass_rates") for model in recipe.models.values()):
         keys += ["rl_data/pass_rates", "rl_data/prompts"]

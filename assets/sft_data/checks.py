@@ -11,6 +11,7 @@ from resources.benchmarks.overlap import matches
 from resources.verifiers.reasoning import follows_toggle
 from warehouse.store import Artifact, CheckResult
 
+MOST_UNDECIDED = 0.5  # of votes: more says that answers disagree, or are not understood
 MOST_UNKNOWN = 0.1  # of verdicts: more says that a verifier fails, not that answers are wrong
 
 
@@ -51,6 +52,42 @@ def few_unknown(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResu
         name="few_unknown",
         passed=share <= MOST_UNKNOWN,
         description=f"{share:.1%} of verdicts are unknown; at most {MOST_UNKNOWN:.0%} expected",
+        metadata=dict(counts),
+        blocking=False,
+    )
+
+
+def every_open_problem_voted(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """Each answered problem without a known answer has one vote; each answer to it in a voting
+    mode has one ballot."""
+    import pyarrow.compute as pc
+
+    problems = inputs["problems"].table("problems", ["row_id", "expected_answer"])
+    known = pc.not_equal(pc.fill_null(problems["expected_answer"], ""), "")
+    open_ = set(problems.filter(pc.invert(known))["row_id"].to_pylist())
+    modes = artifact.manifest["recipe"]["modes"]
+    made = inputs["generations"].table("generations", ["row_id", "problem_id", "reasoning"])
+    rows = [row for row in made.to_pylist() if row["problem_id"] in open_]
+    due = sorted(row["row_id"] for row in rows if row["reasoning"] in modes)
+    voted = artifact.table("votes", ["problem_id"])["problem_id"].to_pylist()
+    cast = artifact.table("ballots", ["generation_id"])["generation_id"].to_pylist()
+    whole = sorted(voted) == sorted({row["problem_id"] for row in rows}) and sorted(cast) == due
+    return CheckResult(
+        name="every_open_problem_voted",
+        passed=whole,
+        description=f"{len(voted)} votes with {len(cast)} ballots of {len(due)} answers",
+    )
+
+
+def vote_decides(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
+    """Most votes come to an answer. Not blocking: without one, no answer counts as correct."""
+    counts = Counter(artifact.table("votes", ["outcome"])["outcome"].to_pylist())
+    share = 1 - counts["decided"] / max(counts.total(), 1)
+    return CheckResult(
+        name="vote_decides",
+        passed=share <= MOST_UNDECIDED or not counts,
+        description=f"{share:.1%} of {counts.total()} votes come to no answer; at most "
+        f"{MOST_UNDECIDED:.0%} expected",
         metadata=dict(counts),
         blocking=False,
     )

@@ -34,18 +34,18 @@ def generate(
     recipe: Mapping[str, Any],
     execution: Execution,
 ) -> Output:
-    """Sample `samples_on` and `samples_off` responses to `prompts` problems, as `generations`.
+    """Sample `samples_on` and `samples_off` responses to problems, as `generations`.
 
-    `inputs`: `problems`, `teacher`, optionally `instruct`. `recipe`: `domain`, `prompts`,
-    `samples_on`, `samples_off` and `generation` (temperature, top_p, max_new_tokens); `teacher` and
-    `off` there are models that only servers have. Raises ValueError where more than one answer in a
-    hundred is missing.
+    `inputs`: `problems`, `teacher`, optionally `instruct`. `recipe`: `domain`; `prompts` problems
+    of it, without those of the sources `apart`, or all of one `source`; `samples_on`,
+    `samples_off`; `generation` (temperature, top_p, max_new_tokens), and `generation_off` where
+    that differs; `teacher` and `off`, models that only servers have; `by`, who answers with
+    thinking on. Raises ValueError where more than one answer in a hundred is missing.
     """
     from resources.engines.protocol import Sampling
     from resources.verifiers import attempts
 
-    problems = draw(inputs["problems"], recipe["prompts"], recipe["seed"])
-    sampling = Sampling(**recipe["generation"], seed=recipe["seed"])
+    problems = draw(inputs["problems"], recipe)
     usage: list[dict[str, Any]] = []
     counted = _Counts()
     with Spool(workdir / "generations.arrow") as spool:
@@ -53,6 +53,8 @@ def generate(
             samples = recipe[f"samples_{mode}"]
             if not samples:
                 continue
+            drawn = recipe.get(f"generation_{mode}", recipe["generation"])
+            sampling = Sampling(**drawn, seed=recipe["seed"])
             engine, name, version = _open(mode, inputs, recipe, execution)
             prompts = attempts.every(_rows(problems, inputs["problems"]), mode, samples)
             count = samples * problems.num_rows
@@ -83,7 +85,7 @@ def _open(
     from resources.engines.opening import open_engine, open_served
 
     apart = "off" in recipe or "instruct" in inputs
-    role = "off" if mode == "off" and apart else "teacher"
+    role = "off" if apart and "off" in (mode, recipe.get("by")) else "teacher"
     if role in recipe:
         engine = open_served(recipe[role], execution, role)
         return engine, str(recipe[role]["model"]), engine.model_version
@@ -101,24 +103,32 @@ def shared(completions: Sequence[Completion], engine: Engine) -> list[Completion
     return [replace(each, text=retagged(each.text, tags, TAGS)) for each in completions]
 
 
-def draw(problems: Artifact, count: int, seed: int) -> pa.Table:
-    """`count` training problems (all, if fewer), the same ones still when others are added.
+def draw(problems: Artifact, recipe: Mapping[str, Any]) -> pa.Table:
+    """The training problems that a recipe has asked: the same ones still when others are added.
 
-    Problems are ordered by a seeded hash of their row id. Raises ValueError when there is none.
+    Those of one `source`, or of all but `apart`, ordered by a seeded hash of their row id; no more
+    than `prompts`, where it says so. Raises ValueError when there is none.
     """
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     table = problems.table("problems")
     table = table.filter(pc.equal(table["split"], "train"))
+    if "source" in recipe:
+        table = table.filter(pc.equal(table["source"], recipe["source"]))
+    if "apart" in recipe:
+        others = pc.is_in(table["source"], value_set=pa.array(recipe["apart"], pa.string()))
+        table = table.filter(pc.invert(others))
     if not table.num_rows:
-        raise ValueError(f"{problems.key} has no training problem to ask")
-    salt = str(seed).encode()
+        of = f" of the source {recipe['source']}" if "source" in recipe else ""
+        raise ValueError(f"{problems.key} has no training problem{of} to ask")
+    salt = str(recipe["seed"]).encode()
     ranks = [
         hashlib.blake2b(row_id, key=salt, digest_size=8).digest()
         for row_id in table["row_id"].to_pylist()
     ]
     order = sorted(range(len(ranks)), key=ranks.__getitem__)
-    return table.take(order[:count])
+    return table.take(order[: recipe.get("prompts")])
 
 
 def _rows(problems: pa.Table, artifact: Artifact) -> Iterator[dict[str, Any]]:

@@ -31,10 +31,11 @@ def judge(
 ) -> Output:
     """One row of `judgements` for each answer that the judge was asked about.
 
-    `inputs`: `problems`, `generations`, `verdicts`. `recipe`: `judge` (the served model), `prompt`,
-    `thinking`, `sampling`, `rows` ("unknown": answers without a known verdict, and `agreement` of
-    the others; "all"). Only finished answers are asked about: others are never used. Raises
-    ValueError where more than one request in a hundred is not answered.
+    `inputs`: `problems`, `generations`, `verdicts`, and `votes` where some problems have no known
+    answer: those are not asked about. `recipe`: `judge` (the served model), `prompt`, `thinking`,
+    `sampling`, `rows` ("unknown": answers without a known verdict, and `agreement` of the others;
+    "all"). Only finished answers are asked about: others are never used. Raises ValueError where
+    more than one request in a hundred is not answered.
     """
     from resources.engines.opening import open_served
     from resources.engines.protocol import Counted, Sampling
@@ -86,6 +87,9 @@ def asked_about(inputs: Mapping[str, Artifact], recipe: Mapping[str, Any]) -> pa
         )
     answers = answers.append_column("known", verdicts["verdict"].take(place))
     answers = answers.filter(pc.equal(answers["finish_reason"], "stop"))
+    if "votes" in inputs:
+        voted = inputs["votes"].table("votes", ["problem_id"])["problem_id"]
+        answers = answers.filter(pc.invert(pc.is_in(answers["problem_id"], voted)))
     if recipe["rows"] == "all":
         return answers
     known = answers.filter(pc.not_equal(answers["known"], "unknown"))["row_id"].to_pylist()

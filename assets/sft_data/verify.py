@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
     from resources.execution import Execution
+    from resources.verifiers.verdict import Verdict
 
 BATCH = 2048  # generations judged between two reports of progress
 
@@ -21,7 +22,11 @@ def verify(
     recipe: Mapping[str, Any],
     execution: Execution,
 ) -> Output:
-    """One row of `verdicts` for each row of `generations`; `inputs` holds it and `problems`."""
+    """One row of `verdicts` for each row of `generations`; `inputs` holds it and `problems`.
+
+    Where it holds `votes`, answers to problems without a known answer are judged by those, and
+    `verifier` says so: a vote is never taken for a truth.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -46,13 +51,16 @@ def verify(
         part = slice(start, start + BATCH)
         found += verify_many(asked[part], responses[part], modes[part])
         execution.progress("verdicts", len(found) / len(asked))
+    verifiers = [row["domain"] for row in asked]
+    for at, verdict in _by_vote(asked, responses, inputs.get("votes")):
+        found[at], verifiers[at] = verdict, f"{verifiers[at]} by vote"
     reasons = generations["finish_reason"].to_pylist()
     found = [unanswered(reason) or one for one, reason in zip(found, reasons, strict=True)]
     ids = generations["row_id"].combine_chunks()
     table = pa.table(
         {
             "generation_id": ids,
-            "verifier": pa.array([row["domain"] for row in asked], pa.string()),
+            "verifier": pa.array(verifiers, pa.string()),
             "verdict": pa.array([one.verdict for one in found], pa.string()),
             "evidence": pa.array([one.evidence for one in found], pa.string()),
         }
@@ -62,6 +70,22 @@ def verify(
     )
     table = with_ids(table, recipe["asset_key"], ["verifier", "verdict", "evidence"], parents)
     return Output(tables={"verdicts": table}, metrics=_metrics(modes, [v.verdict for v in found]))
+
+
+def _by_vote(
+    asked: Sequence[Mapping[str, Any]], responses: Sequence[str], votes: Artifact | None
+) -> Iterator[tuple[int, Verdict]]:
+    """Places of the answers to problems that were voted on, with the verdict by vote."""
+    from resources.verifiers.voting import judged
+
+    if votes is None:
+        return
+    columns = ["problem_id", "answer", "evidence"]
+    found = {row["problem_id"]: row for row in votes.table("votes", columns).to_pylist()}
+    for place, (problem, response) in enumerate(zip(asked, responses, strict=True)):
+        vote = found.get(problem["row_id"])
+        if vote is not None:
+            yield place, judged(problem["domain"], response, vote["answer"], vote["evidence"])
 
 
 def _metrics(modes: list[str], verdicts: list[str]) -> dict[str, float]:

@@ -171,13 +171,13 @@ def _asking(recipe: Recipe, model: str | None) -> str | None:
     """
     family = recipe.family
     if model is None:
-        return "sft_data" if family.sft_data else None
+        return "sft_data" if recipe.answered else None
     if family.own_benchmarks is not None:
         return "benchmarks"
     for name, benchmark in family.declared_benchmarks.items():
         if benchmark.thinking:
             return f"benchmarks.{name}.thinking"
-    if family.sft_data and family.off_generator == model:
+    if recipe.answered and family.off_generator == model:
         return "off_generator"
     rates, models = family.pass_rates, recipe.models.values()
     if rates and rates.model == model and any(each.reads("pass_rates") for each in models):

@@ -159,11 +159,11 @@ def _settings(recipe: Recipe) -> Iterator[Unread]:
 def _roles(recipe: Recipe) -> Iterator[Unread]:
     """Roles that nothing asks."""
     family, models = recipe.family, recipe.models.values()
-    off = family.served("off") is not None or family.off_generator != "teacher"
-    data = family.sft_data.values()
+    data = recipe.answered.values()
+    answering = {role for each in data for role in each.roles(family)}
     asks = {
-        "teacher": any(each.samples_on or (each.samples_off and not off) for each in data),
-        "off": off and any(each.samples_off for each in data),
+        "teacher": "teacher" in answering,
+        "off": "off" in answering,
         "writer": any(each.path.startswith(WRITTEN) for each in family.sources.values()),
         "pass_rates": any(model.grpo for model in models),
         "preferences": any(model.preference for model in models),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from resources.costs.parents import size_of
-from resources.costs.workload import efforts
+from resources.costs.workload import asked_problems, efforts
 from resources.recipe.schema import Recipe
 from resources.recipe.sections.base import Count, NonNegative, Section, needed
 from resources.recipe.sections.benchmark import Benchmark
@@ -88,16 +88,16 @@ def _data(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
             tokens = (source.limit or 0) * (source.max_new_tokens or 0)
             writer = _machine(recipe, source.path.removeprefix(WRITTEN))
             yield f"problems/text_{name}", tokens, writer.sample(tokens)
-    for domain, data in family.sft_data.items():
-        each = data.samples_on * typical.response_on + data.samples_off * typical.response_off
-        tokens = data.prompts * each
-        yield f"sft_data/{domain}_generations", tokens, teacher.sample(tokens)
+    for name, data in recipe.answered.items():
+        on, off, prompts = data.samples["on"], data.samples["off"], asked_problems(recipe, name)
+        tokens = prompts * (on * typical.response_on + off * typical.response_off)
+        yield f"sft_data/{name}_generations", tokens, teacher.sample(tokens)
         if data.judge:  # how many verdicts will be unknown is not known
-            asked = data.prompts * (data.samples_on + data.samples_off)
+            asked = prompts * (on + off)
             if data.judge == "unknown":
                 asked = min(asked, family.judge.agreement)
             tokens = asked * typical.response_off
-            yield f"sft_data/{domain}_judgements", tokens, teacher.sample(tokens)
+            yield f"sft_data/{name}_judgements", tokens, teacher.sample(tokens)
     rates, reward = family.pass_rates, family.reward_model
     if rates is not None:
         tokens = rates.prompts * rates.samples * typical.response_on

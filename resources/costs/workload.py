@@ -59,15 +59,25 @@ def _samples(recipe: Recipe, name: str, modes: Sequence[str]) -> int:
 
     What a hub has, unless it is limited, is not known before it is read and counts as nothing.
     """
+    data = recipe.answered.get(name)
+    if data is not None:
+        each = sum(count for mode, count in data.samples.items() if data.source or mode in modes)
+        return asked_problems(recipe, name) * each
     source = recipe.family.sources.get(name)
-    if source is not None:
-        example = BYTES_PER_TOKEN * recipe.execution.typical.example
-        return source.limit or _bytes(recipe, source) // example
-    data = recipe.family.sft_data.get(name)  # type: ignore[call-overload]
-    if data is None:
-        return 0
-    sampled = {"on": data.samples_on, "off": data.samples_off}
-    return int(data.prompts * sum(sampled[mode] for mode in modes))
+    return _rows(recipe, source) if source is not None else 0
+
+
+def asked_problems(recipe: Recipe, name: str) -> int:
+    """How many problems are answered for a domain, or for a source with `answers`; one at least."""
+    data = recipe.answered[name]
+    if data.source is None:
+        return data.prompts or 1
+    return max(1, _rows(recipe, recipe.family.sources[data.source]))
+
+
+def _rows(recipe: Recipe, source: Source) -> int:
+    example = BYTES_PER_TOKEN * recipe.execution.typical.example
+    return source.limit or _bytes(recipe, source) // example
 
 
 def _bytes(recipe: Recipe, source: Source) -> int:

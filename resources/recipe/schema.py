@@ -13,6 +13,7 @@ from resources.recipe.errors import nearest
 from resources.recipe.naming import either
 from resources.recipe.paths import local, parent_source
 from resources.recipe.sections import roles
+from resources.recipe.sections.answered import Answered, answered, missing
 from resources.recipe.sections.cleaning import faults
 from resources.recipe.sections.data import DRAWN, HELD_TEXT, WRITTEN
 from resources.recipe.sections.execution import ExecutionSettings
@@ -44,9 +45,14 @@ class Recipe:
 
     @property
     def drawn_sources(self) -> list[str]:
-        """Return the sources that an SFT stage draws from, as declared."""
+        """Return the sources that an SFT stage draws from, as they are or recorded."""
         drawn = {name for m in self.models.values() for stage in m.sft for name in stage.mix}
-        return [name for name in self.family.sources if name in drawn]
+        return [n for n, each in self.family.sources.items() if n in drawn and each.kind in DRAWN]
+
+    @property
+    def answered(self) -> dict[str, Answered]:
+        """Return the sets of answers that models are asked for, by name."""
+        return answered(self.family)
 
     @property
     def benchmark_inputs(self) -> dict[str, str]:
@@ -195,19 +201,7 @@ def _missing(family: Family, models: Mapping[str, ModelRecipe]) -> Iterator[tupl
                 yield f"family.{key}", f"missing: {name}'s {stage} reads it; add {need}"
     if family.problems and family.held_out is None:
         yield "family.held_out", "missing: problems are kept apart from it; add `held_out: …`"
-    for domain, data in family.sft_data.items():
-        if data.generation is None and family.generation is None:
-            yield (
-                "family.generation",
-                f"missing: sft_data.{domain} samples by it; add `generation: …`",
-            )
-        by_teacher = data.samples_on or (
-            family.off_generator == "teacher" and family.served("off") is None
-        )
-        if by_teacher and family.given_teacher is None and family.served("teacher") is None:
-            yield "family.teacher", f"missing: it answers sft_data.{domain}; add `teacher: …`"
-        if data.judge and family.served("judge") is None:
-            yield "family.roles", f"judge is missing: sft_data.{domain} asks it; add `judge: …`"
+    yield from ((f"family.{key}", wrong) for key, wrong in missing(family))
 
 
 SHARED = ("importance", "library", "scores", "costs")  # sections of a library used twice
@@ -249,7 +243,11 @@ def _mixed(family: Family, where: str, stage: Sft) -> Iterator[tuple[str, str]]:
             )
     for name in stage.mix:
         source = family.sources.get(name)
-        if source is not None and source.kind not in DRAWN:
+        if source is not None and source.kind == "problems":
+            if source.answers is None:
+                what = f"source '{name}' has problems without answers; add `answers: …` to it"
+                yield f"{where}.mix", f"{what}, or mix its domain {source.verifier}"
+        elif source is not None and source.kind not in DRAWN:
             what = f"source '{name}' is of kind {source.kind}, not {' or '.join(DRAWN)}"
             yield f"{where}.mix", what
         elif source is not None and source.path.startswith(WRITTEN):

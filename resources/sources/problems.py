@@ -43,19 +43,23 @@ NAMES = FIELDS["problems"]
 _GSM8K_ANSWER = re.compile(r"####\s*(\S.*)$", re.MULTILINE)
 
 
-def problem(row: Mapping[str, Any], columns: Mapping[str, str], domain: str) -> dict[str, Any]:
+def problem(
+    row: Mapping[str, Any], columns: Mapping[str, str], domain: str, voted: bool = False
+) -> dict[str, Any]:
     """The problem in a row, as `PROBLEM`; `columns` maps our names to theirs.
 
     Without `columns` the row's fields bear our names. Of multiple choice the question is followed
-    by the options, and the answer is the letter of the one that is meant. Raises Unfit for a field
+    by the options, and the answer is the letter of the one that is meant. Where answers are `voted`
+    on, none is an answer too: null, or no text. Raises Unfit for a field
     that is absent, null where something is due, or of another type: nothing is guessed.
     """
     columns = columns or {name: name for name in NAMES if name in row} | {"question": "question"}
     question = plain_text(row, columns["question"]).strip()
     answer = ""
     if "choices" in columns:
-        question, answer = _choice(row, columns, question)
-    elif "expected_answer" in columns:
+        known = "expected_answer" in columns and not (voted and _open(row, columns))
+        question, answer = _choice(row, columns, question, known)
+    elif "expected_answer" in columns and not (voted and _open(row, columns)):
         answer = _answer(row, columns["expected_answer"], domain)
     texts = {
         name: optional_text(row, columns[name]) or "" if name in columns else ""
@@ -70,6 +74,12 @@ def problem(row: Mapping[str, Any], columns: Mapping[str, str], domain: str) -> 
         "metadata": _metadata(row, columns),
         "id": text_or_number(row, columns["id"]) if "id" in columns else None,
     }
+
+
+def _open(row: Mapping[str, Any], columns: Mapping[str, str]) -> bool:
+    """Whether a row says that its answer is not known."""
+    value = at(row, columns["expected_answer"])
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _answer(row: Mapping[str, Any], column: str, domain: str) -> str:
@@ -89,8 +99,10 @@ def _answer(row: Mapping[str, Any], column: str, domain: str) -> str:
     return marked.group(1).replace(",", "").strip() if marked else text
 
 
-def _choice(row: Mapping[str, Any], columns: Mapping[str, str], question: str) -> tuple[str, str]:
-    """The question with its options, and the letter of the right one."""
+def _choice(
+    row: Mapping[str, Any], columns: Mapping[str, str], question: str, known: bool
+) -> tuple[str, str]:
+    """The question with its options, and the letter of the right one where it is `known`."""
     given = at(row, columns["choices"])
     json_text(columns["choices"], given)
     try:
@@ -101,7 +113,7 @@ def _choice(row: Mapping[str, Any], columns: Mapping[str, str], question: str) -
         plain_text({columns["choices"]: text}, columns["choices"])
     listed = " ".join(f"{n}={text}" for n, text in zip(found.letters, found.texts, strict=True))
     asked = f"{question} {listed}"
-    if "expected_answer" not in columns:
+    if not known:
         return asked, ""
     column = columns["expected_answer"]
     answer = at(row, column)

@@ -113,8 +113,8 @@ def _taker(source: Files, elsewhere: Elsewhere | None = None) -> Callable[[Mappi
         "text": lambda row: plain_text(row, columns["text"]),
         "conversations": lambda row: conversation(row, columns),
         "records": lambda row: record(row, columns),
-        "problems": lambda row: problem(row, columns, source.domain),
-        "responses": lambda row: response(row, columns, source.domain),
+        "problems": lambda row: problem(row, columns, source.domain, source.voted),
+        "responses": lambda row: response(row, columns, source.domain, source.voted),
         "preferences": lambda row: preference(row, columns),
     }
     take = takers[source.kind]

@@ -25,7 +25,9 @@ RESPONSE = pa.struct(
 )
 
 
-def response(row: Mapping[str, Any], columns: Mapping[str, str], domain: str) -> dict[str, Any]:
+def response(
+    row: Mapping[str, Any], columns: Mapping[str, str], domain: str, voted: bool = False
+) -> dict[str, Any]:
     """The problem and the answer in a row, as `RESPONSE`; `reasoning` is on where it thinks.
 
     Without `columns` the row's fields bear our names. Raises Unfit as `problem` does, and where
@@ -47,7 +49,7 @@ def response(row: Mapping[str, Any], columns: Mapping[str, str], domain: str) ->
             raise Unfit(columns["thinking"], thinking, f"{TAGS[0]} stands in the answer too")
         said = f"{TAGS[0]}\n{thinking.strip()}\n{TAGS[1]}\n\n{said.strip()}"
     return {
-        **problem(row, asked or {"question": "question"}, domain),
+        **problem(row, asked or {"question": "question"}, domain, voted),
         "response": said,
         "model": optional_text(row, columns["model"]) if "model" in columns else None,
         "reasoning": "on" if thinks or thinking is not None else "off",

@@ -19,7 +19,6 @@ from resources.recipe.sections.base import (
     DOMAINS,
     Count,
     CountOrZero,
-    Name,
     Positive,
     Section,
     Text,
@@ -42,6 +41,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
 MIXED = ("text", "conversations")  # the kinds of which a corpus is made
 DRAWN = ("conversations", "responses")  # those that an SFT stage draws from
 JUDGED = ("problems", "responses")  # those whose `verifier` says the domain
+VOTED = ("math", "science")  # the domains whose problems may get an answer by vote
 INSIDE = "metadata."  # before our name of one entry of a problem's metadata
 PYTHON = "python:"  # a path that means text which ships with Python itself
 GYM = "reasoning_gym:"  # a path that means rows which reasoning-gym generates
@@ -74,11 +74,22 @@ def hub(path: str) -> tuple[str, str] | None:
 
 
 class Answers(Section):
-    """Who answers a source's problems, and how often with thinking on and off."""
+    """Who answers a source's problems, and how often with thinking on and off.
 
-    by: Name
+    `by` answers with thinking on; with thinking off the recipe's model for that does, where it has
+    one. `judge` as in `sft_data`.
+    """
+
+    by: Literal["teacher", "off"]
     thinking_on: CountOrZero = 0
     thinking_off: CountOrZero = 0
+    judge: Literal["unknown", "all"] | None = None
+
+    @model_validator(mode="after")
+    def _something_is_sampled(self) -> Self:
+        if not self.thinking_on + self.thinking_off:
+            raise impossible("thinking_on and thinking_off are both 0; leave `answers` out instead")
+        return self
 
 
 class Files(Section):
@@ -135,6 +146,11 @@ class Files(Section):
         """The domain of problems. ValueError where it has none."""
         raise ValueError(f"{self.path} is of kind {self.kind}, which has no domain")
 
+    @property
+    def voted(self) -> bool:
+        """Whether rows without a known answer are taken."""
+        return False
+
 
 class Records(Files):
     """Rows of declared fields, `a.b` a field inside one, each value as it stands."""
@@ -155,14 +171,16 @@ class Source(Files):
     `prompt`, `query`, `response` and `system` of one exchange; or of problems `question` with
     `expected_answer`, `choices`, `tests`, …, whose domain is that of the `verifier`, and of
     responses `response`, `thinking` and `model` beside; or of preferences `chosen` and `rejected`.
-    `holdout` is the share of conversations kept from training. A path may also be `parent:MODEL`:
-    what that model's parent answers to the first `limit` bundled prompts, each answer
-    `max_new_tokens` long at most.
+    `truth: vote` takes rows without an answer, whose problems get one by vote; `answers` has the
+    problems answered. `holdout` is the share of conversations kept from training. A path may also
+    be `parent:MODEL`: what that model's parent answers to the first `limit` bundled prompts, each
+    answer `max_new_tokens` long at most.
     """
 
     kind: Literal["problems", "conversations", "responses", "text", "preferences"]
     max_new_tokens: Count | None = None
     verifier: Text | None = None
+    truth: Literal["vote"] | None = None
     answers: Answers | None = None
     holdout: ShareOrPercent = 0.01
     over_long: Literal["drop", "cut"] = "drop"
@@ -195,6 +213,10 @@ class Source(Files):
         return self
 
     def _problems_have_a_domain(self) -> None:
+        if self.answers is not None and self.kind != "problems":
+            raise impossible(f"answers: only problems are answered, not {self.kind}")
+        if self.truth is not None and self.kind not in JUDGED:
+            raise impossible(f"truth: is of {' and '.join(JUDGED)}, not of {self.kind}")
         if self.kind not in JUDGED:
             return
         if self.verifier not in DOMAINS:
@@ -203,6 +225,11 @@ class Source(Files):
             raise impossible(
                 f"verifier {given}; it says the domain of the problems, one of "
                 f"{', '.join(DOMAINS)}" + (f" ({right})" if right else "")
+            )
+        if self.truth == "vote" and self.verifier not in VOTED:
+            raise impossible(
+                f"truth: answers of {self.verifier} are not voted on, only those of "
+                f"{' and '.join(VOTED)}; leave it out"
             )
         needed = ("question",) if self.kind == "problems" else ("question", "response")
         for name in needed:
@@ -233,6 +260,11 @@ class Source(Files):
     def domain(self) -> str:
         """The domain of problems. ValueError where it has none."""
         return super().domain if self.verifier is None else self.verifier
+
+    @property
+    def voted(self) -> bool:
+        """Whether rows without a known answer are taken."""
+        return self.truth == "vote"
 
     @property
     def read_as(self) -> dict[str, Any]:
@@ -324,7 +356,5 @@ def unmixable(mix: CorpusMix, sources: Mapping[str, Source]) -> Iterator[tuple[s
 def not_yet(sources: Mapping[str, Source]) -> Iterator[tuple[str, str]]:
     """(source, reason) for everything declared that this build cannot do: `check` lists it all."""
     for name, source in sources.items():
-        if source.answers is not None:
-            yield name, "answers to a source come with the next release; leave `answers` out"
-        elif source.verifier is not None and source.kind not in JUDGED:
+        if source.verifier is not None and source.kind not in JUDGED:
             yield name, "verifiers of sources come with the next release; leave `verifier` out"

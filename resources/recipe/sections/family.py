@@ -28,13 +28,13 @@ from resources.recipe.sections.base import (
     Text,
     check_proportions,
     impossible,
-    needed,
 )
 from resources.recipe.sections.benchmark import Benchmark
 from resources.recipe.sections.cleaning import Cleaning
 from resources.recipe.sections.data import HELD_TEXT, CorpusMix, Source, unmixable
 from resources.recipe.sections.judge import Judge
 from resources.recipe.sections.roles import Role, RoleName
+from resources.recipe.sections.vote import Vote
 from resources.tasks.generate import kinds
 from resources.tasks.held_out import DEEPEST_TRAINED
 
@@ -249,6 +249,7 @@ class Family(Section):
     cleaning: Cleaning | None = None
     generation: Sampling | None = None
     judge: Judge = Judge()
+    vote: Vote = Vote()
     published_rows: dict[str, PublishedRows] | None = None
     pass_rates: PassRates | None = None
     instruction_prompts: InstructionPrompts | None = None
@@ -297,11 +298,6 @@ class Family(Section):
     def unjudged(self) -> frozenset[str]:
         """The domains that nothing is trained on or scored by, since no answer has a verdict."""
         return frozenset() if self.programs == "run" else frozenset({"code"})
-
-    def generation_for(self, domain: str) -> Sampling:
-        """Return how reasoning-on answers of `domain` are sampled (its own, or the shared)."""
-        own = self.sft_data[domain].generation  # type: ignore[index]
-        return own if own is not None else needed(self.generation, "generation")
 
     def problem_sources(self, domain: str) -> dict[str, Source]:
         """The declared sources of problems of a domain, by name, as they stand."""

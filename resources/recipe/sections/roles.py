@@ -13,10 +13,19 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from resources.chat.errors import ChatError
 from resources.chat.toggle import Toggle
-from resources.recipe.sections.base import Count, NonNegative, Positive, Section, Text, impossible
+from resources.recipe.sections.base import (
+    Count,
+    NonNegative,
+    Positive,
+    PositiveShare,
+    Section,
+    Text,
+    impossible,
+)
 
 RoleName = Literal["teacher", "off", "writer", "pass_rates", "preferences", "evaluation", "judge"]
 SERVED: tuple[RoleName, ...] = ("teacher", "off", "judge")  # may be models that only a server has
+SAMPLED: tuple[RoleName, ...] = ("teacher", "off")  # whose answers are sampled as they say
 ONLY_SERVED: tuple[RoleName, ...] = ("judge",)
 
 
@@ -143,6 +152,14 @@ Engine = Annotated[
 ]
 
 
+class Drawing(Section):
+    """How a role's answers are drawn, where it is not as `generation` says."""
+
+    temperature: NonNegative | None = None
+    top_p: PositiveShare | None = None
+    max_new_tokens: Count | None = None
+
+
 class Role(Section):
     """Who answers as something: `model` by `engine`.
 
@@ -153,6 +170,7 @@ class Role(Section):
     model: Text | dict[str, Any] | None = None
     engine: Engine
     thinking: dict[str, Any] | None = None
+    sampling: Drawing | None = None
 
     @property
     def served(self) -> bool:
@@ -198,6 +216,9 @@ def faults(roles: dict[RoleName, Role]) -> list[tuple[str, str]]:
     """(key path below `roles`, what is wrong) of roles whose model or engine they cannot have."""
     found = []
     for name, role in roles.items():
+        if role.sampling is not None and name not in SAMPLED:
+            wrong = f"is of {' and '.join(SAMPLED)}; of others the section of the stage says it"
+            found.append((f"{name}.sampling", wrong))
         if role.served and name not in SERVED:
             found.append(
                 (

@@ -154,7 +154,9 @@ def test_another_problem_leaves_the_draw_as_it_was(store: Store) -> None:
     found = drawn("math", 40)
     before = problems(store, "problems/math", found[:39], "train")
     after = problems(store, "problems/math", found, "train")
-    chosen = [{*draw(p, 10, seed=5)["question"].to_pylist()} for p in (before, after)]
+    chosen = [
+        {*draw(p, {"prompts": 10, "seed": 5})["question"].to_pylist()} for p in (before, after)
+    ]
     assert len(chosen[0] & chosen[1]) >= 9
 
 

@@ -54,12 +54,11 @@ def test_what_this_build_does_not_have_is_listed_with_its_reason() -> None:
         "bought": source(kind="responses", verifier="math"),
         "pairs": source(kind="preferences"),
         "ranked": source(kind="preferences", verifier="math"),
-        "asked": source(answers={"by": "teacher", "thinking_on": 4}),
         "judged": source(verifier="math"),
         "questions": source(kind="problems", verifier="math"),
     }
     told = dict(not_yet(sources))
-    assert set(told) == {"ranked", "asked", "judged"}
+    assert set(told) == {"ranked", "judged"}
     assert all("next release" in why for why in told.values())
 
 
