@@ -172,15 +172,20 @@ def _using(command: Command) -> None:
     chat.add_argument("--thinking", choices=["on", "off"], default="on")
 
     export = command(
-        "export", "commands.export", "write a checkpoint as a folder that an engine serves"
+        "export", "commands.export", "write a checkpoint or SFT samples as a folder for others"
     )
-    export.add_argument("model", metavar="MODEL", help="super, or a checkpoint's KEY[@VERSION]")
+    export.add_argument(
+        "name",
+        metavar="NAME",
+        help="super, a checkpoint's or a data set's KEY[@VERSION], sft_data for all samples",
+    )
     export.add_argument("directory", metavar="DIR", help="new, empty, or of an earlier export")
     export.add_argument(
         "--format",
-        choices=["nemotron-nas", "heirloom", "padded"],
-        help="for stock vLLM; for vLLM with heirloom installed; a plain model of its family, which "
-        "any engine loads and which saves nothing (default: the first that holds the model)",
+        choices=["nemotron-nas", "heirloom", "padded", "parquet", "jsonl", "datasets"],
+        help="a checkpoint's: for stock vLLM; for vLLM with heirloom installed; a plain model of "
+        "its family, which any engine loads and which saves nothing (default: the first that holds "
+        "the model). A data set's: default parquet",
     )
     export.add_argument(
         "--no-verify", dest="verify", action="store_false", help="do not compare it in vLLM"

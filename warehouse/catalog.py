@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import duckdb
 
 CATALOG = "catalog.duckdb"
-_PARENTS_AS_HEX = (
+PARENTS_AS_HEX = (
     "list_transform({0}, lambda p: {{row_id: lower(hex(p.row_id)), asset_key: p.asset_key}})"
 )
 
@@ -270,7 +270,7 @@ def _column(column: str, kind: str, there: Mapping[str, str], schema: pa.Schema)
     if there[column] == str(ROW_ID):
         return f"lower(hex({label})) AS {label}"
     if there[column] == str(PARENTS):
-        return f"{_PARENTS_AS_HEX.format(label)} AS {label}"
+        return f"{PARENTS_AS_HEX.format(label)} AS {label}"
     if column in schema.names and there[column] != kind:  # written under an older schema
         return f"CAST({label} AS {_duck(schema.field(column).type)}) AS {label}"
     return label

@@ -119,7 +119,7 @@ def _declared(home: Home, arguments: argparse.Namespace) -> tuple[Recipe, Benchm
 
 def _subject(home: Home, recipe: Recipe, text: str) -> tuple[Subject, str]:
     """The checkpoint that is meant, and how it is shown."""
-    from jobs.commands.export import checkpoint
+    from jobs.commands.export.checkpoint import checkpoint
     from jobs.keys import open_artifact
     from resources.benchmarks.answers import Subject
     from resources.execution import Execution

@@ -11,7 +11,7 @@ from resources.store import home as homes
 
 def main(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C; 0 after a clean stop, 1 when the server dies by itself."""
-    from jobs.commands.export import checkpoint, exported
+    from jobs.commands.export.checkpoint import checkpoint, exported
     from jobs.keys import named, open_artifact
     from resources.engines.vllm import missing
     from resources.engines.vllm_server import serving

@@ -1,4 +1,4 @@
-"""`heirloom export`: a checkpoint's export, an artifact like any other, copied into a folder.
+"""A checkpoint's export, an artifact like any other, copied into a folder.
 
 Builds or restores the artifact; how a form is written and compared is the serving stage's matter.
 """
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.errors import CommandError
-from resources.store import home as homes
 
 if TYPE_CHECKING:
     from resources.recipe.schema import Recipe
@@ -20,16 +19,11 @@ if TYPE_CHECKING:
     from warehouse.store import Artifact
 
 
-def main(arguments: argparse.Namespace) -> int:
-    """Export and copy; 1 where vLLM disagrees or something is in the way."""
-    from jobs.keys import named, open_artifact
-    from resources.recipe.loading import load
-
-    folder = Path(arguments.directory).expanduser().absolute()
-    refuse_foreign(folder)
-    home = homes.find(arguments.home).prepare()
-    recipe = load(*named(home, arguments))
-    source = checkpoint(open_artifact(home, recipe, arguments.model))
+def export(
+    home: Home, recipe: Recipe, artifact: Artifact, arguments: argparse.Namespace, folder: Path
+) -> int:
+    """Export and copy; CommandError where vLLM disagrees or `artifact` is no checkpoint."""
+    source = checkpoint(artifact)
     made, form = exported(home, recipe, source, arguments.format, verify=arguments.verify)
     copy(made, source, form, folder)
     size = sum(file.stat().st_size for file in folder.iterdir())
@@ -49,18 +43,6 @@ def checkpoint(artifact: Artifact) -> Artifact:
             f"{artifact.key} is not a checkpoint; name one that `heirloom status` lists"
         )
     return artifact
-
-
-def refuse_foreign(folder: Path) -> None:
-    """CommandError where `folder` is a file, or a folder with content that no export wrote."""
-    from resources.models.folders import NOTE
-
-    if folder.exists() and not folder.is_dir():
-        raise CommandError(f"{folder} is a file; name a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / NOTE).is_file():
-        raise CommandError(
-            f"{folder} holds files that no export wrote; name an empty or a new folder"
-        )
 
 
 def exported(
