@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from resources.execution import Execution
+    from resources.sources.account import Batch
+
+TOOLS = ("tools", "calls")  # what a conversation has beside its turns
+NO_PLACE = "a corpus has turns alone; say `tools: text` in the source"
 
 
 def make_texts(
@@ -26,8 +30,8 @@ def make_texts(
     """The tables `texts`, `rejected` and `sources` of a shard, streamed.
 
     `recipe`: `name` and `source` (the declaration), `shard` and `pieces` (see `shards.described`),
-    whose local files are the observed ones. Nothing is judged here: a small shard may hold one bad
-    row of a good source.
+    whose local files are the observed ones. Conversations with tools are rejected unless the source
+    has them as text. Nothing is judged here: a small shard may hold one bad row of a good source.
     """
     from resources.recipe.sections.data import Source
     from resources.sources.account import Account
@@ -39,7 +43,7 @@ def make_texts(
     account, metrics = Account(recipe["name"]), dict[str, float]()
 
     def texts() -> Iterator[pa.RecordBatch]:
-        for batch in read(source, shard):
+        for batch in map(_of_turns_alone, read(source, shard)):
             account.add(batch)
             yield from identified(batch.kept, recipe, source.license).to_batches()
 
@@ -54,6 +58,27 @@ def make_texts(
     return Output(
         tables={"texts": texts(), "rejected": rejected(), "sources": sources()}, metrics=metrics
     )
+
+
+def _of_turns_alone(batch: Batch) -> Batch:
+    """The batch with conversations that have tools or calls beside their turns rejected."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from resources.sources.account import Batch, Reject, rejected_batch, shown
+
+    beside = {name: batch.kept.column(name) for name in TOOLS if name in batch.kept.schema.names}
+    there = [pc.is_valid(column) for column in beside.values()]
+    if not there or not pc.any(pc.or_(*there)).as_py():
+        return batch
+    lost = batch.kept.filter(pc.or_(*there))
+    rejects = []
+    for row in lost.to_pylist():
+        name = next(name for name in TOOLS if row[name] is not None)
+        rejects.append(Reject(row["line"], name, shown(row[name]), NO_PLACE))
+    more = rejected_batch(lost.column("file")[0].as_py(), rejects)
+    both = pa.Table.from_batches([batch.rejected, more]).combine_chunks().to_batches()[0]
+    return Batch(batch.kept.filter(pc.invert(pc.or_(*there))), both)
 
 
 def identified(batch: pa.RecordBatch, recipe: Mapping[str, Any], license_name: str) -> pa.Table:

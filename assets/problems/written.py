@@ -37,8 +37,8 @@ def write_texts(
     from resources.engines.protocol import Request, Sampling
     from resources.recipe.sections.data import Source
     from resources.sources.account import Account, Batch, Reject, rejected_batch
+    from resources.sources.conversations import MESSAGES
     from resources.sources.prompts import prompts
-    from resources.sources.reading import KEPT
 
     source, model = Source.model_validate(recipe["source"]), inputs["model"]
     asked = prompts(source.limit or 0)
@@ -53,9 +53,12 @@ def write_texts(
         lines.append(line)
         said = (("user", prompt), ("assistant", answer.text))
         turns.append([{"role": role, "content": text, "train": True} for role, text in said])
-    schema = KEPT["conversations"]
-    columns = [pa.array(turns, schema.field(0).type), pa.repeat(FILE, len(lines)), lines]
-    batch = Batch(pa.record_batch(columns, schema=schema), rejected_batch(FILE, rejects))
+    columns = {
+        "messages": pa.array(turns, MESSAGES),
+        "file": pa.repeat(FILE, len(lines)),
+        "line": pa.array(lines, pa.int64()),
+    }
+    batch = Batch(pa.RecordBatch.from_pydict(columns), rejected_batch(FILE, rejects))
     account = Account(recipe["name"])
     account.add(batch)
     return Output(

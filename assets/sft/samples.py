@@ -217,9 +217,12 @@ def question_of(messages: Sequence[Mapping[str, str]]) -> str:
 def _wanted(
     datasets: Mapping[str, Artifact], columns: list[str], wanted: np.ndarray
 ) -> Iterator[tuple[Artifact, pa.RecordBatch]]:
-    """Batches of the rows whose ids are among the sorted `wanted`, with their dataset."""
+    """Batches of the rows whose ids are among the sorted `wanted`, with their dataset.
+
+    With the output come all columns that examples are made of.
+    """
     for dataset in datasets.values():
-        more = ["trained"] if ready.is_ready(dataset) else []
+        more = ready.columns(dataset) if "output" in columns and ready.is_ready(dataset) else []
         names = list(dict.fromkeys(["row_id", *columns, *more]))
         for batch in dataset.batches("sft_samples", columns=names, batch_size=BATCH):
             ids = _ids(batch.column("row_id"))

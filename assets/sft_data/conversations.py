@@ -1,6 +1,7 @@
 """Ready conversations of a declared source as SFT samples: new ones, and none that is held out.
 
-One row a conversation, its turns kept. Every row of the source is a sample, a dropped row with its
+One row a conversation, its turns kept, tools and calls in columns of their own where there are
+some. Every row of the source is a sample, a dropped row with its
 reason, or a rejected row that did not fit. Knows no template and no tokens.
 """
 
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assets.sft_data.deduplicate import BEFORE, Repeats
+from assets.sft_data.deduplicate import BEFORE, TOOLS, Repeats, whole
 from resources.benchmarks import apart
 from resources.benchmarks.compared import Benchmarks, Match
 from resources.benchmarks.contamination import contaminated, hits
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from resources.sources.account import Account
 
 VERSION = "v1"
+IN_TEMPLATE, AS_TEXT = "tools_in_template", "tools_as_text"  # conversations whose tools stand there
 
 
 def load(
@@ -44,14 +46,15 @@ def load(
     and `duplicates` and `contamination` are further tables. The share
     `holdout` of questions, by hash, has the split `held_out`. `inputs`: tables of problems that no
     sample may ask, and data sets that come before this one. Raises RowsRejected, before anything
-    else is done, where too many rows do not fit.
+    else is done, where too many rows do not fit. Where conversations have tools a metric counts
+    them: `tools_as_text` as the source writes them into the turns, else `tools_in_template`.
     """
-    account, read = _staged(workdir, recipe, execution)
+    account, read, tools = _staged(workdir, recipe, execution)
     given = {name: each for name, each in inputs.items() if not name.startswith(BEFORE)}
     asked = apart.held_out(given, ["row_id", "question", "source"]) if given else None
     benchmarks = None if asked is None else Benchmarks(asked, recipe.get("decontaminate"))
     near = recipe.get("deduplicate", {}).get("near")
-    rows = _Rows(workdir, recipe, benchmarks, Repeats(workdir, near, inputs))
+    rows = _Rows(workdir, recipe, benchmarks, Repeats(workdir, near, inputs), tools)
     return Output(
         tables={
             "sft_samples": rows.samples(read),
@@ -77,19 +80,22 @@ class _Rows:
         recipe: Mapping[str, Any],
         benchmarks: Benchmarks | None,
         repeats: Repeats,
+        tools: Mapping[str, float],
     ) -> None:
+        self._tools = IN_TEMPLATE in tools
+        self._told = ["input", "output", *(TOOLS if self._tools else ())]
         self._recipe, self._benchmarks, self._repeats = recipe, benchmarks, repeats
         self._identified = Spool(workdir / "identified.arrow")
         self._dropped: list[pa.Table] = []
         self._matched: list[tuple[bytes, Match]] = []
         self._lost: dict[int, Duplicate] = {}
-        self.metrics: dict[str, float] = {}
+        self.metrics: dict[str, float] = dict(tools)
 
     def samples(self, read: Path) -> Iterator[pa.RecordBatch]:
         """Those to train on or to hold out."""
         with self._identified:
             for table in _tables(read):
-                self._identified.add(self._fitting(_identified(table, self._recipe)))
+                self._identified.add(self._fitting(_identified(table, self._recipe, self._tools)))
         self._lost.update(self._repeats.found())
         for table in self._new():
             self.metrics["samples"] = self.metrics.get("samples", 0.0) + table.num_rows
@@ -120,20 +126,18 @@ class _Rows:
         """
         import pyarrow as pa
 
-        ids, turns, said = (table[name].to_pylist() for name in ("row_id", "input", "output"))
-        whole = [
-            [*before, {"role": "assistant", "content": last}]
-            for before, last in zip(turns, said, strict=True)
-        ]
-        found = {} if self._benchmarks is None else contaminated(whole, self._benchmarks)
+        ids = table["row_id"].to_pylist()
+        rows = table.select(self._told).to_pylist()
+        told = [whole(row) for row in rows]
+        found = {} if self._benchmarks is None else contaminated(told, self._benchmarks)
         filters = self._recipe.get("filters", {})
         unfit = {
             place: why
-            for place, whole_turns in enumerate(whole)
-            if place not in found and (why := first_of_turns(whole_turns, filters)) is not None
+            for place, row in enumerate(rows)
+            if place not in found and (why := first_of_turns(_said(row), filters)) is not None
         }
         left = [place for place in range(len(ids)) if place not in found and place not in unfit]
-        self._repeats.add([ids[place] for place in left], [whole[place] for place in left])
+        self._repeats.add([ids[place] for place in left], [told[place] for place in left])
         matched = [(ids[place], found[place]) for place in sorted(found)]
         self._matched.extend(matched)
         self._dropped.append(
@@ -165,32 +169,49 @@ class _Rows:
             yield pa.Table.from_batches([batch]).filter(fits)
 
 
-def _staged(workdir: Path, recipe: Mapping[str, Any], execution: Execution) -> tuple[Account, Path]:
-    """Read the source once, onto the disk: it is judged as a whole before any row is used."""
+def _said(row: Mapping[str, Any]) -> list[Mapping[str, str]]:
+    """The turns in which something is said: a filter judges words, and not a call without any."""
+    turns = [*row["input"], {"role": "assistant", "content": row["output"]}]
+    return [turn for turn in turns if turn["content"]]
+
+
+def _staged(
+    workdir: Path, recipe: Mapping[str, Any], execution: Execution
+) -> tuple[Account, Path, dict[str, float]]:
+    """Read the source once, onto the disk: it is judged as a whole before any row is used.
+
+    The numbers of conversations with tools are told, none where there are none.
+    """
     from resources.sources.account import Account
 
     account = Account(recipe["name"], recipe["source"]["path"])
     path = workdir / "conversations.arrow"
-    _stage(path, account, recipe, execution.observe)
+    tools = _stage(path, account, recipe, execution.observe)
     account.settle(recipe["max_drop"])
-    return account, path
+    return account, path, {name: float(count) for name, count in sorted(tools.items())}
 
 
 def _stage(
     path: Path, account: Account, recipe: Mapping[str, Any], observed: Sequence[Any]
-) -> None:
+) -> Counter[str]:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from resources.recipe.sections.data import Source
     from resources.sources.reading import KEPT, read
     from resources.sources.shards import of_entries
 
     source = Source.model_validate(recipe["source"])
+    tools: Counter[str] = Counter()
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, KEPT[source.kind]) as writer:
         for shard in of_entries(recipe["shards"], iter(observed)):
             for batch in read(source, shard):
                 account.add(batch)
                 writer.write_batch(batch.kept)
+                beside = pc.or_(*(pc.is_valid(batch.kept.column(name)) for name in TOOLS))
+                tools[IN_TEMPLATE] += pc.sum(beside).as_py() or 0
+                tools[AS_TEXT] += pc.sum(batch.kept.column("tagged")).as_py() or 0
+    return +tools
 
 
 def _tables(path: Path) -> Iterator[pa.Table]:
@@ -202,8 +223,11 @@ def _tables(path: Path) -> Iterator[pa.Table]:
                 yield pa.Table.from_batches([batch])
 
 
-def _identified(table: pa.Table, recipe: Mapping[str, Any]) -> pa.Table:
-    """Conversations with the columns of samples; where a row stands is part of its identity."""
+def _identified(table: pa.Table, recipe: Mapping[str, Any], tools: bool) -> pa.Table:
+    """Conversations with the columns of samples; where a row stands is part of its identity.
+
+    `tools`: whether any of the source's has tools or calls, which then are columns too.
+    """
     import pyarrow as pa
 
     from resources.sources.apart import asked, held_out, text_hash
@@ -235,6 +259,7 @@ def _identified(table: pa.Table, recipe: Mapping[str, Any]) -> pa.Table:
         "split": pa.array(np.where(out, "held_out", "train"), pa.string()),
         "file": table["file"],
         "line": table["line"],
+        **({name: table[name] for name in TOOLS} if tools else {}),
     }
     content = ["output", "file"]
     return with_ids(pa.table(columns), recipe["asset_key"], content, None, "line")

@@ -1,6 +1,7 @@
 """Which samples of a data set say what another one says: of its own, or of one that comes before.
 
-Knows conversations and row ids; how texts are compared is in `resources/cleaning`.
+Knows conversations and row ids; how texts are compared is in `resources/cleaning`. What is said in
+calls is compared too.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from resources.chat import calls, hermes
 from resources.cleaning.clusters import clusters
 from resources.cleaning.duplicates import Duplicate, Duplicates
 from resources.cleaning.words import numbers
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 BEFORE = "before_"  # inputs named so hold data sets that keep what both have
 BATCH = 1024
+TOOLS = ("tools", "calls")  # columns of a source whose conversations have some
 Turns = Sequence[Mapping[str, str]]
 
 
@@ -39,7 +42,9 @@ class Repeats:
         self._before: list[tuple[int, str]] = []  # up to which place rows are of which asset
         for name, artifact in inputs.items():
             if name.startswith(BEFORE):
-                for batch in artifact.batches("sft_samples", ["row_id", "input", "output"], BATCH):
+                there = {name for name, _ in artifact.manifest["tables"]["sft_samples"]["columns"]}
+                columns = ["row_id", "input", "output", *(c for c in TOOLS if c in there)]
+                for batch in artifact.batches("sft_samples", columns, BATCH):
                     self.add(*_conversations(batch))
                 self._before.append((len(self._rows), artifact.key))
         self._start = len(self._rows)
@@ -86,11 +91,15 @@ class Repeats:
 
 def _conversations(batch: pa.RecordBatch) -> tuple[list[bytes], list[Turns]]:
     """Samples as row ids and whole conversations."""
-    pairs: Iterator[tuple[list[dict[str, str]], str]] = zip(
-        batch.column("input").to_pylist(), batch.column("output").to_pylist(), strict=True
-    )
-    whole: list[Turns] = [[*turns, {"role": "assistant", "content": said}] for turns, said in pairs]
-    return batch.column("row_id").to_pylist(), whole
+    return batch.column("row_id").to_pylist(), [whole(row) for row in batch.to_pylist()]
+
+
+def whole(row: Mapping[str, Any]) -> Turns:
+    """A sample as turns in which all stands that it says: calls and the tools offered, too."""
+    turns = [*row["input"], {"role": "assistant", "content": row["output"]}]
+    if row.get("tools") is None and row.get("calls") is None:
+        return turns
+    return hermes.spelled(calls.messages(turns, row["calls"]), calls.offered(row["tools"]))
 
 
 def _apart(turns: Turns) -> str:

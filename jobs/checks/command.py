@@ -20,6 +20,7 @@ from jobs.checks import (
     overridden,
     shapes,
     templates,
+    tools,
     unused,
     written,
 )
@@ -43,6 +44,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("files and columns", amounts.amounts),
     ("parents", models.parents),
     ("tokenizer and template", templates.templates),
+    ("tokenizer and template", tools.tools),
     ("parents", shapes.lengths),
     ("parents", shapes.variants),
     ("exports", shapes.exports),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from jobs.checks.asked import Asked, Finding
@@ -193,7 +194,7 @@ def _asking(recipe: Recipe, model: str | None) -> str | None:
 
 
 def _example(asked: Asked) -> list[dict[str, object]]:
-    """The first conversation of the recipe's sources, else a made-up one."""
+    """The first conversation without tools of the recipe's sources, else a made-up one."""
     from resources.sources.account import SourceError
     from resources.sources.reading import read
     from resources.sources.shards import shards
@@ -204,12 +205,11 @@ def _example(asked: Asked) -> list[dict[str, object]]:
             continue
         try:
             for shard in shards(source, asked.recipe.directory, asked.scratch)[:1]:
-                for batch in read(source, shard):
-                    if batch.kept.num_rows:
-                        turns: list[dict[str, object]] = batch.kept.slice(0, 1).to_pylist()[0][
-                            "messages"
-                        ]
-                        return turns
+                for batch in islice(read(source, shard), 1):
+                    for row in batch.kept.to_pylist():
+                        if row["tools"] is None and row["calls"] is None:
+                            turns: list[dict[str, object]] = row["messages"]
+                            return turns
         except SourceError:
             continue
     return [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]

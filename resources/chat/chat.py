@@ -116,11 +116,12 @@ class Chat:
     ) -> Conversation:
         """Messages as this model reads them, with thinking "on", "off" or as it comes (None)."""
         told, arguments = self.told(messages, thinking)
+        called = tools is not None or any(message.get("tool_calls") for message in messages)
         return Conversation(
             told,
             tools,
             arguments,
-            self._plain if tools is None else self._with_tools,
+            self._with_tools if called else self._plain,
             self.habits,
             self.encoder,
             self.toggle.tags,

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from resources.chat import calls
+from resources.chat.calls import TOOL
 from resources.chat.encoder import Encoder, Sample, Span
-from resources.chat.errors import ChatError
+from resources.chat.errors import ChatError, ToolsLost
 from resources.chat.probing import Habits
 from resources.chat.sandbox import Rendered, Template
 
@@ -40,10 +42,11 @@ class Answer:
 
 
 class Conversation:
-    """Messages bound to a template and its arguments.
+    """Messages bound to a template and its arguments, and the tools that are offered in it.
 
     Raises ChatError for a message without a role. A message's `train: False` says that its turn
-    carries no loss.
+    carries no loss. What is made of it raises ToolsLost where the template leaves out a tool, a
+    call's name or argument, or a result.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Conversation:
         """All messages and the generation prompt."""
         text = self.rendered(generation_prompt=True).text
         self._complete(text, len(self.messages))
+        self._offered(text, len(self.messages))
         return Sample(text, (), self.escaped)
 
     def samples(self) -> list[Sample]:
@@ -86,6 +90,7 @@ class Conversation:
         if not answers:
             raise ChatError("the conversation has no assistant turn to learn from")
         last = answers[-1]
+        self._offered(last.prompt, last.index)
         if all(last.text.startswith(one.text[: one.span[1]]) for one in answers):
             spans = [s for a in answers if a.learned for s in self._marked(a, a.span, a.marks)]
             return [Sample(last.text, tuple(spans), self.escaped)]
@@ -110,6 +115,7 @@ class Conversation:
             plain = self.rendered(generation_prompt=False)
             text, marks = plain.text, plain.marks
         self._complete(text, len(self.messages))
+        self._offered(text, len(self.messages), generation_prompt=False)
         spans = []
         for index, message in enumerate(self.messages):
             if message["role"] != "assistant":
@@ -152,6 +158,11 @@ class Conversation:
         """
         if text.startswith(prompt):
             behind = text[len(prompt) :]
+            if missing := self._uncalled(index, behind):
+                raise ToolsLost(
+                    f"message {index}: the chat template drops {missing} of its calls: write "
+                    "calls as text, or give a template that writes them"
+                )
             return behind if self._survives(index, prompt, behind) else None
         asked = self.messages[index - 1].get("content")
         place = prompt.rfind(asked.strip()) if isinstance(asked, str) and asked.strip() else -1
@@ -159,7 +170,7 @@ class Conversation:
         while start >= 0:
             behind = text[start + len(prompt) - place :]
             answer = _squashed(str(self.messages[index].get("content")))
-            if _squashed(behind).startswith(answer):
+            if _squashed(behind).startswith(answer) and not self._uncalled(index, behind):
                 return behind
             start = text.find(prompt[place:], start + 1)
         return None
@@ -210,6 +221,15 @@ class Conversation:
         opening = prompt[max(len(prompt) - len(self.tags[0]) - 8, 0) :]
         return _squashed(content) in _squashed(opening + behind)
 
+    def _uncalled(self, index: int, behind: str) -> str:
+        """The first name or value of the message's calls that is not in the text; "" where all
+        are."""
+        for name, arguments in calls.of(self.messages[index]):
+            for value in (name, *calls.values(arguments)):
+                if not any(each in behind for each in calls.spellings(value)):
+                    return json.dumps(value, ensure_ascii=False)
+        return ""
+
     def _within(self, text: str, answer: Answer) -> Span:
         """Where an earlier turn stands in the text of all of them."""
         opened, closed = map(re.escape, self.tags)
@@ -250,9 +270,24 @@ class Conversation:
             if message["role"] == "system" and _squashed(unflagged(content)) in _squashed(text):
                 continue
             if json.dumps(content, ensure_ascii=False)[1:-1] not in text:
-                raise ChatError(
+                kind = ToolsLost if message["role"] == TOOL else ChatError
+                raise kind(
                     f"message {index}: the chat template drops this {message['role']} turn: "
                     "give a template that writes it, or leave the turn out"
+                )
+
+    def _offered(self, text: str, turns: int, *, generation_prompt: bool = True) -> None:
+        """Raise ToolsLost where a tool is named in the text no more often than without the list."""
+        if not self.tools:
+            return
+        bare = self.template.render(
+            self.messages[:turns], self.arguments, generation_prompt=generation_prompt
+        ).text
+        for name in calls.names(self.tools):
+            if text.count(name) <= bare.count(name):
+                raise ToolsLost(
+                    f"the chat template drops the tools that are offered, such as {name!r}: write "
+                    "them as text, or give a template that writes them"
                 )
 
 

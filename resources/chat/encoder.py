@@ -196,9 +196,12 @@ class Encoder:
         if isinstance(value, str):
             return self._first.sub(rf"\1{MARK}", value) if self._first.search(value) else value
         if isinstance(value, Mapping):
-            pairs = {key: self._marked(part) for key, part in value.items()}
-            same = all(pairs[key] is part for key, part in value.items())
-            return value if same else pairs
+            pairs = [(self._marked(key), self._marked(part)) for key, part in value.items()]
+            same = all(
+                key is name and part is found
+                for (key, part), (name, found) in zip(value.items(), pairs, strict=True)
+            )
+            return value if same else dict(pairs)
         if isinstance(value, list | tuple):
             parts = [self._marked(part) for part in value]
             return value if all(a is b for a, b in zip(parts, value, strict=True)) else parts
@@ -209,7 +212,7 @@ def _holds(value: Any, characters: Sequence[str]) -> bool:
     if isinstance(value, str):
         return any(character in value for character in characters)
     if isinstance(value, Mapping):
-        return any(_holds(part, characters) for part in value.values())
+        return any(_holds(part, characters) for pair in value.items() for part in pair)
     return isinstance(value, list | tuple) and any(_holds(part, characters) for part in value)
 
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from resources.recipe.sections.data import FIELDS
 from resources.sources import gym
 from resources.sources.account import Batch, Reject, SourceError, rejected_batch, shown
-from resources.sources.conversations import MESSAGES, conversation
+from resources.sources.conversations import CONVERSATION, conversation
 from resources.sources.csv_rows import csv_rows
 from resources.sources.fields import Unfit, Written, plain_text, reject
 from resources.sources.gym import Generated
@@ -39,7 +39,7 @@ CHARACTERS = 8 << 20  # of one batch, about
 _PLACE = [("file", pa.string()), ("line", pa.int64())]
 KEPT = {
     "text": pa.schema([("text", pa.string()), *_PLACE]),
-    "conversations": pa.schema([("messages", MESSAGES), *_PLACE]),
+    "conversations": pa.schema([*CONVERSATION, *_PLACE]),
     "records": pa.schema([("record", pa.string()), *_PLACE]),
     "problems": pa.schema([("problem", PROBLEM), *_PLACE]),
     "responses": pa.schema([("response", RESPONSE), *_PLACE]),
@@ -51,11 +51,12 @@ Elsewhere = Callable[[Mapping[str, Any]], bool]
 def read(source: Files, shard: Shard, elsewhere: Elsewhere | None = None) -> Iterator[Batch]:
     """The rows of one shard of a source of a kind of `KEPT`, in order.
 
-    Kept rows have `text`, `messages`, `record` (the declared fields as JSON), `problem`,
-    `response` or `preference`, and `file` and `line` (of Parquet: the row), counted from 1, the
-    same for no two rows of a file. With `limit` the shard ends after so many kept rows. A row of
-    which `elsewhere` says so is another reader's, and passed over. Raises SourceError where a file
-    is missing, damaged, of an unknown format, or lacks a declared Parquet column.
+    Kept rows have `text`, `messages` (with `tools`, `calls` and `tagged`), `record` (the declared
+    fields as JSON), `problem`, `response` or `preference`, and `file` and `line` (of Parquet: the
+    row), counted from 1, the same for no two rows of a file. With `limit` the shard ends after so
+    many kept rows. A row of which `elsewhere` says so is another reader's, and passed over. Raises
+    SourceError where a file is missing, damaged, of an unknown format, or lacks a declared Parquet
+    column.
     """
     left = source.limit
     for piece in shard.pieces:
@@ -78,12 +79,12 @@ def _piece(source: Files, piece: Piece, elsewhere: Elsewhere | None) -> Iterator
     if isinstance(piece.path, Bundled):
         yield from _brought(source, piece.path)
         return
-    taken = _taker(source, elsewhere)
     if isinstance(piece.path, Generated):
         made = gym.rows(piece.path, source.limit)
-        yield from _batches(made, taken, KEPT[source.kind], piece.name)
+        yield from _batches(made, _taker(source, elsewhere), KEPT[source.kind], piece.name)
         return
     form = source.format or format_of(piece.name)
+    taken = _taker(source, elsewhere, sparse=form == "parquet")
     if form == "parquet":
         yield from _parquet(source, piece, taken)
         return
@@ -106,12 +107,17 @@ def _brought(source: Files, text: Bundled) -> Iterator[Batch]:
         yield from _batches(rows, taken, KEPT["text"], file)
 
 
-def _taker(source: Files, elsewhere: Elsewhere | None = None) -> Callable[[Mapping[str, Any]], Any]:
-    """What makes a value of a row of theirs: None where it is another reader's."""
+def _taker(
+    source: Files, elsewhere: Elsewhere | None = None, sparse: bool = False
+) -> Callable[[Mapping[str, Any]], Any]:
+    """What makes a value of a row of theirs: None where it is another reader's.
+
+    `sparse`: objects have the fields of all rows, null where there is none, as in Parquet.
+    """
     columns = source.columns if source.format != "text" else {"text": "text"}
     takers: dict[str, Callable[[Mapping[str, Any]], Any]] = {
         "text": lambda row: plain_text(row, columns["text"]),
-        "conversations": lambda row: conversation(row, columns),
+        "conversations": lambda row: conversation(row, columns, source.tools_as_text, sparse),
         "records": lambda row: record(row, columns),
         "problems": lambda row: problem(row, columns, source.domain, source.voted),
         "responses": lambda row: response(row, columns, source.domain, source.voted),
@@ -127,15 +133,22 @@ def _batches(
     schema: pa.Schema,
     file: str,
 ) -> Iterator[Batch]:
-    """Batches of rows that `take` accepts, with those that it refuses; None is neither."""
+    """Batches of rows that `take` accepts, with those that it refuses; None is neither.
+
+    A value is that of the schema's one column beside the place, or has those of several by name.
+    """
     values: list[Any] = []
     numbers: list[int] = []
     rejects: list[Reject] = []
     size = 0
 
     def batch() -> Batch:
+        first, *more = [field for field in schema if field.name not in dict(_PLACE)]
+        parts = {first.name: values}
+        if more:
+            parts = {each.name: [value[each.name] for value in values] for each in (first, *more)}
         columns = [
-            pa.array(values, schema.field(0).type),
+            *(pa.array(part, schema.field(name).type) for name, part in parts.items()),
             pa.repeat(file, len(values)),
             pa.array(numbers, pa.int64()),
         ]

@@ -31,7 +31,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     kind: tuple(names.split())
     for kind, names in {
         "text": "text",
-        "conversations": "messages role content train system prompt query response",
+        "conversations": "messages role content train system tools prompt query response",
         "problems": _PROBLEM,
         "responses": f"{_PROBLEM} response thinking model",
         "preferences": "prompt role content chosen rejected chosen_score rejected_score "
@@ -142,6 +142,11 @@ class Files(Section):
         return dict(self.fields)
 
     @property
+    def tools_as_text(self) -> bool:
+        """Whether calls, results and tools of conversations are written into the turns."""
+        return False
+
+    @property
     def domain(self) -> str:
         """The domain of problems. ValueError where it has none."""
         raise ValueError(f"{self.path} is of kind {self.kind}, which has no domain")
@@ -172,9 +177,10 @@ class Source(Files):
     `expected_answer`, `choices`, `tests`, …, whose domain is that of the `verifier`, and of
     responses `response`, `thinking` and `model` beside; or of preferences `chosen` and `rejected`.
     `truth: vote` takes rows without an answer, whose problems get one by vote; `answers` has the
-    problems answered. `holdout` is the share of conversations kept from training. A path may also
-    be `parent:MODEL`: what that model's parent answers to the first `limit` bundled prompts, each
-    answer `max_new_tokens` long at most.
+    problems answered. `holdout` is the share of conversations kept from training. Their `tools` are
+    rendered by each model's template, or as `text`: written into the turns between Hermes' tags. A
+    path may also be `parent:MODEL`: what that model's parent answers to the first `limit` bundled
+    prompts, each answer `max_new_tokens` long at most.
     """
 
     kind: Literal["problems", "conversations", "responses", "text", "preferences"]
@@ -184,6 +190,7 @@ class Source(Files):
     answers: Answers | None = None
     holdout: ShareOrPercent = 0.01
     over_long: Literal["drop", "cut"] = "drop"
+    tools: Literal["template", "text"] = "template"
 
     @model_validator(mode="after")
     def _fields_mean_something(self) -> Self:
@@ -195,6 +202,8 @@ class Source(Files):
             if self.kind != "text" or self.fields or self.format:
                 raise impossible(f"{self.path} is of kind text, without 'fields' and 'format'")
         self._written_whole()
+        if self.tools_as_text and self.kind != "conversations":
+            raise impossible(f"tools is for conversations; a source of kind {self.kind} has none")
         self._problems_have_a_domain()
         if self.kind == "preferences" and self.fields:
             self._one_is_preferred()
@@ -255,6 +264,11 @@ class Source(Files):
             raise impossible(
                 f"{self.path} is of kind conversations, with a `limit` of prompts, without 'fields'"
             )
+
+    @property
+    def tools_as_text(self) -> bool:
+        """Whether calls, results and tools of conversations are written into the turns."""
+        return self.tools == "text"
 
     @property
     def domain(self) -> str:

@@ -30,9 +30,13 @@ def turns(*texts: str, untrained: tuple[int, ...] = ()) -> list[dict[str, Any]]:
     return made
 
 
-def dataset(store: Store, folder: Path, rows: list[Any], **recipe: Any) -> Artifact:
+def dataset(
+    store: Store, folder: Path, rows: list[Any], tools: Any = None, **recipe: Any
+) -> Artifact:
+    """A source's samples; `tools` are offered in every row."""
     file = folder / "c.jsonl"
-    file.write_text("".join(json.dumps({"messages": each}) + "\n" for each in rows))
+    offered = {} if tools is None else {"tools": tools}
+    file.write_text("".join(json.dumps({"messages": each, **offered}) + "\n" for each in rows))
     piece = {"name": "c.jsonl", "start": 0, "stop": None}
     given = {
         "name": "support",
@@ -83,14 +87,14 @@ def test_an_over_long_conversation_is_dropped_or_ends_where_it_fits(
 
 
 def split_of(
-    store: Store, made: Artifact, count: int, folder: Path
+    store: Store, made: Artifact, count: int, folder: Path, length: int = 300
 ) -> tuple[samples.Split, dict[str, Artifact]]:
     """The examples of a blend of `count` samples of a source, and what they were made of."""
     model = tiny.publish(store, "nano/parent", Output(files={"": folder / "model"}))
     mixed = {"name": "sft", "domains": {"support": 1.0}, "reasoning": {"support": ["any"]}}
     recipe = mixed | {"samples": count}
     blend = tiny.build(store, "nano/sft_blend", make_blend, {"support": made}, recipe)
-    given = {"sequence_length": 300, "seed": 3}
+    given = {"sequence_length": length, "seed": 3}
     split = samples.read(model, blend, {"support": made}, given, folder, Execution())
     return split, {"model": model, "support": made, "blend": blend}
 

@@ -21,11 +21,20 @@ def rows(folder: Path, declared: Source) -> tuple[list[Any], list[dict[str, Any]
     for shard in shards.shards(declared, folder, folder / "hub"):
         for batch in read(declared, shard):
             assert batch.rows == batch.kept.num_rows + batch.rejected.num_rows
-            for value, file, line in map(dict.values, batch.kept.to_pylist()):
-                assert file
-                kept.append((value, line))
+            for row in batch.kept.to_pylist():
+                assert row["file"]
+                kept.append((next(iter(row.values())), row["line"]))
             lost += batch.rejected.to_pylist()
     return kept, lost
+
+
+def conversations(folder: Path, declared: Source) -> list[dict[str, Any]]:
+    """The kept rows of a source of conversations, all columns."""
+    found: list[dict[str, Any]] = []
+    for shard in shards.shards(declared, folder, folder / "hub"):
+        for batch in read(declared, shard):
+            found += batch.kept.to_pylist()
+    return found
 
 
 def texts(folder: Path, name: str, content: bytes, **more: Any) -> list[str]:
