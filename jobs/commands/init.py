@@ -169,14 +169,19 @@ def _chats(file: Path, folder: Path) -> Chats:
     with tempfile.TemporaryDirectory(prefix="heirloom-init-") as scratch:
         for fields in _mappings():
             source = Source(
-                kind="conversations", path=str(whole), fields=fields, license="unstated"
+                kind="conversations",
+                path=str(whole),
+                fields=fields,
+                license="unstated",
+                tools="text",
             )
-            kept = size = 0
+            kept = size = tagged = 0
             try:
                 for shard in shards(source, folder, Path(scratch)):
                     for batch in islice(read(source, shard), math.ceil(ROWS / ROWS_OF_A_BATCH)):
                         kept += batch.kept.num_rows
                         size += _text_bytes(batch.kept)
+                        tagged += sum(batch.kept.column("tagged").to_pylist())
                         if batch.rejected.num_rows and not kept:
                             first = batch.rejected.slice(0, 1).to_pylist()[0]
                             tried.append("line {line}: {field}: {reason}".format(**first))
@@ -184,7 +189,7 @@ def _chats(file: Path, folder: Path) -> Chats:
             except Unreadable as error:
                 tried.append(str(error))
             if kept:
-                return Chats(_from(whole, folder, str(file)), fields, kept, size)
+                return Chats(_from(whole, folder, str(file)), fields, kept, size, tagged > 0)
     raise CommandError(
         f"--sft {file}: no conversations: {tried[0] if tried else 'no rows'}; give rows with "
         f"{TURNS[0]}, or with one of {', '.join(f'{p} and {r}' for p, r, _ in EXCHANGES)}"

@@ -24,12 +24,16 @@ PYTHON = ("documentation", "docstrings")
 
 @dataclass(frozen=True)
 class Chats:
-    """A file of conversations: where its columns stand, and how much of them was counted."""
+    """A file of conversations: where its columns stand, and how much of them was counted.
+
+    Its `tools` are written as text, which the corpus and every template have a place for.
+    """
 
     path: str
     fields: Mapping[str, str]
     rows: int
     size: int  # bytes of text
+    tools: bool
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,7 @@ def _data(begun: Beginning) -> list[str]:
             f"    path: {chats.path}",
             f"    fields: {{{fields}}}",
             "    kind: conversations",
+            *(["    tools: text  # the corpus, too, reads it"] if chats.tools else []),
             "    license: unstated  # write whose text it is",
         ]
     lines.append("  # Ships with Python: put text of your own here, files or hub:org/name@REV.")

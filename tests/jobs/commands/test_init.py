@@ -15,6 +15,7 @@ from resources.pretrained.source import BUNDLED
 from resources.recipe.loading import load
 from resources.store.home import Home
 from tests.jobs.broken import GOOD, lines
+from tests.resources.chat import tooled
 
 Capture = pytest.CaptureFixture[str]
 SMOLLM2 = os.environ.get("HEIRLOOM_SMOLLM2", "")
@@ -71,6 +72,19 @@ def test_what_it_writes_is_short_and_passes_the_check(here: Path, capsys: Captur
     assert "is there already" in capsys.readouterr().err
     assert cli.main(["init", "sharded", "--parent", "bundled/super", "--gpus", "4"]) == 0
     assert load("sharded").execution.ranks == 4
+
+
+def test_conversations_with_tools_are_taken_as_text(here: Path, capsys: Capture) -> None:
+    """Which the corpus has a place for, and the bundled template, which knows no tools."""
+    row = {"messages": tooled.conversation(), "tools": tooled.TOOLS}
+    (here / "a.jsonl").write_text(lines(*[GOOD, row] * 20))
+    (here / "b.jsonl").write_text(lines(*[GOOD] * 20))
+    words = ["init", "mine", "--parent", "bundled/super", "--gpus", "0"]
+    assert cli.main([*words, "--sft", "a.jsonl", "--sft", "b.jsonl"]) == 0
+    sources = load("mine").family.sources
+    assert (sources["a"].tools, sources["b"].tools) == ("text", "template")
+    assert cli.main(["check", "mine", "--offline"]) == 0
+    assert "a: super reads tools, calls and results as text" in capsys.readouterr().out
 
 
 def test_files_of_one_name_are_sources_of_two_and_none_is_a_domain(here: Path) -> None:
