@@ -39,7 +39,7 @@ _COLUMNS = {
     "judgements": "row_id:id generation_id:id domain:str known:str verdict:str evidence:str "
     "reply:str prompt:str model:str model_version:str finish_reason:str parents:parents?",
     "votes": "row_id:id problem_id:id domain:str answer:str outcome:str leader:str answers:int "
-    "votes:int leading:int second:int evidence:str parents:parents?",
+    "votes:int leader_votes:int second_votes:int evidence:str parents:parents?",
     "ballots": "row_id:id generation_id:id problem_id:id answer:str counts_for:str counted:bool "
     "reason:str parents:parents?",
     "judge_agreement": "domain:str model:str prompt:str judged:int unknown:int compared:int "

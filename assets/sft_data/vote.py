@@ -108,8 +108,8 @@ def _votes(
             "leader": pa.array([each.leader for each in majorities], pa.string()),
             "answers": pa.array([len(own) for _, own in places], pa.int64()),
             "votes": pa.array([each.votes for each in majorities], pa.int64()),
-            "leading": pa.array([each.leading for each in majorities], pa.int64()),
-            "second": pa.array([each.second for each in majorities], pa.int64()),
+            "leader_votes": pa.array([each.leader_votes for each in majorities], pa.int64()),
+            "second_votes": pa.array([each.second_votes for each in majorities], pa.int64()),
             "evidence": pa.array([each.evidence for each in majorities], pa.string()),
         }
     )

@@ -133,8 +133,8 @@ class Majority:
     outcome: Outcome
     leader: str | None
     votes: int
-    leading: int
-    second: int
+    leader_votes: int
+    second_votes: int
     evidence: str
 
     @property

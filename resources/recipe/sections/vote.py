@@ -17,5 +17,5 @@ class Vote(Section):
     than the next one."""
 
     minimum: Annotated[int, Field(ge=2)] = 3
-    share: PositiveShare = 0.5
+    share: PositiveShare = 0.6
     margin: Share = 0.2

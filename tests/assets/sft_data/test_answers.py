@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from assets.catalog import all_specs
+from assets.sft_data.generate import draw
 from resources.recipe.errors import RecipeError
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
@@ -80,7 +81,10 @@ def recipe(folder: Path, url: str = "http://127.0.0.1:9", **changed: Any) -> Rec
     text = "".join(json.dumps(row) + "\n" for row in [*rows, {"q": None, "a": "1"}])
     (folder / "mine.jsonl").write_text(text)
     (folder / "mine.yaml").write_text(RECIPE.replace("URL", f"'{url}'"))
-    overrides = [f"{key}={json.dumps(value)}" for key, value in changed.items()]
+    overrides = [
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in changed.items()
+    ]
     return load(folder / "mine.yaml", overrides=overrides, check_paths=False)
 
 
@@ -107,9 +111,9 @@ class Model:
 
 
 def built(store: Store, made: Recipe, execution: Any) -> dict[str, Artifact]:
-    specs = {spec.key: spec for spec in all_specs(made)}
+    asked = specs(made)
     wanted = ("problems/questions_mine", "problems/held_out", "problems/math", *KEYS)
-    return {key: materialise(store, specs[key], Code("1"), execution) for key in wanted}
+    return {key: materialise(store, asked[key], Code("1"), execution) for key in wanted}
 
 
 @pytest.fixture
@@ -209,3 +213,91 @@ def test_what_cannot_be_is_told_before_anything_is_asked(
 ) -> None:
     with pytest.raises(RecipeError, match=re.escape(words)):
         recipe(tmp_path, **changed)
+
+
+def specs(made: Recipe) -> dict[str, Any]:
+    return {spec.key: spec for spec in all_specs(made)}
+
+
+DOMAIN = {
+    "problems.math": "{train: 4, kinds: {}, depths: {1: 1}}",
+    "sft_data.math": {"prompts": 4, "samples_on": 3, "samples_off": 1},
+}
+
+
+def test_a_domain_leaves_out_what_a_source_has_answered_itself(
+    store: Store, tmp_path: Path
+) -> None:
+    made = specs(recipe(tmp_path, **DOMAIN))
+    assert made["sft_data/math_generations"].recipe["apart"] == ["mine"]
+    assert "prompts" not in made["sft_data/mine_generations"].recipe
+    assert "sft_data/math_votes" not in made, "nothing is left there that is voted on"
+    drawn = recipe(tmp_path, **DOMAIN, **{"sources.mine.answers": None}, **MIXED)
+    asked = specs(drawn)
+    assert "apart" not in asked["sft_data/math_generations"].recipe
+    assert asked["sft_data/math_verdicts"].inputs["votes"] == "sft_data/math_votes"
+    assert asked["sft_data/math_votes"].recipe["modes"] == ["on"]
+    keys = ("problems/questions_mine", "problems/held_out", "problems/math")
+    problems = [materialise(store, asked[key], Code("1")) for key in keys][-1]
+
+    def asks(**said: Any) -> Counter[str]:
+        return Counter(draw(problems, {"seed": 1} | said)["source"].to_pylist())
+
+    assert asks() == {"mine": 5, "procedural": 4} and asks(prompts=9) == asks()
+    assert asks(source="mine") == {"mine": 5} and asks(apart=["mine"]) == {"procedural": 4}
+    with pytest.raises(ValueError, match="no training problem of the source other"):
+        asks(source="other")
+    with pytest.raises(RecipeError, match="every source of its problems has `answers`"):
+        recipe(tmp_path, **{"sft_data.math": DOMAIN["sft_data.math"]})
+
+
+MIXED = {
+    "models.small.sft.main.mix": {"math": 1, "mine": None},
+    "models.small.sft.main.reasoning": ["on"],
+}
+
+
+def test_who_answers_and_how_is_said_by_the_domain_the_role_or_for_all(tmp_path: Path) -> None:
+    made = specs(recipe(tmp_path))["sft_data/mine_generations"]
+    assert set(made.inputs) == {"problems"} and "by" not in made.recipe
+    assert made.recipe["generation"] == {"temperature": 0.9, "top_p": 0.95, "max_new_tokens": 77}
+    off = {"temperature": 0.0, "top_p": 0.95, "max_new_tokens": 33}
+    assert made.recipe["generation_off"] == off
+    own = {"temperature": 0.3, "top_p": 1.0, "max_new_tokens": 9}
+    said = DOMAIN | {"sft_data.math.generation": own}
+    for spec in (specs(recipe(tmp_path, **said))[f"sft_data/{n}_generations"] for n in SETS):
+        assert spec.recipe["generation"] == own and "generation_off" not in spec.recipe
+    small = {"sources.mine.answers.by": "off", "roles.off.sampling.temperature": 0.5}
+    by_off = specs(recipe(tmp_path, **small))["sft_data/mine_generations"]
+    assert by_off.recipe["by"] == "off" and "teacher" not in by_off.recipe
+    assert by_off.recipe["generation"] == off | {"temperature": 0.5}
+    with pytest.raises(RecipeError, match="no model of its own answers as off"):
+        recipe(tmp_path, **small, **{"roles.off": None})
+
+
+SETS = ("math", "mine")
+
+
+def test_recorded_answers_vote_too(store: Store, tmp_path: Path) -> None:
+    made = recipe(
+        tmp_path,
+        **{
+            "sources.mine.kind": "responses",
+            "sources.mine.answers": None,
+            "sources.mine.fields.response": "r",
+        },
+    )
+    answers = [(name, each) for name, (on, _, _) in PROBLEMS.items() for each in on]
+    rows = [
+        {"q": question(name), "a": PROBLEMS[name][2], "r": f"\\boxed{{{said}}}"}
+        for name, said in answers
+    ]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = specs(made)
+    keys = [f"sft_data/mine{end}" for end in ("_responses", "_votes", "_verdicts", "")]
+    assert asked[keys[1]].recipe["modes"] == ["on", "off"]
+    found = [materialise(store, asked[key], Code("1")) for key in keys]
+    outcomes = Counter(found[1].table("votes")["outcome"].to_pylist())
+    assert outcomes == {"decided": 2, "tied": 1, "too few votes": 1}
+    verifiers = Counter(found[2].table("verdicts")["verifier"].to_pylist())
+    assert verifiers == {"math by vote": 16, "math": 4}

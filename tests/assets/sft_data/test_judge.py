@@ -11,7 +11,7 @@ import pytest
 from assets.catalog import all_specs
 from assets.sft_data import checks
 from assets.sft_data.agreement import agree
-from assets.sft_data.judge import judge
+from assets.sft_data.judge import asked_about, judge
 from assets.sft_data.select import select
 from resources.recipe.errors import RecipeError
 from resources.recipe.loading import load
@@ -222,3 +222,20 @@ def test_a_judge_that_cannot_be_is_refused(tmp_path: Path, text: str, words: str
     with pytest.raises(RecipeError, match=r"mine\.yaml") as error:
         recipe_of(tmp_path, text + "\n")
     assert words in str(error.value)
+
+
+def test_a_judge_is_not_asked_about_problems_that_were_voted_on(
+    store: Store, inputs: dict[str, Artifact], tmp_path: Path
+) -> None:
+    problem = inputs["problems"].table("problems")["row_id"].to_pylist()
+    votes = pa.table(
+        {
+            **{"problem_id": pa.array(problem, pa.binary(16)), "domain": ["math"]},
+            **{"answer": ["4"], "outcome": ["decided"], "leader": ["4"], "evidence": ["3 of 3"]},
+            **{name: [3] for name in ("answers", "votes", "leader_votes", "second_votes")},
+        }
+    )
+    made = Output(tables={"votes": with_ids(votes, "w", ["answer"])})
+    voted = inputs | {"votes": tiny.publish(store, "w", made)}
+    assert asked_about(inputs, RECIPE | {"seed": 0}).num_rows == 6
+    assert asked_about(voted, RECIPE | {"seed": 0}).num_rows == 0

@@ -42,7 +42,7 @@ def test_what_says_the_same_is_one_vote_however_it_is_written() -> None:
     assert dict(counted.votes) == {"1/2": 5, "1/4": 3}
     assert counted.counts_for[r"\frac{1}{2}"] == "1/2"
     found = decide(counted, RULE)
-    assert (found.answer, found.votes, found.leading, found.second) == ("1/2", 8, 5, 3)
+    assert (found.answer, found.votes, found.leader_votes, found.second_votes) == ("1/2", 8, 5, 3)
     assert found.evidence == "5 of 8 votes for 1/2, 3 for 1/4"
     assert dict(of("2,1", "1,2", "{1, 2}", "12").votes)["1,2"] == 3
 
