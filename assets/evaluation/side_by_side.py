@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assets.evaluation.resampled import mean_of
 from assets.evaluation.speed import speeds
+from resources.benchmarks.resampled import mean_of
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ def build_pass_rates(
     """Sample `samples` responses to `prompts` problems of `domains` and count what is correct."""
     import pyarrow as pa
 
+    from resources.engines import asking
     from resources.engines.opening import open_engine
     from resources.engines.protocol import Sampling
     from resources.verifiers import attempts
@@ -51,7 +52,9 @@ def build_pass_rates(
     generations, verdicts = Spool(workdir / "made.arrow"), Spool(workdir / "verdicts.arrow")
     with generations, verdicts:
         total = len(problems) * recipe["samples"]
-        for places, asked, made in attempts.answered(engine, prompts, total, sampling):
+        for places, asked, made in asking.answered(
+            engine, prompts, attempts.request, total, sampling
+        ):
             judged = attempts.judged(engine, asked, made)
             for one in judged:
                 tallies[one.prompt.problem["row_id"]].add(one)

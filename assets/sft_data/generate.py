@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assets.sft_data.asking import Asking
 from warehouse.files.spool import Spool
 from warehouse.store import Artifact, Output
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from resources.verifiers.attempts import Prompt
 
 MODES = ("on", "off")
-MOST_FAILED = 0.01  # of the requests: more stop the asset
 
 
 def generate(
@@ -46,8 +46,7 @@ def generate(
     from resources.verifiers import attempts
 
     problems = draw(inputs["problems"], recipe)
-    usage: list[dict[str, Any]] = []
-    counted = _Counts()
+    asking, counted = Asking(recipe["asset_key"]), _Counts()
     with Spool(workdir / "generations.arrow") as spool:
         for mode in MODES:
             samples = recipe[f"samples_{mode}"]
@@ -58,23 +57,16 @@ def generate(
             engine, name, version = _open(mode, inputs, recipe, execution)
             prompts = attempts.every(_rows(problems, inputs["problems"]), mode, samples)
             count = samples * problems.num_rows
-            for _, asked, made in attempts.answered(engine, prompts, count, sampling):
+            ask = attempts.request
+            for asked, made in asking.answered(engine, prompts, ask, count, sampling):
                 rows = _table(asked, shared(made, engine), (name, version), sampling)
-                counted.add(rows, made)
+                counted.add(rows)
                 spool.add(_identified(rows, recipe["asset_key"], inputs["problems"].key))
-            usage += attempts.usage(engine)
-    if counted.failed > MOST_FAILED * counted.rows:
-        raise ValueError(
-            f"{recipe['asset_key']}: {counted.failed} of {counted.rows} requests were not answered "
-            f"(the last: {counted.why}); the others' answers are kept: run again"
-        )
+    observations = asking.settled()
     return Output(
         tables={"generations": spool.batches()},
-        metrics=counted.metrics(),
-        observations={
-            "requests": usage,
-            "engine_seconds": sum(each["seconds"] for each in usage),
-        },
+        metrics=counted.metrics(asking.failed),
+        observations=observations,
     )
 
 
@@ -182,26 +174,20 @@ class _Counts:
     rows: int = 0
     tokens: int = 0
     truncated: int = 0
-    failed: int = 0
-    why: str = ""
 
-    def add(self, table: pa.Table, made: Sequence[Completion]) -> None:
+    def add(self, table: pa.Table) -> None:
         """Count the rows of some completions."""
         import pyarrow.compute as pc
-
-        from resources.engines.protocol import FAILED
 
         self.rows += table.num_rows
         self.tokens += pc.sum(table["completion_tokens"]).as_py()
         self.truncated += pc.sum(pc.equal(table["finish_reason"], "length")).as_py()
-        for each in made:
-            if each.finish_reason == FAILED:
-                self.failed, self.why = self.failed + 1, each.served
 
-    def metrics(self) -> dict[str, float]:
+    def metrics(self, failed: int) -> dict[str, float]:
+        """Of all rows, `failed` of which have no answer."""
         found = {
             "generations": float(self.rows),
             "mean_tokens": self.tokens / self.rows,
             "truncated": self.truncated / self.rows,
         }
-        return found | ({"failed": self.failed / self.rows} if self.failed else {})
+        return found | ({"failed": failed / self.rows} if failed else {})

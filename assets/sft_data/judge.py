@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assets.sft_data.asking import replies
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from resources.engines.protocol import Completion, Request
+    from resources.engines.protocol import Completion
     from resources.execution import Execution
 
-MOST_FAILED = 0.01  # of the requests: more stop the asset
+Row = dict[str, Any]
 ANSWERS = ("row_id", "problem_id", "domain", "response", "finish_reason")
 
 
@@ -37,35 +39,27 @@ def judge(
     "all"). Only finished answers are asked about: others are never used. Raises ValueError where
     more than one request in a hundred is not answered.
     """
-    from resources.engines.opening import open_served
-    from resources.engines.protocol import Counted, Sampling
-    from resources.verifiers import attempts
-    from warehouse.files.spool import Spool
+    from resources.engines.protocol import Request
+    from resources.tasks.judging import message
+    from resources.verifiers.reasoning import split
 
     answers = asked_about(inputs, recipe)
-    engine = open_served(recipe["judge"], execution, "judge")
-    sampling = Sampling(**recipe["sampling"], seed=recipe["seed"])
-    requests = Counted(_requests(answers, inputs["problems"], recipe), answers.num_rows)
-    failed, why = 0, ""
-    with Spool(workdir / "judgements.arrow") as spool:
-        spool.add(_rows(answers, [], [], inputs, recipe, engine.model_version))
-        for batch in engine.batches(requests, sampling):
-            if not batch:
-                continue
-            places, made = zip(*batch, strict=True)
-            spool.add(_rows(answers, places, made, inputs, recipe, engine.model_version))
-            unanswered = [each.served for each in made if not each.answered]
-            failed, why = failed + len(unanswered), (unanswered or [why])[-1]
-    if failed > MOST_FAILED * answers.num_rows:
-        raise ValueError(
-            f"{recipe['asset_key']}: {failed} of {answers.num_rows} requests were not answered "
-            f"(the last: {why}); the others' replies are kept: run again"
-        )
-    usage = attempts.usage(engine)
-    return Output(
-        tables={"judgements": spool.batches()},
-        metrics={"judged": float(answers.num_rows)},
-        observations={"requests": usage, "engine_seconds": sum(each["seconds"] for each in usage)},
+
+    def request(row: Row) -> Request:
+        answer = split(row["response"])[1]
+        text = message(recipe["prompt"], row["question"], row["expected_answer"], answer)
+        return Request((("user", text),), thinking=recipe["thinking"])
+
+    return replies(
+        "judgements",
+        "judge",
+        workdir,
+        recipe,
+        execution,
+        _with_problems(answers, inputs["problems"]),
+        answers.num_rows,
+        request,
+        partial(_rows, inputs["generations"].key, recipe),
     )
 
 
@@ -100,30 +94,23 @@ def asked_about(inputs: Mapping[str, Artifact], recipe: Mapping[str, Any]) -> pa
     return answers.filter([value == "unknown" or one in compared for one, value in rows])
 
 
-def _requests(
-    answers: pa.Table, problems: Artifact, recipe: Mapping[str, Any]
-) -> Iterator[Request]:
+def _with_problems(answers: pa.Table, problems: Artifact) -> Iterator[Row]:
+    """The answers one by one, each with the question and the expected answer of its problem."""
     import pyarrow.compute as pc
-
-    from resources.engines.protocol import Request
-    from resources.tasks.judging import message
-    from resources.verifiers.reasoning import split
 
     asked = problems.table("problems", ["row_id", "question", "expected_answer"])
     for batch in answers.to_batches(max_chunksize=1024):
-        rows = asked.take(pc.index_in(batch["problem_id"], asked["row_id"])).to_pylist()
-        for row, response in zip(rows, batch["response"].to_pylist(), strict=True):
-            answer = split(response)[1]
-            text = message(recipe["prompt"], row["question"], row["expected_answer"], answer)
-            yield Request((("user", text),), thinking=recipe["thinking"])
+        about = asked.take(pc.index_in(batch["problem_id"], asked["row_id"]))
+        problem = about.drop_columns(["row_id"]).to_pylist()
+        for row, own in zip(batch.to_pylist(), problem, strict=True):
+            yield row | own
 
 
 def _rows(
-    answers: pa.Table,
-    places: tuple[int, ...] | list[int],
-    made: tuple[Completion, ...] | list[Completion],
-    inputs: Mapping[str, Artifact],
+    generations_key: str,
     recipe: Mapping[str, Any],
+    about: list[Row],
+    made: list[Completion],
     model_version: str,
 ) -> pa.Table:
     """The judgements that some replies make, each the child of the answer it is about."""
@@ -134,14 +121,13 @@ def _rows(
     from resources.verifiers.judge import read
     from warehouse.rows import parents_of, with_ids
 
-    about = answers.take(pa.array(places, pa.int64()))
     found = [unanswered(each.finish_reason) or read(each.text, each.finish_reason) for each in made]
-    ids = about["row_id"].to_pylist()
+    ids = [row["row_id"] for row in about]
     table = pa.table(
         {
             "generation_id": pa.array(ids, pa.binary(16)),
-            "domain": about["domain"].combine_chunks(),
-            "known": about["known"].combine_chunks(),
+            "domain": pa.array([row["domain"] for row in about], pa.string()),
+            "known": pa.array([row["known"] for row in about], pa.string()),
             "verdict": pa.array([one.verdict for one in found], pa.string()),
             "evidence": pa.array([one.evidence for one in found], pa.string()),
             "reply": pa.array([each.text for each in made], pa.string()),
@@ -151,6 +137,6 @@ def _rows(
             "finish_reason": pa.array([each.finish_reason for each in made], pa.string()),
         }
     )
-    parents = parents_of([[one] for one in ids], [[inputs["generations"].key]] * len(ids))
+    parents = parents_of([[one] for one in ids], [[generations_key]] * len(ids))
     content = ["prompt", "model_version", "verdict", "reply"]
     return with_ids(table, recipe["asset_key"], content, parents)

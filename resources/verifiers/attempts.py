@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from resources.engines.protocol import (
     UNANSWERED,
     Completion,
-    Counted,
     Engine,
     Request,
     Sampling,
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from resources.chat.chat import Chat
 
 Problem = Mapping[str, Any]
-GROUP = 1024  # answers that are handed on together
 
 
 @dataclass(frozen=True)
@@ -117,37 +115,6 @@ def unanswered(finish_reason: str) -> Verdict | None:
     """The verdict where there is no answer; None where there is one."""
     why = UNANSWERED.get(finish_reason)
     return None if why is None else Verdict("unknown", why)
-
-
-def answered(
-    engine: Engine, prompts: Iterable[Prompt], count: int, sampling: Sampling
-) -> Iterator[tuple[list[int], list[Prompt], list[Completion]]]:
-    """Answers to `count` prompts as they come: places among the prompts, prompts, completions.
-
-    In groups of about `GROUP`; neither prompts nor answers are held longer.
-    """
-    waiting: dict[int, Prompt] = {}
-
-    def asked() -> Iterator[Request]:
-        for place, prompt in enumerate(prompts):
-            waiting[place] = prompt
-            yield request(prompt)
-
-    held: list[tuple[int, Completion]] = []
-
-    def group() -> tuple[list[int], list[Prompt], list[Completion]]:
-        places = [place for place, _ in held]
-        return places, [waiting.pop(place) for place in places], [each for _, each in held]
-
-    for batch in engine.batches(Counted(asked(), count), sampling):
-        held += batch
-        if len(held) >= GROUP:
-            yield group()
-            held.clear()
-    if held:
-        yield group()
-    if waiting:
-        raise RuntimeError(f"the engine left {len(waiting)} of {count} requests unanswered")
 
 
 def sequences(made: Sequence[Attempt], asked: "Chat", scorer: "Chat") -> list[list[int]]:

@@ -15,8 +15,8 @@ from assets.evaluation.assets import specs
 from assets.evaluation.page.children import section
 from assets.evaluation.page.facts import Facts, Stage
 from assets.evaluation.page.overview import overview
-from assets.evaluation.resampled import difference, mean_of
 from assets.evaluation.side_by_side import compare, held_out
+from resources.benchmarks.resampled import difference, mean_of
 from resources.models import loading
 from resources.recipe.errors import RecipeError
 from resources.recipe.loading import load as load_recipe
