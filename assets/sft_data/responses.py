@@ -29,27 +29,26 @@ def read_responses(
     """The tables `problems`, `generations`, `rejected` and `sources` of one source.
 
     `recipe`: `name`, `source`, `shards` (each `{shard, pieces}`), `max_drop`. A problem
-    stands once, however often it was answered. Raises RowsRejected where too many rows do not fit.
+    stands once, however often it was answered; of those read, memory holds the ids alone. Raises
+    RowsRejected where too many rows do not fit.
     """
-    import pyarrow as pa
-
     from resources.recipe.sections.data import Source
     from resources.sources.account import Account
 
     source = Source.model_validate(recipe["source"])
     account = Account(recipe["name"], source.path)
-    problems: list[pa.Table] = []
     answered: Counter[bytes] = Counter()
-    with Spool(workdir / "generations.arrow") as spool:
+    problems, generations = Spool(workdir / "problems.arrow"), Spool(workdir / "generations.arrow")
+    with problems, generations:
         for rows in _rows(source, recipe, execution, account):
             asked, made = _apart(rows, source, recipe, answered)
-            problems.append(asked)
-            spool.add(made)
+            problems.add(asked)
+            generations.add(made)
     account.settle(recipe["max_drop"])
     return Output(
         tables={
-            "problems": pa.concat_tables(problems),
-            "generations": spool.batches(),
+            "problems": problems.batches(),
+            "generations": generations.batches(),
             "rejected": account.table(),
             "sources": account.summary(),
         },

@@ -106,6 +106,22 @@ def test_recorded_answers_are_judged_and_the_right_ones_drawn(tmp_path: Path) ->
     assert found["nano/sft_reasoning_blend"].table("blends").num_rows == 2
 
 
+def test_a_problem_stands_once_whichever_file_it_was_answered_in(tmp_path: Path) -> None:
+    declared = {"kind": "responses", "path": "r*.jsonl", "fields": FIELDS, "verifier": "math"}
+    files = {"r1": [("3+4?", "7"), ("3+4?", "\\boxed{7}")], "r2": [("3+4?", "8"), ("5+4?", "9")]}
+    for name, rows in files.items():
+        write(tmp_path / f"{name}.jsonl", [solved(asked, 7, said) for asked, said in rows])
+    made = recipe(tmp_path, traces=declared)
+    found = built(Store(tmp_path / "home"), made, "sft_data/traces_responses")
+    tables = found["sft_data/traces_responses"]
+    problems = {row["row_id"]: row["question"] for row in tables.table("problems").to_pylist()}
+    assert sorted(problems.values()) == ["3+4?", "5+4?"]
+    rows = tables.table("generations").to_pylist()
+    assert sorted((problems[row["problem_id"]], row["sample_index"]) for row in rows) == [
+        ("3+4?", 0), ("3+4?", 1), ("3+4?", 2), ("5+4?", 0),
+    ]  # fmt: skip
+
+
 def built_held_out(store: Store, made: Recipe) -> list[dict[str, Any]]:
     """A held-out problem of math."""
     held_out = built(store, made, "problems/held_out")["problems/held_out"]
