@@ -212,13 +212,30 @@ def test_selection(family: Home, folder: Path) -> None:
     assert select(plan, 'key:"toy/*"') == [asset.key for asset in plan.assets]
 
 
-@pytest.mark.parametrize("text", ["toy/*", "problems/*", "nowhere/at_all", "group:nowhere", "(("])
+@pytest.mark.parametrize("text", ["toy/*", "problems/*", "group:nowhere", "toy/total,toy/total"])
 def test_what_selects_nothing_is_wrong_usage(
     family: Home, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
     error = complaint(capsys, "run", "--select", text, code=2)
     assert error.startswith(f"heirloom: --select {text} chooses no asset; ")
     assert 'key:"problems/*"' in error and "group:problems" in error and "+super/sft" in error
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "meant"),
+    [
+        ("toy/numbers or toy/totl", "toy/totl", "did you mean toy/total, "),
+        ('key:"toy/numbers" or +key:"toy/double"', "toy/double", "did you mean toy/doubled"),
+        ("toy/numbers,toy/tootal", "toy/tootal", "did you mean toy/total?"),
+        ("nowhere/at_all", "nowhere/at_all", "none is called like it"),
+        ("super or toy/total", "super", "write --select 'key:\"super/*\"'"),
+    ],
+)
+def test_a_key_that_is_none_is_named(
+    family: Home, capsys: pytest.CaptureFixture[str], text: str, name: str, meant: str
+) -> None:
+    error = complaint(capsys, "run", "--select", text, code=2)
+    assert error.startswith(f"heirloom: --select {text}: no asset '{name}'; ") and meant in error
 
 
 def test_wrong_usage_ends_with_two(capsys: pytest.CaptureFixture[str]) -> None:
