@@ -16,6 +16,7 @@ from resources.recipe.reading.finding import PREFIX
 from resources.recipe.reading.shape import EXECUTION, MODELS
 from resources.recipe.schema import Recipe
 from resources.recipe.sections.base import Optimizer
+from resources.recipe.sections.cleaning import Cleaning
 from resources.recipe.sections.data import PYTHON, WRITTEN, CorpusMix, Source
 from resources.recipe.sections.family import Family
 from resources.recipe.sections.model import ModelRecipe
@@ -36,6 +37,7 @@ _NAMES = {
     "watched_folder",
     "published_rows",
     "roles",
+    "cleaning",
 }
 # Of the family: what models' stages alone read.
 _FOR_STAGES = ("pass_rates", "instruction_prompts", "reward_model")
@@ -62,6 +64,7 @@ def unused(asked: Asked) -> Iterator[Finding]:
     for keys, what, remedy in (
         *_sources(asked.recipe),
         *_settings(asked.recipe),
+        *_cleaning(asked.recipe),
         *_roles(asked.recipe),
         *_stages(asked.recipe),
         *_constant(asked.recipe),
@@ -154,6 +157,25 @@ def _settings(recipe: Recipe) -> Iterator[Unread]:
             continue
         if _same(recipe, {field: usual}):
             yield (field,), "no stage that runs reads it", LEAVE_OUT
+
+
+def _cleaning(recipe: Recipe) -> Iterator[Unread]:
+    """Parts of `cleaning` without which the same assets would be built."""
+    cleaning = recipe.family.cleaning
+    if cleaning is None:
+        return
+    said = cleaning.model_dump(exclude_defaults=True)
+    if not said:
+        yield ("cleaning",), "it asks for nothing", "name what to drop, or leave it out"
+    for field in sorted(said):
+        other = cleaning.model_copy(update={field: getattr(Cleaning(), field)})
+        if not _same(recipe, {"cleaning": other}):
+            continue
+        if field == "decontaminate" and not recipe.benchmark_inputs:
+            what = "no benchmark is declared, so there is nothing to compare with"
+            yield ("cleaning", field), what, "add `benchmarks: …`, or leave it out"
+        else:
+            yield ("cleaning", field), "no stage that runs reads it", LEAVE_OUT
 
 
 def _roles(recipe: Recipe) -> Iterator[Unread]:

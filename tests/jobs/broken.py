@@ -206,6 +206,12 @@ BROKEN = (
         ("mine.yaml:2: roles.teacher.engine", "an address holds no key"),
     ),
     Broken(
+        "a judge without an engine",
+        "roles: {judge: {model: m}}\n",
+        ("mine.yaml:2: roles.judge.engine: missing key 'engine'; add `engine: …` ({openai: URL}, "
+         "or embedded or {vllm: {}} for a checkpoint)",),
+    ),
+    Broken(
         "an engine of no kind",
         "roles: {teacher: {model: m, engine: remote}}\n",
         ("mine.yaml:2: roles.teacher.engine: no engine 'remote'; write embedded, replay, {openai",),

@@ -168,7 +168,7 @@ class Role(Section):
     """
 
     model: Text | dict[str, Any] | None = None
-    engine: Engine
+    engine: Engine = Field(description="{openai: URL}, or embedded or {vllm: {}} for a checkpoint")
     thinking: dict[str, Any] | None = None
     sampling: Drawing | None = None
 

@@ -114,6 +114,20 @@ def _faults(asked: Asked) -> list[Fault]:
         (("models.m.puzzle=null", "execution.checkpoint_steps=3"), ["whose library reads it"]),
         (("models.m.distillation=null", "execution.teacher_device=cuda:1"), ["by a live teacher"]),
         (("teacher=bundled/teacher",), ["parents/teacher would be made, and no model"]),
+        (("cleaning={}",), ["cleaning: it asks for nothing"]),
+        (
+            ("cleaning={decontaminate: {}, deduplicate: {}}",),
+            ["cleaning.decontaminate: no benchmark is declared, so there is nothing to compare"],
+        ),
+        (("cleaning={deduplicate: {}}",), []),
+        (("cleaning={filters: {}}",), ["cleaning.filters: no stage that runs"]),
+        (
+            (
+                "cleaning={decontaminate: {}}",
+                "benchmarks={gsm8k: {path: ./q.jsonl, few_shot: {examples: 0}}}",
+            ),
+            [],
+        ),
         (("benchmarks={gsm8k: {path: ./q.jsonl, few_shot: {examples: 0}}}",), []),
         (ASKED, []),
     ],
