@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from assets.puzzle.calibration import Sequences
+from assets.puzzle.choice.candidate_costs import PARENT
 from assets.puzzle.halves import Library
 from assets.puzzle.scoring.build import log_probabilities
 from warehouse.files.filesystem import replacing
@@ -93,15 +94,20 @@ class _Blocks:
 
 
 class _Walk:
-    """One batch going up through assemblies in turn; states of a common beginning are kept."""
+    """One batch going up through assemblies in turn; states of a common beginning are kept.
+
+    The first goes on from the parent's own states, as far as it is the parent.
+    """
 
     def __init__(self, library: Library, blocks: _Blocks, part: Sequences) -> None:
         self.parent, self.blocks = library.parent, blocks
         with torch.inference_mode():
             hidden, self.context = part.context(self.parent)
             self.states: list[tuple[Piece | None, torch.Tensor]] = [(None, hidden)]
-            last = self.parent.run(hidden, self.context)
-            self.reference = log_probabilities(self.parent, last)
+            for layer in range(self.parent.config.num_hidden_layers):
+                hidden = self.parent.layer(layer)(hidden, self.context)
+                self.states.append((((layer,), PARENT), hidden))
+            self.reference = log_probabilities(self.parent, hidden)
             self.probabilities = self.reference.exp()
         ids, documents = part.input_ids, part.document_ids
         self.following = torch.from_numpy(ids[:, 1:, None]).to(self.reference.device)

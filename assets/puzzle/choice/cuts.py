@@ -7,7 +7,8 @@ programs and rows; influence and true KL come measured (`influence.py`, `rounds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +17,13 @@ from assets.puzzle.choice.candidate_costs import PARENT
 from assets.puzzle.program.solver import Program, violations
 
 if TYPE_CHECKING:
+    from assets.puzzle.choice.assemblies import Assembly
     from assets.puzzle.choice.rounds import Measure
 
 Rows = tuple[int, ...]
 Limits = dict[str, tuple[float, float]]
 DROPPED = "noop/noop"
+ROUNDING = 1e-4  # nats by which a sequence's KL may come out below 0
 
 
 def parent_rows(program: Program) -> Rows:
@@ -63,13 +66,47 @@ def in_one_piece(program: Program, bounds: Limits) -> list[Rows]:
     return []
 
 
-def contiguous(program: Program, bounds: Limits, kl: Measure) -> Rows | None:
-    """The run of `in_one_piece` whose loss costs the least mean KL; None where there is none."""
+def contiguous(program: Program, bounds: Limits, parts: Sequence[Measure]) -> Rows | None:
+    """The run of `in_one_piece` whose loss costs the least mean KL; None where there is none.
+
+    Args:
+        parts: true KL of each sequence `[n, N]`, of each part of the text.
+    """
     runs = in_one_piece(program, bounds)
     if not runs:
         return None
-    pieces = [program.candidates.pieces(rows) for rows in runs]
-    return runs[int(np.argmin(kl(list(pieces), "contiguous")))]
+    return runs[least([program.candidates.pieces(rows) for rows in runs], parts)]
+
+
+def least(assemblies: Sequence[Assembly], parts: Sequence[Measure]) -> int:
+    """Which of the assemblies has the least mean KL over all parts; the first of equal ones.
+
+    KL is never negative: an assembly that on some parts comes to more than another on all of them
+    is not measured on the rest. The answer is as if all were measured on everything.
+    """
+    first, *rest = parts
+    known = [[kl] for kl in first(list(assemblies), "contiguous")]
+
+    def total(place: int) -> float:
+        return math.fsum(float(kl.sum()) for kl in known[place])
+
+    def measure(places: Sequence[int], number: int, name: str) -> None:
+        if places:
+            found = rest[number]([assemblies[place] for place in places], name)
+            for place, kl in zip(places, found, strict=True):
+                known[place].append(kl)
+
+    leader = min(range(len(assemblies)), key=total)
+    for number in range(len(rest)):
+        measure([leader], number, "contiguous_least")
+    most = total(leader) + ROUNDING * sum(map(len, known[leader]))
+    left = [place for place in range(len(assemblies)) if place != leader]
+    for number in range(len(rest)):
+        left = [place for place in left if total(place) <= most]
+        measure(left, number, "contiguous_left")
+    places = sorted([leader, *left])
+    means = [float(np.concatenate(known[place]).mean()) for place in places]
+    return places[int(np.argmin(means))]
 
 
 def _without(program: Program, dropped: Iterable[int]) -> Rows:

@@ -61,10 +61,10 @@ def hand_cuts(
     from assets.puzzle.calibration import scoring
     from assets.puzzle.choice.cuts import by_influence, contiguous
     from assets.puzzle.choice.influence import influence
-    from assets.puzzle.choice.rounds import kl_with, mean_of
+    from assets.puzzle.choice.rounds import kl_by_part
 
     data, batch = scoring(corpus, recipe), execution.micro_batch
-    best = contiguous(program, bounds, mean_of(kl_with(library, data, workdir, batch=batch)))
+    best = contiguous(program, bounds, kl_by_part(library, data, workdir, batch=batch))
     least = influence(library.parent, data, batch=batch)
     return {"depth by influence": by_influence(program, bounds, least), "contiguous depth": best}
 

@@ -93,6 +93,19 @@ class _Bench:
     rough: Measure
     execution: Execution
 
+    @property
+    def parts(self) -> list[Measure]:
+        """True KL on each batch of these tokens alone."""
+        from assets.puzzle.choice.rounds import kl_by_part
+
+        return kl_by_part(
+            self.library,
+            self.data,
+            self.workdir,
+            batch=self.execution.micro_batch,
+            progress=self.execution.progress,
+        )
+
 
 @dataclass(frozen=True)
 class _Task:
@@ -181,7 +194,7 @@ def _proposals(
     found["depth by influence"] = by_influence(
         task.program, task.bounds, influence(bench.library.parent, bench.data)
     )
-    found["contiguous depth"] = contiguous(task.program, task.bounds, bench.rough)
+    found["contiguous depth"] = contiguous(task.program, task.bounds, bench.parts)
     given = (candidates, task.problem.bounds[task.batch], task.problem.objective)
     found["marginal greedy"] = baselines.marginal_greedy(*given, **task.problem.rules)
     found["paper greedy"] = baselines.paper_greedy(*given, **task.problem.rules)

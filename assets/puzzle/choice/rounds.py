@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -54,6 +55,14 @@ def kl_with(
         return assembly_kl(library, assemblies, data, batch=batch, folder=place, progress=progress)
 
     return measure
+
+
+def kl_by_part(
+    library: Library, data: Sequences, folder: Path, *, batch: int = 32, **how: Any
+) -> list[Measure]:
+    """`kl_with` of each batch of the sequences alone."""
+    parts = enumerate(data.batches(batch))
+    return [kl_with(library, p, folder / f"part_{n}", batch=batch, **how) for n, p in parts]
 
 
 def mean_of(measure: Measure) -> Measure:
