@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from resources.chat.chat import Chat
+    from resources.store.home import Home
 
 # How long an example takes says what else the machine does, never that the code is wrong.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -108,9 +108,20 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory, tokenizer_dir: Path) ->
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty home, also `$HEIRLOOM_HOME` for the time of the test."""
-    folder = tmp_path / "home"
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A prepared home that no variable names; the environment is put back afterwards."""
+    from resources.store.home import Home
+
+    for name in ("HOME", "DAGSTER", "RECIPE", "OVERRIDES"):
+        monkeypatch.setenv(f"HEIRLOOM_{name}", "")
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    return Home(tmp_path / "home").prepare()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A watched folder that holds one file of numbers, which the toy family reads."""
+    folder = tmp_path / "incoming"
     folder.mkdir()
-    monkeypatch.setenv("HEIRLOOM_HOME", str(folder))
-    yield folder
+    (folder / "a.json").write_text("[1, 2, 3, 4]")
+    return folder

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pytest
 
 from definitions import build_defs
 from resources.store.home import Home
@@ -17,22 +15,6 @@ from tests.jobs import toy_groups as toy
 from warehouse.store import Store
 
 LIBRARY = dg.AssetKey(["toy", "library"])
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    for name in ("HOME", "DAGSTER", "RECIPE", "OVERRIDES"):
-        monkeypatch.setenv(f"HEIRLOOM_{name}", "")
-    monkeypatch.setenv("DAGSTER_HOME", "")
-    yield Home(tmp_path / "home").prepare()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "incoming"
-    folder.mkdir()
-    (folder / "a.json").write_text("[1, 2, 3, 4]")
-    return folder
 
 
 def family(folder: Path) -> list[Spec]:

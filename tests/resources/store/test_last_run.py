@@ -13,13 +13,6 @@ from resources.store.last_run import chosen, hand_on, recorded, remember, taken_
 SETS = ("models.super.rloo.steps=4", "execution.threads=1")
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    for name in ("HEIRLOOM_RECIPE", "HEIRLOOM_OVERRIDES"):
-        monkeypatch.setenv(name, "")
-    return Home(tmp_path)
-
-
 def test_what_is_typed_goes_before_the_environment_and_the_last_run(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
