@@ -45,6 +45,7 @@ _COLUMNS = {
     "judge_agreement": "domain:str model:str prompt:str judged:int unknown:int compared:int "
     "agreed:int agreement:float ci_low:float ci_high:float wrong_accepted:int right_refused:int",
     "dropped": "row_id:id reason:str evidence:str matched_row_id:id? parents:parents?",
+    "question_kinds": "row_id:id source:str kind:str evidence:str",
     "contamination": "member:id item:id method:str score:float decision:str evidence:str",
     "duplicates": "cluster:id member:id kept:bool similarity:float method:str member_asset:str",
     "sources": "source:str rows_in:int kept:int dropped:int shard:str?",

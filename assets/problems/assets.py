@@ -70,7 +70,11 @@ def _held_out(recipe: Recipe, sections: Mapping[Domain, dict[str, Any]]) -> Spec
         recipe={
             **needed(recipe.family.held_out, "held_out").model_dump(mode="json"),
             "domains": {
-                name: {"kinds": section["kinds"], "extra_sources": section["extra_sources"]}
+                name: {
+                    "kinds": section["kinds"],
+                    "extra_sources": section["extra_sources"],
+                    **_unwanted(recipe, name),
+                }
                 for name, section in sections.items()
             },
         },
@@ -84,6 +88,13 @@ def _held_out(recipe: Recipe, sections: Mapping[Domain, dict[str, Any]]) -> Spec
         description="Problems of held-out compositions and depths, for measurement only.",
         predicted={"seconds": 1.0},
     )
+
+
+def _unwanted(recipe: Recipe, domain: Domain) -> dict[str, Any]:
+    """The kinds of problems that a domain's sources do not want, where any says so."""
+    sources = recipe.family.problem_sources(domain).items()
+    drop = {name: sorted(set(each.drop)) for name, each in sources if each.drop}
+    return {"drop": drop} if drop else {}
 
 
 def _read(section: Mapping[str, Any]) -> dict[str, str]:
@@ -174,6 +185,7 @@ def _problems(recipe: Recipe, domain: Domain, section: dict[str, Any]) -> Spec:
         recipe={
             "domain": domain,
             **section,
+            **_unwanted(recipe, domain),
             **compared,
             **decontaminated(recipe.family.cleaning, benchmarks),
             **({"deduplicate": {"near": near}} if near and section["extra_sources"] else {}),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.problems import repeats
 from assets.problems.dropping import split_off
+from assets.problems.unwanted import without_kinds
 from resources.benchmarks import apart
 from resources.benchmarks.compared import CONTAMINATED, PROCEDURAL, UNDECIDED, Benchmarks, Match
 from resources.benchmarks.contamination import hits
@@ -34,7 +35,8 @@ def make_problems(
     neither SFT nor RL meets it; `by_words`: one that shares a run of words with a benchmark's, too;
     `decontaminate`: one that is a neighbour of a benchmark's, or stands whole in it; `deduplicate`:
     one of a source that nearly repeats another.
-    So does one whose truth cannot be read: no answer to it could be judged.
+    So does one whose truth cannot be read: no answer to it could be judged; `drop`: and one of a
+    kind that its source does not want.
     """
     import pyarrow as pa
 
@@ -47,15 +49,16 @@ def make_problems(
     held_out = apart.held_out(inputs, ["row_id", "question"])
     table, lost = without_held_out(table, held_out)
     metrics = {"dropped_held_out": float(lost.num_rows)}
-    table, unread = without_unreadable(table)
-    if unread.num_rows:
-        metrics["dropped_unreadable"] = float(unread.num_rows)
-        lost = pa.concat_tables([lost, unread])
+    table, unasked, tables = without_unasked(table, recipe.get("drop"))
+    for reason, rows in unasked.items():
+        metrics[f"dropped_{reason}"] = float(rows.num_rows)
+        lost = pa.concat_tables([lost, rows])
     if again.num_rows:
         metrics["dropped_duplicate"] = float(again.num_rows)
         lost = pa.concat_tables([again, lost])
     generated = {PROCEDURAL, *(name for name, each in questions.items() if _made(each))}
-    tables = {} if account is None else {"rejected": account.table(), "sources": account.summary()}
+    if account is not None:
+        tables |= {"rejected": account.table(), "sources": account.summary()}
     declared = apart.declared(inputs, ["row_id", "question", "source"])
     if declared is not None and recipe.get("by_words"):
         benchmarks = Benchmarks(declared, recipe.get("decontaminate"))
@@ -152,6 +155,20 @@ def without_held_out(table: pa.Table, held_out: pa.Table) -> tuple[pa.Table, pa.
     return split_off(table, "held_out", evidence, matched, matched.is_valid())
 
 
+def without_unasked(
+    table: pa.Table, drop: Mapping[str, Sequence[str]] | None
+) -> tuple[pa.Table, dict[str, pa.Table], dict[str, pa.Table]]:
+    """The problems that may be asked, the others as rows of `dropped` by why they may not, and the
+    table `question_kinds` where kinds are told apart."""
+    tables: dict[str, pa.Table] = {}
+    lost: dict[str, pa.Table] = {}
+    if drop:
+        table, unwanted, tables["question_kinds"] = without_kinds(table, drop)
+        lost |= unwanted
+    table, lost["unreadable"] = without_unreadable(table)
+    return table, {why: rows for why, rows in lost.items() if rows.num_rows}, tables
+
+
 def without_unreadable(table: pa.Table) -> tuple[pa.Table, pa.Table]:
     """The problems whose truth answers can be compared with, and the others as rows of `dropped`.
 
@@ -233,10 +250,13 @@ def make_held_out(
         for name in section["extra_sources"]:
             tables.append(loaded(inputs[f"questions_{name}"], "held_out"))
     table, again = identified(tables, recipe["asset_key"])
-    table, unread = without_unreadable(table)
-    lost = pa.concat_tables([again, unread])
+    drop: dict[str, Sequence[str]] = {}
+    for section in recipe["domains"].values():
+        drop |= section.get("drop", {})
+    table, unasked, told = without_unasked(table, drop)
+    lost = pa.concat_tables([again, *unasked.values()])
     return Output(
-        tables={"problems": table, **({"dropped": lost} if lost.num_rows else {})},
+        tables={"problems": table, **({"dropped": lost} if lost.num_rows else {}), **told},
         metrics={"problems": float(table.num_rows)},
     )
 

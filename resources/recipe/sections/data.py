@@ -41,6 +41,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
 MIXED = ("text", "conversations")  # the kinds of which a corpus is made
 DRAWN = ("conversations", "responses")  # those that an SFT stage draws from
 JUDGED = ("problems", "responses")  # those whose `verifier` says the domain
+QuestionKind = Literal["proof", "choice", "binary", "invalid"]  # of math, beside an answer to find
 VOTED = ("math", "science")  # the domains whose problems may get an answer by vote
 INSIDE = "metadata."  # before our name of one entry of a problem's metadata
 PYTHON = "python:"  # a path that means text which ships with Python itself
@@ -177,16 +178,18 @@ class Source(Files):
     `expected_answer`, `choices`, `tests`, …, whose domain is that of the `verifier`, and of
     responses `response`, `thinking` and `model` beside; or of preferences `chosen` and `rejected`.
     `truth: vote` takes rows without an answer, whose problems get one by vote; `answers` has the
-    problems answered. `holdout` is the share of conversations kept from training. Their `tools` are
-    rendered by each model's template, or as `text`: written into the turns between Hermes' tags. A
-    path may also be `parent:MODEL`: what that model's parent answers to the first `limit` bundled
-    prompts, each answer `max_new_tokens` long at most.
+    problems answered; `drop` names kinds of math problems that are not taken. `holdout` is the
+    share of conversations kept from training. Their `tools` are rendered by each model's template,
+    or as `text`: written into the turns between Hermes' tags. A path may also be `parent:MODEL`:
+    what that model's parent answers to the first `limit` bundled prompts, each answer
+    `max_new_tokens` long at most.
     """
 
     kind: Literal["problems", "conversations", "responses", "text", "preferences"]
     max_new_tokens: Count | None = None
     verifier: Text | None = None
     truth: Literal["vote"] | None = None
+    drop: list[QuestionKind] = Field(default_factory=list)
     answers: Answers | None = None
     holdout: ShareOrPercent = 0.01
     over_long: Literal["drop", "cut"] = "drop"
@@ -226,6 +229,10 @@ class Source(Files):
             raise impossible(f"answers: only problems are answered, not {self.kind}")
         if self.truth is not None and self.kind not in JUDGED:
             raise impossible(f"truth: is of {' and '.join(JUDGED)}, not of {self.kind}")
+        if self.drop and (self.kind, self.verifier) != ("problems", "math"):
+            raise impossible(
+                "drop: kinds are told apart among problems of math alone; leave it out"
+            )
         if self.kind not in JUDGED:
             return
         if self.verifier not in DOMAINS:
@@ -283,7 +290,7 @@ class Source(Files):
     @property
     def read_as(self) -> dict[str, Any]:
         """What of the declaration decides the rows that are read."""
-        ignored = {"holdout", "max_drop", "over_long", "answers"}
+        ignored = {"holdout", "max_drop", "over_long", "answers", "drop"}
         if self.kind not in JUDGED:
             ignored.add("verifier")
         return self.model_dump(mode="json", exclude=ignored, exclude_defaults=True)
