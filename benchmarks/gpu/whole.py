@@ -16,7 +16,7 @@ def smoke(setup: Setup) -> Outcome:
     reads the recipe with the overrides and builds nothing: the tests build the recipe on the CPU.
     Needs everything that the graph needs, Dagster, DuckDB and the solvers included.
     """
-    from jobs import cli
+    from jobs import options
     from jobs.planning import programs
     from resources.recipe.loading import load
 
@@ -25,7 +25,7 @@ def smoke(setup: Setup) -> Outcome:
     arguments = ["run", "--recipe", "smoke", "--home", str(setup.folder / "home")]
     arguments += [f"--set={override}" for override in overrides]
     arguments += [programs.FLAG] if unjudged else []
-    cli.parser().parse_args(arguments)
+    options.parser().parse_args(arguments)
     load("smoke", overrides)
     began = time.monotonic()
     code = 0

@@ -132,10 +132,10 @@ class Call:
 
     async def _main(self) -> None:
         pumps: list[asyncio.Task[None]] = []
+        over = asyncio.create_task(self._over.wait())
         try:
             self._endpoints = [Endpoint(address) for address in self.addresses]
             pumps = [asyncio.create_task(self._pump(each)) for each in self._endpoints]
-            over = asyncio.create_task(self._over.wait())
             began = time.monotonic()
             while not over.done():
                 ended, _ = await asyncio.wait(
@@ -145,7 +145,7 @@ class Call:
                     each.result()
                 self._check(began)
         finally:
-            flying = [*pumps, *self._flying]
+            flying = [over, *pumps, *self._flying]
             self.said.lost += len(self._flying)
             for each in flying:
                 each.cancel()
