@@ -29,6 +29,20 @@ CATALOG = "catalog.duckdb"
 PARENTS_AS_HEX = (
     "list_transform({0}, lambda p: {{row_id: lower(hex(p.row_id)), asset_key: p.asset_key}})"
 )
+# How a row that holds a benchmark's question was found: from `contamination` where the data set has
+# that table, else from the evidence, which begins with it.
+_HITS = """
+SELECT dropped.* EXCLUDE (asset_key, data_version),
+  coalesce(found.method, CASE WHEN reason LIKE 'contaminat%'
+    THEN nullif(regexp_extract(evidence, '^([a-z0-9_]+), score ', 1), '') END) AS method,
+  coalesce(found.score, CASE WHEN reason LIKE 'contaminat%'
+    THEN TRY_CAST(regexp_extract(evidence, '^[a-z0-9_]+, score ([0-9.]+)', 1) AS DOUBLE) END)
+    AS score, found.reply, dropped.asset_key, dropped.data_version
+FROM ({}) AS dropped LEFT JOIN (
+  SELECT member, asset_key, any_value(method) AS method, any_value(score) AS score,
+    any_value(reply) AS reply FROM contamination GROUP BY ALL
+) AS found ON found.member = dropped.row_id AND found.asset_key = dropped.asset_key
+"""
 
 ASSETS = pa.schema(
     [
@@ -132,7 +146,7 @@ def _fill(connection: duckdb.DuckDBPyConnection, store: Store, verify: bool) -> 
     _table(connection, "asset_lineage", _lineage(store, currents))
     _table(connection, requested.NAME, requested.table(currents))
     further = {name for manifest in currents for name in manifest["tables"]} - set(SCHEMAS)
-    names = sorted([*SCHEMAS, *further])  # `blends` comes before `sft_samples`, which reads it
+    names = sorted([*SCHEMAS, *further])  # `blends` and `contamination` come before what reads them
     taken = {"assets", "asset_lineage", "row_lineage", requested.NAME}
     for name in (name for name in names if name not in taken):
         sql = view_sql(name, store, [m for m in currents if name in m["tables"]])
@@ -238,7 +252,7 @@ def view_sql(name: str, store: Store, manifests: Sequence[Mapping[str, Any]]) ->
             "ORDER BY split_part(asset_key, '/', 1)) AS used_in_training "
             "FROM blends GROUP BY sample_id) AS used ON used.sample_id = samples.row_id"
         )
-    return sql
+    return _HITS.format(sql) if name == "dropped" else sql
 
 
 def row_lineage_sql(store: Store, manifests: Sequence[Mapping[str, Any]]) -> str:

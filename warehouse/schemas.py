@@ -46,7 +46,8 @@ _COLUMNS = {
     "agreed:int agreement:float ci_low:float ci_high:float wrong_accepted:int right_refused:int",
     "dropped": "row_id:id reason:str evidence:str matched_row_id:id? parents:parents?",
     "question_kinds": "row_id:id source:str kind:str evidence:str",
-    "contamination": "member:id item:id method:str score:float decision:str evidence:str",
+    "contamination": "member:id item:id method:str score:float decision:str evidence:str "
+    "reply:str?",
     "duplicates": "cluster:id member:id kept:bool similarity:float method:str member_asset:str",
     "sources": "source:str rows_in:int kept:int dropped:int shard:str?",
     "rejected": "source:str file:str line:int field:str value:str reason:str",

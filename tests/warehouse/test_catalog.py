@@ -103,6 +103,29 @@ def test_dropped_rows_and_used_in_training(store: Store, build: Make) -> None:
     )
 
 
+def test_how_a_contaminated_row_was_found(store: Store) -> None:
+    said = {"row_id": [b"a" * 16, b"b" * 16, b"c" * 16, b"d" * 16]}
+    said |= {"reason": ["contaminated", "contaminated", "incorrect", "contamination undecided"]}
+    said |= {"evidence": ["ngram_13, score 0.30: x", "by hand", "exact, score 1.00: y", "z"]}
+    hit = {"member": [b"d" * 16], "item": [b"e" * 16], "method": ["neighbour"], "score": [0.2]}
+    hit |= {"decision": ["contamination undecided"], "evidence": ["z"], "reply": ["Unclear."]}
+    kinds = {name: pa.binary(16) for name in ("row_id", "member", "item")}
+
+    def made(columns: dict[str, list[Any]]) -> pa.Table:
+        return pa.table({k: pa.array(v, kinds.get(k)) for k, v in columns.items()})
+
+    def fn(*_: Any) -> Output:
+        return Output({"dropped": made(said), "contamination": made(hit)})
+
+    store.build(Request("d/s", None, fn, {}, {}, 0, code_version="1"))
+    assert rows(store, "SELECT method, score, reply FROM dropped ORDER BY row_id") == [
+        ("ngram_13", 0.3, None),
+        (None, None, None),
+        (None, None, None),
+        ("neighbour", 0.2, "Unclear."),
+    ]
+
+
 def test_queries_cannot_write_or_read_elsewhere(store: Store, build: Make, tmp_path: Path) -> None:
     family(store, build)
     connection = catalog.connect(store)
