@@ -25,11 +25,10 @@ if TYPE_CHECKING:
     from resources.engines.server.endpoint import Address
     from resources.verifiers.verdict import Verdict
 
-MOST_FAILED = 0.01  # of the requests
-GROUP = 256  # answers that are judged together
 COUNTED = ("correct", "incorrect", "unknown", "truncated")
 COLUMNS = ("verdict", "pass_rate", "samples", *COUNTED, "evidence")
 KEPT, NO_QUESTION = "kept", "no question"
+Thing = tuple[int, Row, int]  # a row's place, the row, and which of its samples
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -60,13 +59,14 @@ class _Tally:
     """What the samples of a row came to, and of each verdict the first one's evidence."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    evidence: dict[str, str] = field(default_factory=dict)
+    evidence: dict[str, tuple[int, str]] = field(default_factory=dict)
 
-    def add(self, verdict: Verdict, *, truncated: bool) -> None:
-        """Count one more."""
+    def add(self, index: int, verdict: Verdict, *, truncated: bool) -> None:
+        """Count one more; answers come in any order."""
         self.counts.update(["samples", verdict.verdict])
         self.counts["truncated"] += truncated
-        self.evidence.setdefault(verdict.verdict, str(verdict.evidence))
+        said = index, str(verdict.evidence)
+        self.evidence[verdict.verdict] = min(said, self.evidence.get(verdict.verdict, said))
 
 
 class _Asked:
@@ -81,18 +81,24 @@ class _Asked:
             if isinstance(row.get(self.names["question"]), str):
                 yield place, row
 
-    def requests(self) -> Iterator[tuple[tuple[int, Row], Request]]:
-        """`samples` of each, with the row that it asks for."""
-        from resources.engines.protocol import Request
-
+    def each(self) -> Iterator[Thing]:
+        """Every row that asks something, once a sample."""
         for place, row in self.rows():
             for index in range(self.samples):
-                yield (place, row), Request((("user", row[self.names["question"]]),), index)
+                yield place, row, index
+
+    def request(self, thing: Thing) -> Request:
+        """What is asked of the model."""
+        from resources.engines.protocol import Request
+
+        _, row, index = thing
+        return Request((("user", row[self.names["question"]]),), index)
 
 
 def _counts(arguments: argparse.Namespace, asked: _Asked, places: int) -> list[_Tally | None]:
     """What the samples of each row came to; None where a row asks nothing."""
-    from resources.engines.protocol import FAILED, Counted, Sampling
+    from assets.sft_data.asking import Asking
+    from resources.engines.protocol import Sampling
 
     found: list[_Tally | None] = [None] * places
     for place, _ in asked.rows():
@@ -103,45 +109,35 @@ def _counts(arguments: argparse.Namespace, asked: _Asked, places: int) -> list[_
             f"{asked.path}: no row has text in {asked.names['question']!r} (--field question=…)"
         )
     sampling = Sampling(arguments.temperature, arguments.top_p, arguments.max_new_tokens)
-    judge = Judge(arguments.verifier, asked.names)
-    failed, why = 0, ""
-    waiting: dict[int, tuple[int, Row]] = {}
-    held: list[tuple[int, Row, Completion]] = []
-
-    def requests() -> Iterator[Request]:
-        for sent, (one, request) in enumerate(asked.requests()):
-            waiting[sent] = one
-            yield request
-
-    for batch in _engine(arguments).batches(Counted(requests(), count), sampling):
-        held += [(*waiting.pop(index), made) for index, made in batch]
-        failed += sum(made.finish_reason == FAILED for _, made in batch)
-        why = next((made.served for _, made in batch if made.finish_reason == FAILED), why)
-        if len(held) >= GROUP:
-            _judge(held, judge, asked.names["response"], found)
-            held.clear()
-    _judge(held, judge, asked.names["response"], found)
-    if failed > MOST_FAILED * count:
-        raise CommandError(
-            f"{failed} of {count} requests were not answered (the last: {why}); the others' "
-            f"answers are kept in {_store(arguments)}: run again"
-        )
+    judge, asking = Judge(arguments.verifier, asked.names), Asking(f"pass-rate {asked.path}")
+    engine = _engine(arguments)
+    for things, made in asking.answered(engine, asked.each(), asked.request, count, sampling):
+        _judge(things, made, judge, asked.names["response"], found)
+    try:
+        asking.settled()
+    except ValueError as error:
+        raise CommandError(str(error)) from None
     return found
 
 
 def _judge(
-    held: list[tuple[int, Row, Completion]], judge: Judge, response: str, found: list[_Tally | None]
+    things: list[Thing],
+    made: list[Completion],
+    judge: Judge,
+    response: str,
+    found: list[_Tally | None],
 ) -> None:
     """Count the verdicts on some answers; where there is none it is unknown."""
     from resources.verifiers.attempts import unanswered
 
-    answered = [row | {response: made.text} for _, row, made in held if made.answered]
+    pairs = list(zip(things, made, strict=True))
+    answered = [row | {response: each.text} for (_, row, _), each in pairs if each.answered]
     verdicts = iter(judge.verdicts(answered))
-    for place, _, made in held:
-        verdict = unanswered(made.finish_reason) or next(verdicts)
+    for (place, _, index), each in pairs:
+        verdict = unanswered(each.finish_reason) or next(verdicts)
         tally = found[place]
         assert tally is not None
-        tally.add(verdict, truncated=made.finish_reason == "length")
+        tally.add(index, verdict, truncated=each.finish_reason == "length")
 
 
 class _Rates:
@@ -164,7 +160,7 @@ class _Rates:
             return {"verdict": NO_QUESTION}
         counted = {name: tally.counts[name] for name in COUNTED}
         rate, _, why = decide(*counted.values(), discard_at=self._discard_at)
-        shown = "; ".join(f"{name}: {said}" for name, said in sorted(tally.evidence.items()))
+        shown = "; ".join(f"{name}: {said}" for name, (_, said) in sorted(tally.evidence.items()))
         return {
             "verdict": why or KEPT,
             "pass_rate": rate,
