@@ -44,6 +44,18 @@ _COLUMNS = {
     "reason:str parents:parents?",
     "judge_agreement": "domain:str model:str prompt:str judged:int unknown:int compared:int "
     "agreed:int agreement:float ci_low:float ci_high:float wrong_accepted:int right_refused:int",
+    "feedback": "row_id:id generation_id:id problem_id:id domain:str sample_index:int feedback:str "
+    "fault:str reply:str prompt:str model:str model_version:str prompt_tokens:int "
+    "completion_tokens:int finish_reason:str parents:parents?",
+    "edits": "row_id:id generation_id:id feedback_id:id problem_id:id domain:str reasoning:str "
+    "response:str fault:str reply:str prompt:str model:str model_version:str prompt_tokens:int "
+    "completion_tokens:int finish_reason:str parents:parents?",
+    "choices": "row_id:id generation_id:id problem_id:id domain:str outcome:str edit_id:id "
+    "candidates:int evidence:str reply:str reply_turned:str prompt:str model:str "
+    "model_version:str parents:parents?",
+    "feedback_edit_gain": "name:str domain:str measure:str answers:str problems:int drafts:int "
+    "left_out:int accuracy:float ci_low:float ci_high:float gain:float gain_low:float "
+    "gain_high:float refused:str",
     "dropped": "row_id:id reason:str evidence:str matched_row_id:id? parents:parents?",
     "question_kinds": "row_id:id source:str kind:str evidence:str",
     "contamination": "member:id item:id method:str score:float decision:str evidence:str "

@@ -148,6 +148,8 @@ def _report(recipe: Recipe) -> Spec:
         keys += [f"sft_data/{name}", f"sft_data/{name}_verdicts"]
     if any(data.judge for data in recipe.answered.values()):
         keys.append("sft_data/judge_agreement")
+    if any(data.feedback_edit for data in recipe.answered.values()):
+        keys.append("sft_data/feedback_edit_gain")
     if any(model.reads("pass_rates") for model in recipe.models.values()):
         keys += ["rl_data/pass_rates", "rl_data/prompts"]
     for name, model in recipe.models.items():

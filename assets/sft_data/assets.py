@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from assets.sft_data.brought import ready, recorded
+from assets.sft_data.feedback_edit import specs as feedback_edit
 from assets.sft_data.slices import HELD_OUT, STAGE, budgeted, cleaned, verdicts, votes
 from resources.recipe.schema import Recipe
 from resources.recipe.sections.answered import Answered, sampling
@@ -21,7 +22,8 @@ def specs(recipe: Recipe) -> list[Spec]:
     source with `answers`.
 
     Where a set has problems without a known answer that are voted on also `_votes`, where it asks a
-    judge `_judgements`, and `sft_data/judge_agreement` of them all. And `sft_data/<source>` of each
+    judge `_judgements`, and `sft_data/judge_agreement` of them all; where its answers are edited by
+    feedback what `feedback_edit` makes of them. And `sft_data/<source>` of each
     source that an SFT stage draws from: conversations as they are, recorded responses with
     `_responses` and `_verdicts` before.
     """
@@ -35,11 +37,15 @@ def specs(recipe: Recipe) -> list[Spec]:
             *([votes(name, recipe, data.domain, inputs, data.voting)] if data.voting else []),
             verdicts(name, data.domain, judged, recipe.family.seed, what),
             *([_judgements(recipe, name, data)] if data.judge else []),
+            *(feedback_edit.of_set(recipe, name, data, judged) if data.feedback_edit else []),
             _samples(recipe, name, data),
         ]
     asked = [name for name, data in recipe.answered.items() if data.judge]
     if asked:
         made.append(_agreement(recipe, asked))
+    edited = [name for name, data in recipe.answered.items() if data.feedback_edit]
+    if edited:
+        made.append(feedback_edit.gain(recipe, edited))
     for name in recipe.drawn_sources:
         as_they_are = recipe.family.sources[name].kind == "conversations"
         made += [ready(recipe, name)] if as_they_are else recorded(recipe, name)
@@ -145,6 +151,7 @@ def _samples(recipe: Recipe, name: str, data: Answered) -> Spec:
             **_inputs(name, data),
             "verdicts": f"{STAGE}/{name}_verdicts",
             **({"judgements": f"{STAGE}/{name}_judgements"} if data.judge else {}),
+            **(feedback_edit.used(name) if data.feedback_edit == "used" else {}),
             "held_out": HELD_OUT,
             **recipe.benchmark_inputs,
             **before,

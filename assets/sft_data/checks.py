@@ -33,14 +33,15 @@ def every_prompt_answered(artifact: Artifact, inputs: Mapping[str, Artifact]) ->
 
 
 def every_generation_judged(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
-    """There is exactly one verdict for each generation."""
+    """There is exactly one verdict for each generation, or each edit."""
+    table = "edits" if "edits" in inputs else "generations"
     judged = artifact.table("verdicts", ["generation_id"])["generation_id"].to_pylist()
-    made = inputs["generations"].table("generations", ["row_id"])["row_id"].to_pylist()
+    made = inputs[table].table(table, ["row_id"])["row_id"].to_pylist()
     missing, extra = set(made) - set(judged), len(judged) - len(set(judged))
     return CheckResult(
         name="every_generation_judged",
         passed=bool(judged) and not missing and not extra and len(judged) == len(made),
-        description=f"{len(judged)} verdicts on {len(made)} generations; {len(missing)} missing",
+        description=f"{len(judged)} verdicts on {len(made)} {table}; {len(missing)} missing",
     )
 
 

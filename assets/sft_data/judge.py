@@ -116,7 +116,7 @@ def _rows(
     """The judgements that some replies make, each the child of the answer it is about."""
     import pyarrow as pa
 
-    from resources.tasks.judging import version
+    from resources.tasks.judging import JUDGE
     from resources.verifiers.attempts import unanswered
     from resources.verifiers.judge import read
     from warehouse.rows import parents_of, with_ids
@@ -131,7 +131,7 @@ def _rows(
             "verdict": pa.array([one.verdict for one in found], pa.string()),
             "evidence": pa.array([one.evidence for one in found], pa.string()),
             "reply": pa.array([each.text for each in made], pa.string()),
-            "prompt": pa.repeat(pa.scalar(version(recipe["prompt"])), len(ids)),
+            "prompt": pa.repeat(pa.scalar(JUDGE.version(recipe["prompt"])), len(ids)),
             "model": pa.repeat(pa.scalar(str(recipe["judge"]["model"])), len(ids)),
             "model_version": pa.repeat(pa.scalar(model_version), len(ids)),
             "finish_reason": pa.array([each.finish_reason for each in made], pa.string()),

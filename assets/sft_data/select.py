@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.sft_data.decontaminate import HELD_OUT_COLUMNS, contaminated, evidence
 from assets.sft_data.deduplicate import BATCH, Repeats
+from assets.sft_data.feedback_edit.used import with_edits
 from assets.sft_data.filters import FILTERS
 from resources.benchmarks import apart
 from resources.benchmarks.compared import CONTAMINATED, UNDECIDED
@@ -178,7 +179,8 @@ def unpaired(table: pa.Table) -> pa.Array:
 def _candidates(inputs: Mapping[str, Artifact]) -> pa.Table:
     """Generations with `verdict`, `evidence` and their problem's columns, in a fixed order.
 
-    Where the verifier's verdict is `unknown` it is that of the judge, if one was asked.
+    Where the verifier's verdict is `unknown` it is that of the judge, if one was asked. Where
+    `inputs` has edits, chosen ones take their drafts' places.
     """
     import pyarrow.compute as pc
 
@@ -205,7 +207,7 @@ def _candidates(inputs: Mapping[str, Artifact]) -> pa.Table:
                 if column in table.column_names
                 else table.append_column(column, values)
             )
-    return table
+    return with_edits(table, inputs) if "edits" in inputs else table
 
 
 def with_judge(verdicts: pa.Table, judgements: pa.Table) -> pa.Table:
@@ -286,9 +288,11 @@ def _samples(table: pa.Table, inputs: Mapping[str, Artifact], asset_key: str) ->
         "tokens": table["completion_tokens"],
         "problem_id": table["problem_id"],
     }
-    ids = zip(table["row_id"].to_pylist(), table["problem_id"].to_pylist(), strict=True)
-    keys = [inputs["generations"].key, inputs["problems"].key]
-    parents = parents_of([list(pair) for pair in ids], [keys] * table.num_rows)
+    names = [name for name in ("row_id", "problem_id", "edit_id") if name in table.column_names]
+    keys = [inputs[name].key for name in ("generations", "problems", "edits")[: len(names)]]
+    rows = zip(*(table[name].to_pylist() for name in names), strict=True)
+    ids = [[one for one in row if one is not None] for row in rows]
+    parents = parents_of(ids, [keys[: len(own)] for own in ids])
     return with_ids(pa.table(columns), asset_key, ["output", "reasoning"], parents)
 
 

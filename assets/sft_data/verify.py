@@ -22,7 +22,9 @@ def verify(
     recipe: Mapping[str, Any],
     execution: Execution,
 ) -> Output:
-    """One row of `verdicts` for each row of `generations`; `inputs` holds it and `problems`.
+    """One row of `verdicts` for each row of `generations`, or of `edits` where `inputs` has those.
+
+    `inputs` also holds `problems`.
 
     Where it holds `votes`, answers to problems without a known answer are judged by those, and
     `verifier` says so: a vote is never taken for a truth.
@@ -35,13 +37,15 @@ def verify(
     from warehouse.rows import parents_of, with_ids
 
     columns = ["row_id", "problem_id", "reasoning", "response", "finish_reason"]
-    generations = inputs["generations"].table("generations", columns)
+    table = "edits" if "edits" in inputs else "generations"
+    made = inputs[table]
+    generations = made.table(table, columns)
     problems = inputs["problems"].table("problems")
     place = pc.index_in(generations["problem_id"], problems["row_id"])
     if place.null_count:
         raise ValueError(
-            f"{inputs['generations'].key}: {place.null_count} generations answer problems that are "
-            f"not in {inputs['problems'].key}; rebuild the generations"
+            f"{made.key}: {place.null_count} {table} answer problems that are not in "
+            f"{inputs['problems'].key}; rebuild the {table}"
         )
     rows = problems.to_pylist()
     asked = [rows[index] for index in place.to_pylist()]
@@ -57,7 +61,7 @@ def verify(
     reasons = generations["finish_reason"].to_pylist()
     found = [unanswered(reason) or one for one, reason in zip(found, reasons, strict=True)]
     ids = generations["row_id"].combine_chunks()
-    table = pa.table(
+    judged = pa.table(
         {
             "generation_id": ids,
             "verifier": pa.array(verifiers, pa.string()),
@@ -65,11 +69,9 @@ def verify(
             "evidence": pa.array([one.evidence for one in found], pa.string()),
         }
     )
-    parents = parents_of(
-        [[one] for one in ids.to_pylist()], [[inputs["generations"].key]] * len(ids)
-    )
-    table = with_ids(table, recipe["asset_key"], ["verifier", "verdict", "evidence"], parents)
-    return Output(tables={"verdicts": table}, metrics=_metrics(modes, [v.verdict for v in found]))
+    parents = parents_of([[one] for one in ids.to_pylist()], [[made.key]] * len(ids))
+    judged = with_ids(judged, recipe["asset_key"], ["verifier", "verdict", "evidence"], parents)
+    return Output(tables={"verdicts": judged}, metrics=_metrics(modes, [v.verdict for v in found]))
 
 
 def _by_vote(

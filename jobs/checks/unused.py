@@ -19,8 +19,10 @@ from resources.recipe.sections.base import Optimizer
 from resources.recipe.sections.cleaning import Cleaning
 from resources.recipe.sections.data import PYTHON, WRITTEN, CorpusMix, Source
 from resources.recipe.sections.family import Family
+from resources.recipe.sections.feedback_edit import STEPS
 from resources.recipe.sections.model import ModelRecipe
 from resources.recipe.sections.puzzle import Puzzle
+from resources.recipe.sections.roles import RoleName
 from resources.recipe.sections.supervised import Distillation
 from resources.recipe.tree import KeyPath
 from resources.store.spec import Spec
@@ -183,7 +185,7 @@ def _roles(recipe: Recipe) -> Iterator[Unread]:
     family, models = recipe.family, recipe.models.values()
     data = recipe.answered.values()
     answering = {role for each in data for role in each.roles(family)}
-    asks = {
+    asks: dict[RoleName, bool] = {
         "teacher": "teacher" in answering,
         "off": "off" in answering,
         "writer": any(each.path.startswith(WRITTEN) for each in family.sources.values()),
@@ -191,6 +193,7 @@ def _roles(recipe: Recipe) -> Iterator[Unread]:
         "preferences": any(model.preference for model in models),
         "evaluation": family.benchmarks is not None or family.side_by_side is not None,
         "judge": any(each.judge for each in data),
+        **{role: any(each.feedback_edit for each in data) for role in STEPS},
     }
     for name in family.roles:
         if not asks[name]:

@@ -98,6 +98,13 @@ def _data(recipe: Recipe) -> Iterator[tuple[str, int, float]]:
                 asked = min(asked, family.judge.agreement)
             tokens = asked * typical.response_off
             yield f"sft_data/{name}_judgements", tokens, teacher.sample(tokens)
+        if data.feedback_edit:
+            section = family.feedback_edit
+            drafts = prompts * min(off, section.drafts)
+            replies = {"feedback": section.feedbacks, "edits": section.feedbacks, "choices": 2}
+            for table, times in replies.items():
+                tokens = drafts * times * typical.response_off
+                yield f"sft_data/{name}_{table}", tokens, teacher.sample(tokens)
     rates, reward = family.pass_rates, family.reward_model
     if rates is not None:
         tokens = rates.prompts * rates.samples * typical.response_on

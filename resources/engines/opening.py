@@ -68,7 +68,7 @@ def open_engine(
 
 
 def open_served(asked: Mapping[str, Any], execution: Execution, role: str) -> Engine:
-    """The engine of a role whose model only servers have.
+    """The engine of a role whose model only servers have, or in which rules answer.
 
     `asked`: `model` as the servers call it, and where they are declared its `version` and its
     `thinking`. Without a version the key of a request says so, and nothing tells when the weights
@@ -81,6 +81,11 @@ def open_served(asked: Mapping[str, Any], execution: Execution, role: str) -> En
     names = Names(f"served {asked['model']}@{version or UNVERSIONED}")
     usage = Usage(role, str(asked["model"]), version or UNVERSIONED)
     found = execution.roles.get(role)
+    if found is not None and found.scripted:
+        from resources.engines.scripted import ScriptedEngine
+
+        usage.engine = lambda: {"engine": "scripted"}
+        return ScriptedEngine(role, usage)
     if execution.engine == "replay" or (found is not None and found.engine == "replay"):
         usage.engine = lambda: {"engine": "replay"}
         return _replay(execution, names, chat, usage)

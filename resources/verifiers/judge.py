@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import cast
 
-from resources.verifiers.reasoning import TAGS, Tags, split
-from resources.verifiers.verdict import Value, Verdict, shorten
+from resources.verifiers import last_line
+from resources.verifiers.reasoning import TAGS, Tags
+from resources.verifiers.verdict import Value, Verdict
 
-_DRESS = r"[\s*_#>`]*"
-_VERDICT = re.compile(
-    rf"{_DRESS}verdict{_DRESS}:{_DRESS}(correct|incorrect|unclear){_DRESS}\.?{_DRESS}",
-    re.IGNORECASE,
-)
+_VALUES = "correct|incorrect|unclear"
 
 
 def read(reply: str, finish_reason: str = "stop", tags: Tags = TAGS) -> Verdict:
@@ -24,26 +20,14 @@ def read(reply: str, finish_reason: str = "stop", tags: Tags = TAGS) -> Verdict:
     >>> read("Both are 4.\\nVerdict: correct")
     Verdict(verdict='correct', evidence='Both are 4.')
     >>> read("Verdict: correct\\nOr rather:\\n**Verdict: incorrect**").evidence
-    'two different verdicts: Verdict: correct Or rather: **Verdict: incorrect**'
+    'two different lines with a verdict: Verdict: correct Or rather: **Verdict: incorrect**'
     >>> read("It is not correct.").evidence
     'no last line with a verdict: It is not correct.'
     """
-    if finish_reason != "stop":
-        return Verdict("unknown", f"the judge's reply ended with {finish_reason}")
-    said = split(reply, tags)[1]
-    lines = [line for line in said.splitlines() if line.strip()]
-    found = [match[1].lower() for line in lines if (match := _VERDICT.fullmatch(line))]
-    if not found or not _VERDICT.fullmatch(lines[-1]):
-        return Verdict("unknown", f"no last line with a verdict: {_end(said)}")
-    if len(set(found)) > 1:
-        return Verdict("unknown", f"two different verdicts: {_end(said)}")
-    before = _end("\n".join(lines[:-1])) or "no reason given"
-    if found[0] == "unclear":
-        return Verdict("unknown", f"the judge finds it unclear: {before}")
-    return Verdict(cast(Value, found[0]), before)
-
-
-def _end(text: str, limit: int = 300) -> str:
-    """The end of a text, where judges come to the point."""
-    line = " ".join(text.split())
-    return shorten(line, limit) if len(line) <= limit else f"...{line[3 - limit :]}"
+    who = "the judge's reply"
+    said, why = last_line.read(reply, "verdict", _VALUES, who, finish_reason, tags)
+    if said is None:
+        return Verdict("unknown", why)
+    if said == "unclear":
+        return Verdict("unknown", f"the judge finds it unclear: {why}")
+    return Verdict(cast(Value, said), why)

@@ -90,6 +90,7 @@ class Facts:
     samples: list[tuple[str, str, int, float]] = field(default_factory=list)
     verdicts: dict[str, Counter[str]] = field(default_factory=dict)
     agreement: list[dict[str, Any]] = field(default_factory=list)  # rows of judge_agreement
+    edited: list[dict[str, Any]] = field(default_factory=list)  # rows of feedback_edit_gain
     unjudged: bool = False  # programs were not run
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
     pass_rates: list[float] = field(default_factory=list)
@@ -242,6 +243,9 @@ def gather(inputs: Mapping[str, Artifact], recipe: Mapping[str, Any]) -> Facts:
         facts.unjudged |= artifact.manifest["recipe"].get("programs", "run") != "run"
     if "sft_data/judge_agreement" in by_key:
         facts.agreement = by_key["sft_data/judge_agreement"].table("judge_agreement").to_pylist()
+    if "sft_data/feedback_edit_gain" in by_key:
+        gain = by_key["sft_data/feedback_edit_gain"].table("feedback_edit_gain")
+        facts.edited = gain.to_pylist()
     if "rl_data/pass_rates" in by_key:
         rates = by_key["rl_data/pass_rates"].table("pass_rates", ["pass_rate"])["pass_rate"]
         facts.discard_at = recipe["discard_at"]

@@ -19,9 +19,6 @@ UNASKED = {
     "extractor": "problems",
     "classifier": "problems",
     "reward": "sft_data and rl_data",
-    "feedback": "sft_data",
-    "edit": "sft_data",
-    "select": "sft_data",
     "rollouts": "rl",
 }
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from resources.recipe.sections.base import Domain, Reasoning, needed
 from resources.recipe.sections.family import Family
+from resources.recipe.sections.feedback_edit import STEPS
 from resources.recipe.sections.roles import RoleName
 
 
@@ -29,6 +30,7 @@ class Answered:
     prompts: int | None = None
     by: RoleName = "teacher"
     judge: Literal["unknown", "all"] | None = None
+    feedback_edit: Literal["measured", "used"] | None = None
     voting: tuple[Reasoning, ...] = ()
 
     @property
@@ -59,6 +61,7 @@ def answered(family: Family) -> dict[str, Answered]:
             samples,
             prompts=data.prompts,
             judge=data.judge,
+            feedback_edit=data.feedback_edit,
             voting=_voting(samples) if voted else (),
         )
     for name, source in family.sources.items():
@@ -71,6 +74,7 @@ def answered(family: Family) -> dict[str, Answered]:
                 source=name,
                 by=said.by,
                 judge=said.judge,
+                feedback_edit=said.feedback_edit,
                 voting=_voting(samples) if source.truth == "vote" else (),
             )
     return found
@@ -117,7 +121,19 @@ def missing(family: Family) -> Iterator[tuple[str, str]]:
             yield data.where, wrong
         if data.judge and family.served("judge") is None:
             yield "roles", f"judge is missing: {data.where} asks it; add `judge: …`"
+        if data.feedback_edit:
+            yield from _no_feedback_edit(family, data)
         yield from _no_vote(family, data)
+
+
+def _no_feedback_edit(family: Family, data: Answered) -> Iterator[tuple[str, str]]:
+    """Roles that make answers better and are not there; drafts that are not sampled."""
+    for role in STEPS:
+        if family.served(role) is None:
+            yield "roles", f"{role} is missing: {data.where} asks it; add `{role}: …`"
+    if not data.samples["off"]:
+        wrong = "feedback_edit: drafts are answers with thinking off, and none are sampled"
+        yield data.where, wrong
 
 
 def _all_apart(family: Family, domain: Domain) -> bool:

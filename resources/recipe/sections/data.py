@@ -78,13 +78,14 @@ class Answers(Section):
     """Who answers a source's problems, and how often with thinking on and off.
 
     `by` answers with thinking on; with thinking off the recipe's model for that does, where it has
-    one. `judge` as in `sft_data`.
+    one. `judge` and `feedback_edit` as in `sft_data`.
     """
 
     by: Literal["teacher", "off"]
     thinking_on: CountOrZero = 0
     thinking_off: CountOrZero = 0
     judge: Literal["unknown", "all"] | None = None
+    feedback_edit: Literal["measured", "used"] | None = None
 
     @model_validator(mode="after")
     def _something_is_sampled(self) -> Self:

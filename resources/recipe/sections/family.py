@@ -32,6 +32,7 @@ from resources.recipe.sections.base import (
 from resources.recipe.sections.benchmark import Benchmark
 from resources.recipe.sections.cleaning import Cleaning
 from resources.recipe.sections.data import HELD_TEXT, CorpusMix, Source, unmixable
+from resources.recipe.sections.feedback_edit import FeedbackEdit
 from resources.recipe.sections.judge import Judge
 from resources.recipe.sections.roles import Role, RoleName
 from resources.recipe.sections.vote import Vote
@@ -107,6 +108,8 @@ class SftDomain(Section):
     """How many questions of a domain are answered, and how often with thinking on and off.
 
     `judge`: the role `judge` is asked about the answers whose verdict is `unknown`, or about `all`.
+    `feedback_edit`: answers with thinking off are edited by feedback, and what that gains is
+    `measured`, or also `used`: a chosen edit takes its draft's place.
     """
 
     prompts: Count
@@ -114,6 +117,7 @@ class SftDomain(Section):
     samples_off: CountOrZero
     generation: Sampling | None = None
     judge: Literal["unknown", "all"] | None = None
+    feedback_edit: Literal["measured", "used"] | None = None
 
     @model_validator(mode="after")
     def _something_is_sampled(self) -> Self:
@@ -249,6 +253,7 @@ class Family(Section):
     cleaning: Cleaning | None = None
     generation: Sampling | None = None
     judge: Judge = Judge()
+    feedback_edit: FeedbackEdit = FeedbackEdit()
     vote: Vote = Vote()
     published_rows: dict[str, PublishedRows] | None = None
     pass_rates: PassRates | None = None
@@ -260,9 +265,10 @@ class Family(Section):
     libraries: list[Text] = Field(default_factory=lambda: list(LIBRARIES))
 
     def served(self, role: RoleName) -> Role | None:
-        """A role whose model only a server has; None where a checkpoint answers."""
+        """A role whose model only a server has, or in which rules answer; None where a checkpoint
+        does."""
         found = self.roles.get(role)
-        return found if found is not None and found.served else None
+        return found if found is not None and (found.served or found.scripted) else None
 
     @property
     def given_teacher(self) -> str | dict[str, Any] | None:

@@ -22,11 +22,24 @@ from resources.recipe.sections.base import (
     Text,
     impossible,
 )
+from resources.tasks import scripted
 
-RoleName = Literal["teacher", "off", "writer", "pass_rates", "preferences", "evaluation", "judge"]
-SERVED: tuple[RoleName, ...] = ("teacher", "off", "judge")  # may be models that only a server has
+RoleName = Literal[
+    "teacher",
+    "off",
+    "writer",
+    "pass_rates",
+    "preferences",
+    "evaluation",
+    "judge",
+    "feedback",
+    "edit",
+    "select",
+]
+SCRIPTED: tuple[RoleName, ...] = ("feedback", "edit", "select")  # in which fixed rules may answer
+ONLY_SERVED: tuple[RoleName, ...] = ("judge", *SCRIPTED)
+SERVED = ("teacher", "off", *ONLY_SERVED)  # may be models that only a server has
 SAMPLED: tuple[RoleName, ...] = ("teacher", "off")  # whose answers are sampled as they say
-ONLY_SERVED: tuple[RoleName, ...] = ("judge",)
 
 
 def _address(value: str) -> str:
@@ -126,10 +139,10 @@ class Pool(Asking):
 
 
 def _named(value: str) -> str:
-    if value not in ("embedded", "replay"):
+    if value not in ("embedded", "replay", scripted.NAME):
         raise impossible(
-            f"no engine '{value}'; write embedded, replay, {{openai: URL}}, {{vllm: {{}}}} or "
-            "{pool: [URL, URL]}"
+            f"no engine '{value}'; write embedded, replay, scripted, {{openai: URL}}, "
+            "{{vllm: {{}}}} or {pool: [URL, URL]}"
         )
     return value
 
@@ -179,6 +192,11 @@ class Role(Section):
         return bool(members) and not any(isinstance(each, Managed) for each in members)
 
     @property
+    def scripted(self) -> bool:
+        """Whether fixed rules answer in the place of a model."""
+        return self.engine == scripted.NAME
+
+    @property
     def members(self) -> list[str | Openai | Managed]:
         """The servers of the engine; none where there is none."""
         if isinstance(self.engine, Pool):
@@ -192,6 +210,8 @@ class Role(Section):
 
     def asked(self) -> dict[str, Any]:
         """What of a served model decides its answers: an asset's slice."""
+        if self.scripted:
+            return {"model": scripted.NAME, "version": scripted.VERSION}
         return {
             "model": self.model,
             **({"version": self.version} if self.version else {}),
@@ -227,7 +247,12 @@ def faults(roles: dict[RoleName, Role]) -> list[tuple[str, str]]:
                     "that is started on it, or embedded",
                 )
             )
-        elif name in ONLY_SERVED and not role.served:
+        elif role.scripted and name not in SCRIPTED:
+            wrong = f"no rules answer as this role, only as {', '.join(SCRIPTED)}"
+            found.append((f"{name}.engine", wrong))
+        elif role.scripted and role.model is not None:
+            found.append((f"{name}.model", "leave it out: rules answer, no model"))
+        elif name in ONLY_SERVED and not role.served and not role.scripted:
             found.append(
                 (
                     f"{name}.engine",
@@ -235,7 +260,7 @@ def faults(roles: dict[RoleName, Role]) -> list[tuple[str, str]]:
                     "listed there (`heirloom serve` or `vllm serve` serves one of yours)",
                 )
             )
-        elif role.model is not None and not role.served and name != "teacher":
+        elif role.model is not None and not role.served and name not in ("teacher", *SCRIPTED):
             where = "off_generator" if name == "off" else "the section of the stage"
             found.append((f"{name}.model", f"leave it out: {where} names the checkpoint"))
     return found
