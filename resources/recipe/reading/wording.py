@@ -71,7 +71,8 @@ def worded(error: ErrorDetails, keys: list[Any], data: Any, needs: str) -> tuple
     if kind in {"model_type", "model_attributes_type"}:
         return f"must be a section of keys, found {shown(found)}", _section(found, keys, needs)
     if kind == "too_short":
-        return f"must have {context['min_length']} or more entries, found {shown(found)}", ""
+        entries = _mapping(found) if isinstance(found, dict) else ""
+        return f"must have {context['min_length']} or more entries, found {shown(found)}", entries
     if kind == "too_long":
         return f"must have {context['max_length']} entries or fewer, found {shown(found)}", ""
     if kind == "invalid_key":

@@ -93,8 +93,7 @@ class Corpus(Section):
 def _form(corpus: Any) -> str:
     mixed = isinstance(corpus, CorpusMix)
     if isinstance(corpus, dict):
-        other = corpus.keys() & Corpus.model_fields.keys()
-        mixed = "mix" in corpus or ("tokens" in corpus and not other)
+        mixed = "mix" in corpus or not corpus.keys() & Corpus.model_fields.keys()
     return "declared" if mixed else "procedural"
 
 
