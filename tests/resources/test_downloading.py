@@ -22,6 +22,7 @@ from resources.checkout import CHECKOUT
 from resources.downloading import DownloadError, download
 from resources.sources import hub
 from resources.sources.account import SourceError
+from tests.resources import loopback
 from tests.resources.answering import Answering
 
 COMMIT, NAME, FILE = "1" * 40, "org/model", "model.safetensors"
@@ -73,18 +74,11 @@ class Handler(Answering):
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     from huggingface_hub import constants, file_download
 
-    with Hub() as running:
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
-        thread.start()
-        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{running.server_port}")
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-        monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", CHUNK)
-        monkeypatch.setattr(file_download, "time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", CHUNK)
+    monkeypatch.setattr(file_download, "time", SimpleNamespace(sleep=lambda seconds: None))
+    with loopback.hub(Hub(), tmp_path, monkeypatch) as running:
         yield running
         running.over.set()
-        running.shutdown()
-        thread.join()
 
 
 def blobs(cache: Path, kind: str = "models") -> dict[str, int]:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import threading
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -25,6 +24,7 @@ from resources.pretrained.source import ParentSource, parse
 from resources.store.building import Code, materialise, states_of
 from resources.store.digests import Digests
 from resources.store.spec import Spec
+from tests.resources import loopback
 from tests.resources.answering import Answering
 from tests.resources.pretrained.folders import instruct, sharded
 from warehouse.errors import WarehouseError
@@ -95,23 +95,13 @@ def _sibling(name: str, body: bytes) -> dict[str, Any]:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_llama: Path) -> Iterator[Hub]:
-    from huggingface_hub import constants
-
     folder = sharded(instruct(tiny_llama, tmp_path / "published"))
     for name in ("pytorch_model.bin", "README.md", "modeling_x.py"):
         (folder / name).write_bytes(b"never fetched")
-    with Hub() as running:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with loopback.hub(Hub(), tmp_path / "cache", monkeypatch) as running:
         running.repos[FIRST] = {file.name: file.read_bytes() for file in folder.iterdir()}
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
-        thread.start()
-        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{running.server_port}")
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         yield running
-        running.shutdown()
-        thread.join()
 
 
 def switch_off(monkeypatch: pytest.MonkeyPatch) -> None:

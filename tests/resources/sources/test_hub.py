@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import threading
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -20,6 +19,7 @@ from resources.recipe.sections.data import Source
 from resources.sources import hub, shards
 from resources.sources.account import SourceError
 from resources.sources.reading import read
+from tests.resources import loopback
 from tests.resources.answering import Answering
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -93,18 +93,8 @@ class Handler(Answering):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    from huggingface_hub import constants
-
-    with Hub() as running:
-        thread = threading.Thread(target=running.serve_forever, daemon=True)
-        thread.start()
-        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{running.server_port}")
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    with loopback.hub(Hub(), tmp_path / "cache", monkeypatch) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 def declared(path: str, **more: Any) -> Source:

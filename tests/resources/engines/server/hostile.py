@@ -12,6 +12,7 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 
 from tests.resources.answering import Answering
+from tests.resources.loopback import running
 
 Body = dict[str, Any]
 
@@ -91,16 +92,9 @@ def serving(hostile: Hostile, port: int = 0) -> Iterator[Hostile]:
         request_queue_size = 128
         allow_reuse_address = True
 
-    server = Server(("127.0.0.1", port), Handler)
-    hostile.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with running(Server(("127.0.0.1", port), Handler)) as server:
+        hostile.url = f"http://127.0.0.1:{server.server_port}"
         yield hostile
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def always(answer: Callable[[Answering], None]) -> Hostile:
