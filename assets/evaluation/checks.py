@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping
 
 from resources.recipe.sections.model import ModelRecipe
+from resources.verifiers import obedience
 from warehouse.store import Artifact, CheckResult
 
-LEAST_TOGGLE = 0.5
 _FETCH = re.compile(r"""(?:src|href)\s*=\s*["'](?!#|data:)|url\(|@import""")
 
 
@@ -53,7 +53,7 @@ def toggle_obeyed(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckRe
     learned = ModelRecipe.learned(stage) == "answers"
     return CheckResult(
         "toggle_obeyed",
-        not learned or min(shares.values()) >= LEAST_TOGGLE,
+        not learned or min(shares.values()) >= obedience.LEAST,
         f"think as asked: on {shares['on']:.1%}, off {shares['off']:.1%}",
         dict(shares),
         blocking=False,

@@ -6,10 +6,10 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
+from resources.verifiers import obedience
 from warehouse.store import Artifact, CheckResult
 
 LARGEST_ENGINE_ERROR = 0.05  # nats a token, as in training
-LEAST_TOGGLE = 0.5
 
 
 def rollouts_complete(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
@@ -46,14 +46,7 @@ def engine_agrees(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckRe
 
 def toggle_obeyed(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
     """The share of the last rollouts that obey the reasoning toggle (a warning when it is low)."""
-    share = artifact.metrics["follows_toggle_last"]
-    return CheckResult(
-        "toggle_obeyed",
-        share >= LEAST_TOGGLE,
-        f"{share:.1%} of the last rollouts think as asked",
-        {"share": share},
-        blocking=False,
-    )
+    return obedience.toggle_obeyed(artifact.metrics["follows_toggle_last"], "the last rollouts")
 
 
 def reward_rose(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:

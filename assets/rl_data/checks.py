@@ -10,9 +10,9 @@ from typing import Any
 from assets.rl_data.pass_rates import decide
 from resources.benchmarks import apart
 from resources.tasks.held_out import asked_again
+from resources.verifiers import obedience
 from warehouse.store import Artifact, CheckResult
 
-LEAST_TOGGLE = 0.5  # a share below this says that SFT did not teach the toggle
 LARGEST_RISE = 0.1  # of a batch's mean pass rate over the batch before
 
 
@@ -53,14 +53,7 @@ def samples_complete(artifact: Artifact, inputs: Mapping[str, Artifact]) -> Chec
 
 def toggle_obeyed(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
     """The share of responses that obey the reasoning toggle (a warning when it is low)."""
-    share = artifact.metrics["follows_toggle"]
-    return CheckResult(
-        "toggle_obeyed",
-        share >= LEAST_TOGGLE,
-        f"{share:.1%} of the responses think as asked",
-        {"share": share},
-        blocking=False,
-    )
+    return obedience.toggle_obeyed(artifact.metrics["follows_toggle"], "the responses")
 
 
 def prompts_not_empty(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckResult:
