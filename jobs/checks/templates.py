@@ -64,8 +64,9 @@ def templates(asked: Asked) -> Iterator[Finding]:
         yield from _read_otherwise(asked, keys, chat, found)
         if role == "parent" and chat.digest not in shown:
             shown.add(chat.digest)
-            yield f"{keys[1]}: what is learned stands between » and «"
-            yield from (f"  {line}" for line in _marked(sample).splitlines())
+            head = f"{keys[1]}: what is learned stands between » and «"
+            # One finding: no line of it is left out because it stood before.
+            yield "\n    ".join([head, *_marked(sample).splitlines()])
 
 
 def _read_otherwise(asked: Asked, keys: KeyPath, chat: Chat, found: Assembled) -> Iterator[Finding]:
