@@ -28,6 +28,7 @@ CALLS = pa.list_(CALL)
 # Roles whose content is the JSON of calls (ShareGPT's), and those whose content is a result.
 CALLING = ("function_call", "tool_call", "tool_calls")
 RESULTS = ("tool", "function", "observation", "tool_response")
+DEEPEST = 64  # objects and lists in each other
 _OF_CALL = {"id", "type", "index", "function"}
 _OF_TOOL = {"type", "function"}
 Call = dict[str, Any]
@@ -182,21 +183,21 @@ def _json(value: Any, field: str, sparse: bool) -> Any:
     elif sparse:
         value = _without_nulls(value)
     refuse(field, value)
-    _exact(field, value)
+    _writable(field, value)
     return value
 
 
-def _exact(field: str, value: Any) -> None:
-    """Unfit for a number that would be written with other digits than it came with."""
+def _writable(field: str, value: Any, depth: int = 0) -> None:
+    """Unfit for a number that would be written with other digits than it came with, and for what
+    is nested too deeply to be rendered."""
+    if depth > DEEPEST:
+        raise Unfit(field, None, f"nested more than {DEEPEST} deep")
     if isinstance(value, Written):
         if Decimal(value.text) != Decimal(repr(float(value))):
             raise Unfit(field, value.text, "a number of more digits than are kept of one")
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            _exact(field, each)
-    elif isinstance(value, list):
-        for each in value:
-            _exact(field, each)
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            _writable(field, each, depth + 1)
 
 
 def _without_nulls(value: Any) -> Any:

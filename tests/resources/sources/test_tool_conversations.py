@@ -9,8 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from resources.chat import calls
 from resources.recipe.sections.data import Source
+from resources.sources.conversations import CONVERSATION, conversation
+from resources.sources.fields import Unfit
 from tests.resources.sources.reading import conversations, rows, source
 
 USER, REPLY = {"role": "user", "content": "Rain?"}, {"role": "assistant", "content": "No."}
@@ -80,10 +85,10 @@ def test_shapes_of_one_conversation_are_read_alike(tmp_path: Path) -> None:
 
 def test_in_parquet_a_null_field_of_a_call_is_an_absent_one(tmp_path: Path) -> None:
     def row(name: str, **arguments: Any) -> dict[str, Any]:
-        calls = [{"function": {"name": name, "arguments": arguments}}]
+        made = [{"function": {"name": name, "arguments": arguments}}]
         given = {"properties": {each: {"type": "string"} for each in arguments}}
         return {
-            "messages": [USER, {"role": "assistant", "content": None, "tool_calls": calls}],
+            "messages": [USER, {"role": "assistant", "content": None, "tool_calls": made}],
             "tools": [{"name": name, "parameters": given}],
         }
 
@@ -249,6 +254,60 @@ def test_lists_that_offer_no_tools_are_rejected(
     )
     kept, (lost,) = rows(tmp_path, source("c.jsonl", "conversations"))
     assert not kept and lost["field"] == field and reason in lost["reason"], lost
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)
+    | st.sampled_from(["{}", "[]", '{"name": "f", "arguments": {}}', "f", "c1", "\ud800", "\0"]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(["name", "arguments", "function", "type", "id", "parameters", "x"]),
+        inner,
+        max_size=4,
+    ),
+    max_leaves=8,
+)  # fmt: skip
+TURN = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant", "tool", "function_call", "observation"])},
+    optional={
+        "content": JSON,
+        "tool_calls": JSON | st.just([OPENAI]),
+        "function_call": JSON,
+        "tool_call_id": JSON,
+        "name": JSON,
+    },
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    turns=st.lists(TURN | st.sampled_from([USER, REPLY, CALLING, RESULT]), max_size=5),
+    tools=JSON | st.just([TOOL]),
+    as_text=st.booleans(),
+    sparse=st.booleans(),
+)
+def test_any_row_is_read_or_says_why_not(
+    turns: list[Any], tools: Any, as_text: bool, sparse: bool
+) -> None:
+    columns = source("c.jsonl", "conversations").columns
+    try:
+        found = conversation({"messages": turns, "tools": tools}, columns, as_text, sparse)
+    except Unfit as error:
+        assert error.field and error.reason
+        return
+    pa.array([found], pa.struct(CONVERSATION))
+    assert found["messages"][-1]["role"] == "assistant"
+    made = calls.messages(found["messages"], found["calls"])
+    assert sum(len(calls.of(turn)) for turn in made) == len(found["calls"] or [])
+    assert not (as_text and (found["tools"] or found["calls"]))
+
+
+def test_what_is_nested_too_deeply_is_rejected(tmp_path: Path) -> None:
+    deep = "[" * 90 + "]" * 90
+    call = {"name": "f", "arguments": f'{{"a": {deep}}}'}
+    (tmp_path / "c.jsonl").write_text(json.dumps({"messages": calling(call)}) + "\n")
+    _, (lost,) = rows(tmp_path, source("c.jsonl", "conversations"))
+    assert lost["reason"] == "nested more than 64 deep"
 
 
 def test_as_text_all_stands_in_the_turns(tmp_path: Path) -> None:
