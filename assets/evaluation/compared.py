@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from resources.benchmarks.resampled import Estimate, difference
+from resources.benchmarks.intervals import Estimate, difference
 from resources.recipe.sections.model import PARENT, ModelRecipe
 from warehouse.store import Artifact
 

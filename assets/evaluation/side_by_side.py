@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assets.evaluation.speed import speeds
-from resources.benchmarks.resampled import mean_of
+from resources.benchmarks.intervals import mean_of
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:

@@ -52,7 +52,7 @@ def equal_in_vllm(artifact: Artifact, inputs: Mapping[str, Artifact]) -> CheckRe
     Blocks where vLLM ran; where it is not installed this says that nothing was verified.
     """
     from assets.serving.export import prompts
-    from resources.engines.vllm_verify import VerificationError, verify
+    from resources.engines.verification.compare import VerificationError, verify
 
     recipe, source = artifact.manifest["recipe"], inputs["model"].path()
     asked = prompts(source, recipe["prompts"], artifact.manifest["seed"])

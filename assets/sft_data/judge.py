@@ -118,7 +118,7 @@ def _rows(
 
     from resources.tasks.judging import JUDGE
     from resources.verifiers.attempts import unanswered
-    from resources.verifiers.judge import read
+    from resources.verifiers.replies.judge import read
     from warehouse.rows import parents_of, with_ids
 
     found = [unanswered(each.finish_reason) or read(each.text, each.finish_reason) for each in made]

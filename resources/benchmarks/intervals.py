@@ -1,9 +1,15 @@
-"""Intervals and comparisons of scores. Knows counts, not models."""
+"""Intervals and comparisons of scores: of counts in closed form, of sums over sequences by a
+bootstrap over them, alone and paired. Knows no models."""
 
 import math
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 Z95 = 1.959963984540054
+RESAMPLES = 1000
+ENDS = (0.025, 0.975)
+Estimate = tuple[float, float, float]  # the value, and the ends of its 95 % interval
 
 
 def wilson(accuracy: float, count: float, z: float = Z95) -> tuple[float, float]:
@@ -69,3 +75,35 @@ def correct_shares(verdicts: Iterable[tuple[bytes, str]]) -> dict[bytes, float]:
         if verdict != "unknown":
             judged.setdefault(problem, []).append(verdict == "correct")
     return {problem: sum(values) / len(values) for problem, values in judged.items()}
+
+
+def mean_of(sums: np.ndarray, seed: int) -> Estimate:
+    """The mean a token of sums and counts `[N, 2]`, with its interval over the N sequences.
+
+    >>> mean_of(np.array([[2.0, 1], [2.0, 1]]), 0)
+    (2.0, 2.0, 2.0)
+    """
+    low, high = np.quantile(_redrawn(sums, seed), ENDS)
+    return _mean(sums), float(low), float(high)
+
+
+def difference(after: np.ndarray, before: np.ndarray, seed: int) -> Estimate:
+    """By how much the mean of `after` lies above that of `before`, both `[N, 2]` as `mean_of` takes
+    them, of the same sequences in the same order: each draw takes the same ones of both.
+
+    >>> difference(np.array([[3.0, 1], [9.0, 1]]), np.array([[2.0, 1], [8.0, 1]]), 0)
+    (1.0, 1.0, 1.0)
+    """
+    low, high = np.quantile(_redrawn(after, seed) - _redrawn(before, seed), ENDS)
+    return _mean(after) - _mean(before), float(low), float(high)
+
+
+def _mean(sums: np.ndarray) -> float:
+    return float(sums[:, 0].sum() / sums[:, 1].sum())
+
+
+def _redrawn(sums: np.ndarray, seed: int) -> np.ndarray:
+    """The means of redrawn sequences, `[RESAMPLES]`."""
+    draw = np.random.default_rng(seed).integers(len(sums), size=(RESAMPLES, len(sums)))
+    totals = sums[draw].sum(axis=1)
+    return totals[:, 0] / totals[:, 1]

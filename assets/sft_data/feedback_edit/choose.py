@@ -126,7 +126,7 @@ def _rows(
 
 
 def _outcome(row: Row, made: Mapping[str, Completion]) -> tuple[str, bytes | None, str]:
-    from resources.verifiers.choosing import chosen
+    from resources.verifiers.replies.choosing import chosen
 
     if not made:
         return "no edit", None, "no edit of use differs from the draft"

@@ -115,7 +115,7 @@ def gains(found: Sequence[Case], scripted: Sequence[str], seed: int) -> list[dic
     """
     import numpy as np
 
-    from resources.benchmarks.resampled import difference, mean_of
+    from resources.benchmarks.intervals import difference, mean_of
 
     counted = [case for case in found if case.known]
     why = None

@@ -1,7 +1,7 @@
 """Export to the nemotron-nas (DeciLM) layout, for which vLLM has a class of its own.
 
 An export refuses what vLLM would misread before it writes, and checks what it wrote. It does not
-run vLLM (see `resources.engines.vllm_verify`).
+run vLLM (see `resources.engines.verification.compare`).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from assets.evaluation.page.children import section
 from assets.evaluation.page.facts import Facts, Stage
 from assets.evaluation.page.overview import overview
 from assets.evaluation.side_by_side import compare, held_out
-from resources.benchmarks.resampled import difference, mean_of
+from resources.benchmarks.intervals import difference, mean_of
 from resources.models import loading
 from resources.recipe.errors import RecipeError
 from resources.recipe.loading import load as load_recipe

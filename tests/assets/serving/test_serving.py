@@ -14,7 +14,8 @@ from assets.serving.assets import specs
 from assets.serving.checks import equal_in_vllm, layout_sound
 from assets.serving.export import build_exported, prompts
 from resources.chat.chat import Chat
-from resources.engines import vllm, vllm_verify
+from resources.engines import vllm
+from resources.engines.verification import compare
 from resources.models import loading
 from resources.models.folders import stored_dtype
 from resources.models.loading import publish, save
@@ -74,7 +75,7 @@ def test_an_export_is_checked_without_vllm_and_nothing_is_claimed(
     sound = layout_sound(made, inputs)
     assert sound.passed and sound.blocking, sound.description
     assert sound.metadata["tensors"] == made.metrics["tensors"]
-    monkeypatch.setattr(vllm_verify, "missing", lambda: "vLLM is not here")
+    monkeypatch.setattr(compare, "missing", lambda: "vLLM is not here")
     unknown = equal_in_vllm(made, inputs)
     assert not unknown.passed and not unknown.blocking
     assert unknown.description == "not verified in vLLM: vLLM is not here"
@@ -84,12 +85,12 @@ def test_a_vllm_that_fails_blocks(
     artifacts: tuple[Artifact, dict[str, Artifact]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, inputs = artifacts
-    monkeypatch.setattr(vllm_verify, "missing", lambda: None)
+    monkeypatch.setattr(compare, "missing", lambda: None)
 
     def run(*given: object) -> list[dict[str, Any]]:
-        raise vllm_verify.VerificationError("vLLM failed on it")
+        raise compare.VerificationError("vLLM failed on it")
 
-    monkeypatch.setattr(vllm_verify, "_run", run)
+    monkeypatch.setattr(compare, "_run", run)
     failed = equal_in_vllm(made, inputs)
     assert not failed.passed and failed.blocking and failed.description == "vLLM failed on it"
 

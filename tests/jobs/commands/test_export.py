@@ -19,8 +19,9 @@ import torch
 from jobs import cli
 from resources.chat.chat import Chat
 from resources.checkout import CHECKOUT
-from resources.engines import vllm, vllm_verify
-from resources.engines.vllm_verify import Comparison
+from resources.engines import vllm
+from resources.engines.verification import compare
+from resources.engines.verification.compare import Comparison
 from resources.models.loading import load, save
 from resources.store.home import Home
 from tests.jobs.background import in_background
@@ -79,14 +80,14 @@ def test_an_export_that_vllm_computes_otherwise_fails_and_a_missing_vllm_claims_
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(vllm_verify, "missing", lambda: "vLLM is not here")
+    monkeypatch.setattr(compare, "missing", lambda: "vLLM is not here")
     assert run(home, "export", KEY, str(tmp_path / "a")) == 0
     assert "not verified in vLLM: vLLM is not here" in capsys.readouterr().out
 
     def other(*given: object) -> Comparison:
         return Comparison(vllm="0", prompts=1, compared=8, differing=3, log_difference=0.5)
 
-    monkeypatch.setattr(vllm_verify, "verify", other)
+    monkeypatch.setattr(compare, "verify", other)
     assert run(home, "export", KEY, str(tmp_path / "b")) == 1  # the same artifact, asked again
     said = capsys.readouterr()
     assert "3 of 8 greedy tokens" in said.out and "do not use nano/exported_parent" in said.err

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from resources.engines import vllm, vllm_plugin
-from resources.engines.vllm_verify import verify
+from resources.engines.verification.compare import verify
 from resources.models.export import heirloom, nemotron_nas
 from resources.store.home import CHECKOUT
 from tests.resources.models.served import NOOP, random

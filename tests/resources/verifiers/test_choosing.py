@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from resources.tasks.editing import EDIT, FEEDBACK, SELECT
 from resources.tasks.prompting import mark, marked
-from resources.verifiers.choosing import chosen
+from resources.verifiers.replies.choosing import chosen
 
 TEXT = st.text(max_size=60)
 LINES = st.lists(st.sampled_from(["Choice: 1", "Choice: 2", "choice 2", "**Choice: 3**", "x", ""]))

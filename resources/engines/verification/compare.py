@@ -239,7 +239,13 @@ def _run(
             json.dumps({"arguments": arguments, "prompts": prompts, "tokens": tokens})
         )
         own = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "HF_MODULES_CACHE": f"{place}/modules"}
-        command = [sys.executable, "-m", "resources.engines.vllm_child", str(request), str(answer)]
+        command = [
+            sys.executable,
+            "-m",
+            "resources.engines.verification.child",
+            str(request),
+            str(answer),
+        ]
         with (place / "log").open("w+") as log:
             try:
                 done = subprocess.run(

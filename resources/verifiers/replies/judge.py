@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from resources.verifiers import last_line
 from resources.verifiers.reasoning import TAGS, Tags
+from resources.verifiers.replies import last_line
 from resources.verifiers.verdict import Value, Verdict
 
 _VALUES = "correct|incorrect|unclear"

@@ -1,7 +1,7 @@
 """The vLLM half of a verification, a program of its own: request.json in, answer.json out.
 
-`python -m resources.engines.vllm_child REQUEST ANSWER`. Decodes greedily with the given prompts and
-writes tokens and log-probabilities down. It does not know what they are compared with.
+`python -m resources.engines.verification.child REQUEST ANSWER`. Decodes greedily with the given
+prompts and writes tokens and log-probabilities down. It does not know what they are compared with.
 """
 
 from __future__ import annotations

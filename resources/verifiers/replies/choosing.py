@@ -3,7 +3,7 @@ where both replies plainly name the same answer."""
 
 from __future__ import annotations
 
-from resources.verifiers.last_line import read
+from resources.verifiers.replies.last_line import read
 
 Reply = tuple[str, str]  # the text, and its finish reason
 

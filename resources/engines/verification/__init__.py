@@ -1,0 +1,1 @@
+"""Whether vLLM computes on an export what is computed here."""

@@ -1,0 +1,1 @@
+"""What models say of answers: a judge's verdict, a choice among several."""
