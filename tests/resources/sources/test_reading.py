@@ -272,9 +272,5 @@ def test_public_files(folder: str) -> None:
         "tools_glaive": source("*.json", "conversations", fields=glaive),
     }[folder]
     kept, lost = rows(data, declared)
-    counts = {"c4": (300, 0), "alpaca": (1000, 0)}
-    if folder in counts:
-        assert (len(kept), len(lost)) == counts[folder], lost[:3]
-    else:
-        assert len(kept) + len(lost) == 300 and lost
-        assert {row["reason"] for row in lost} == {"tool calls come with the next release"}
+    counts = {"c4": (300, 0), "alpaca": (1000, 0), "tools_glaive": (300, 0)}
+    assert (len(kept), len(lost)) == counts[folder], lost[:3]
