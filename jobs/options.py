@@ -157,6 +157,12 @@ def _using(command: Command) -> None:
     chat = command("chat", "commands.chat", "talk to a model")
     chat.add_argument("model", metavar="MODEL", help="super, or a checkpoint's KEY[@VERSION]")
     chat.add_argument("--thinking", choices=["on", "off"], default="on")
+    chat.add_argument(
+        "--feedback-edit",
+        action="store_true",
+        help="after each answer feedback on it and the answer edited by that, from the recipe's "
+        "roles where it has them, else from the model itself",
+    )
 
     export = command(
         "export", "commands.export", "write a checkpoint or SFT samples as a folder for others"

@@ -288,6 +288,9 @@ def _execution(recipe: Recipe) -> Iterator[Unread]:
                 yield (EXECUTION, key, entry), f"the recipe has no model '{name}'", LEAVE_OUT
 
 
+_SCORES = ("sft_data/feedback_edit_gain", "sft_data/judge_agreement")  # ends in themselves
+
+
 def material(asked: Asked) -> Iterator[Finding]:
     """Data that is made and that no model, score or report is made of; it stops nothing."""
     from assets.catalog import all_specs
@@ -299,6 +302,7 @@ def material(asked: Asked) -> Iterator[Finding]:
         return  # said with the files
     made = {spec.key: spec for spec in specs if spec.stage in _MATERIAL}
     waiting = [key for spec in specs if spec.stage not in _MATERIAL for key in spec.reads()]
+    waiting += [key for key in _SCORES if key in made]
     read: set[str] = set()
     while waiting:  # what is read by what is used is used
         key = waiting.pop()

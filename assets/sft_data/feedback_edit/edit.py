@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.sft_data.asking import replies
 from assets.sft_data.feedback_edit.drafts import Row, drafts_of
-from assets.sft_data.feedback_edit.replies import about, asked_of, fault, took
+from assets.sft_data.feedback_edit.replies import about, asked_of, took
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from resources.engines.protocol import Completion
     from resources.execution import Execution
-
-CUT_OFF = "cut off"
 
 
 def edit(
@@ -34,6 +32,8 @@ def edit(
     """
     from resources.engines.protocol import Request
     from resources.tasks.editing import EDIT
+    from resources.tasks.prompting import mark
+    from resources.verifiers.replies.usable import fault
 
     asked = _by_feedback(inputs)
 
@@ -48,7 +48,10 @@ def edit(
         from warehouse.rows import parents_of, with_ids
 
         texts = [split(each.text)[1] for each in made]
-        faults = [_fault(row, one, text) for row, one, text in zip(given, made, texts, strict=True)]
+        faults = [
+            fault(one, text, mark(_shown(row)), whole=True)
+            for row, one, text in zip(given, made, texts, strict=True)
+        ]
         feedback = [row["feedback_id"] for row in given]
         table = pa.table(
             {
@@ -85,11 +88,3 @@ def _by_feedback(inputs: Mapping[str, Artifact]) -> list[Row]:
 
 def _shown(row: Row) -> dict[str, str]:
     return {name: row[name] for name in ("question", "answer", "feedback")}
-
-
-def _fault(row: Row, made: Completion, text: str) -> str | None:
-    """As of every reply; an answer that is cut off is of no use either."""
-    from resources.tasks.prompting import mark
-
-    cut = CUT_OFF if made.finish_reason == "length" else None
-    return fault(made, text, mark(_shown(row))) or cut

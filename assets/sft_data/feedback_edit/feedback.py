@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.sft_data.asking import replies
 from assets.sft_data.feedback_edit.drafts import Row, drafts
-from assets.sft_data.feedback_edit.replies import about, asked_of, fault, took
+from assets.sft_data.feedback_edit.replies import about, asked_of, took
 from warehouse.store import Artifact, Output
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def give_feedback(
     from resources.engines.protocol import Request
     from resources.tasks.editing import FEEDBACK
     from resources.tasks.prompting import mark
+    from resources.verifiers.replies.usable import fault
 
     times = recipe["feedbacks"]
     found = drafts(inputs, recipe["drafts"])

@@ -1,5 +1,4 @@
-"""What replies of the roles have in common: the columns that say who replied to what, and why a
-reply is of no use."""
+"""What the rows of all roles have in common: the columns that say who replied to what."""
 
 from __future__ import annotations
 
@@ -47,22 +46,3 @@ def took(made: Sequence[Completion]) -> dict[str, pa.Array]:
         "completion_tokens": pa.array([each.completion_tokens for each in made], pa.int64()),
         "finish_reason": pa.array([each.finish_reason for each in made], pa.string()),
     }
-
-
-def fault(made: Completion, text: str, mark: str) -> str | None:
-    """Why a reply, of which `text` follows the thinking, is of no use; None where it is.
-
-    >>> from resources.engines.protocol import Completion
-    >>> one = Completion("x", [], "stop", 1, 1, None, 0.0)
-    >>> fault(one, "x", "[0123abcd]"), fault(one, " ", "[0123abcd]")
-    (None, 'empty')
-    >>> fault(one, "[0123abcd] x", "[0123abcd]")
-    'repeats the marks around what it was shown'
-    """
-    from resources.engines.protocol import UNANSWERED
-
-    if made.finish_reason in UNANSWERED:
-        return UNANSWERED[made.finish_reason]
-    if mark in text:
-        return "repeats the marks around what it was shown"
-    return None if text.strip() else "empty"
