@@ -6,6 +6,7 @@ Shared by the files of this stage; knows the columns of `problems` but no model 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from resources.recipe.sections.data import VOTED
 from resources.tasks.drawing import Row, draw, share
 from warehouse.store import Artifact
 
@@ -52,8 +53,14 @@ def by_domain(inputs: Mapping[str, Artifact], domains: Sequence[str]) -> dict[st
 def draw_evenly(
     inputs: Mapping[str, Artifact], domains: Sequence[str], count: int, seed: int
 ) -> list[Row]:
-    """`count` training problems, the same number of each domain as far as there are enough."""
-    rows = by_domain(inputs, domains)
+    """`count` training problems, the same number of each domain as far as there are enough.
+
+    Their answers are to be judged: what `truth: vote` takes without a known answer is not drawn.
+    """
+    rows = {
+        domain: [row for row in found if row["expected_answer"] or domain not in VOTED]
+        for domain, found in by_domain(inputs, domains).items()
+    }
     wanted = share(count, dict.fromkeys(domains, 1.0))
     return [row for domain in domains for row in draw(rows[domain], wanted[domain], seed)]
 

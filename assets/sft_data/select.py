@@ -51,7 +51,8 @@ def select(
     `inputs`: `generations`, `verdicts`, `problems`, `held_out`, benchmarks. `recipe`: `samples_on`
     (0: there are no reasoning-on samples that reasoning-off ones could be paired with); with
     `deduplicate` and `decontaminate` near duplicates and neighbours of benchmarks are dropped too,
-    and `duplicates` and `contamination` are further tables.
+    and `duplicates` and `contamination` are further tables. Where some problems were voted on the
+    samples' further column `truth` says which ("vote"), and which had an answer ("given").
     """
     table = _candidates(inputs)
     total = table.num_rows
@@ -191,7 +192,7 @@ def _candidates(inputs: Mapping[str, Artifact]) -> pa.Table:
         verdicts = with_judge(verdicts, inputs["judgements"].table("judgements"))
     problems = inputs["problems"].table("problems")
     for name, other, own, their, columns in (
-        ("verdicts", verdicts, "row_id", "generation_id", ("verdict", "evidence")),
+        ("verdicts", verdicts, "row_id", "generation_id", ("verdict", "evidence", "verifier")),
         ("problems", problems, "problem_id", "row_id", PROBLEM_COLUMNS),
     ):
         place = pc.index_in(table[own], other[their])
@@ -266,8 +267,10 @@ def _split(
 
 def _samples(table: pa.Table, inputs: Mapping[str, Artifact], asset_key: str) -> pa.Table:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from resources.chat.toggle import Toggle
+    from resources.verifiers.voting import BY_VOTE
     from warehouse.rows import parents_of, with_ids
     from warehouse.schemas import SCHEMAS
 
@@ -288,6 +291,9 @@ def _samples(table: pa.Table, inputs: Mapping[str, Artifact], asset_key: str) ->
         "tokens": table["completion_tokens"],
         "problem_id": table["problem_id"],
     }
+    if "votes" in inputs["verdicts"].manifest["inputs"]:
+        by_vote = pc.ends_with(table["verifier"], BY_VOTE)
+        columns["truth"] = pc.if_else(by_vote, "vote", "given")
     names = [name for name in ("row_id", "problem_id", "edit_id") if name in table.column_names]
     keys = [inputs[name].key for name in ("generations", "problems", "edits")[: len(names)]]
     rows = zip(*(table[name].to_pylist() for name in names), strict=True)

@@ -34,6 +34,7 @@ def verify(
 
     from resources.verifiers.attempts import unanswered
     from resources.verifiers.dispatch import verify_many
+    from resources.verifiers.voting import BY_VOTE
     from warehouse.rows import parents_of, with_ids
 
     columns = ["row_id", "problem_id", "reasoning", "response", "finish_reason"]
@@ -57,7 +58,7 @@ def verify(
         execution.progress("verdicts", len(found) / len(asked))
     verifiers = [row["domain"] for row in asked]
     for at, verdict in _by_vote(asked, responses, inputs.get("votes")):
-        found[at], verifiers[at] = verdict, f"{verifiers[at]} by vote"
+        found[at], verifiers[at] = verdict, verifiers[at] + BY_VOTE
     reasons = generations["finish_reason"].to_pylist()
     found = [unanswered(reason) or one for one, reason in zip(found, reasons, strict=True)]
     ids = generations["row_id"].combine_chunks()

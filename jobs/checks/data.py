@@ -6,18 +6,24 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobs.checks.asked import Asked, Finding
 from resources.recipe.sections.data import (
     GYM,
     HELD_TEXT,
+    JUDGED,
     PYTHON,
+    VOTED,
     WRITTEN,
     CorpusMix,
     Files,
     Source,
 )
 from resources.recipe.tree import KeyPath
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SHARDS, BATCHES = 3, 1  # looked at: of each of the first shards, the first rows
 SOME = 50  # rows of a source of problems
@@ -124,13 +130,14 @@ def _rows(asked: Asked, keys: KeyPath, name: str, source: Source) -> Iterator[Fi
     from resources.sources.reading import read
     from resources.sources.shards import shards
 
-    kept = rejected = 0
+    kept = rejected = open_ = 0
     first: dict[str, object] | None = None
     try:
         found = shards(source, asked.recipe.directory, asked.scratch)
         for shard in found[:SHARDS]:
             for batch in islice(read(source, shard), BATCHES):
                 kept, rejected = kept + batch.kept.num_rows, rejected + batch.rejected.num_rows
+                open_ += _without_answer(source, batch.kept)
                 if first is None and batch.rejected.num_rows:
                     first = batch.rejected.slice(0, 1).to_pylist()[0]
     except SourceError as error:
@@ -153,6 +160,19 @@ def _rows(asked: Asked, keys: KeyPath, name: str, source: Source) -> Iterator[Fi
         drops = f", {rejected} dropped ({why})" if rejected else ""
         many = "" if len(found) == 1 else f"{len(found):,} shards; "
         yield f"{name}: {many}of the first {rows:,} rows {kept:,} kept{drops}"
+    if open_ and not source.voted:
+        what = (
+            f"{open_:,} of the rows looked at have no expected answer: none to them is ever right"
+        )
+        remedy = "map expected_answer to their column, or say `truth: vote`"
+        yield asked.fault(keys, what, remedy, stops=False)
+
+
+def _without_answer(source: Source, kept: pa.RecordBatch) -> int:
+    """How many problems, or recorded answers to problems, have no known answer to compare with."""
+    if source.kind not in JUDGED or source.verifier not in VOTED:
+        return 0
+    return kept.column(0).field("expected_answer").to_pylist().count("")
 
 
 def _where(row: Mapping[str, object]) -> str:

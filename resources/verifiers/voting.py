@@ -17,6 +17,7 @@ from resources.verifiers.dispatch import verify
 from resources.verifiers.truths import unreadable
 from resources.verifiers.verdict import Verdict, shorten
 
+BY_VOTE = " by vote"  # after the name of a verifier whose truth is a vote
 Outcome = Literal["decided", "too few votes", "tied", "below share", "below margin"]
 Equal = Callable[[str, str], bool]
 

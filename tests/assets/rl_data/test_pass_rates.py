@@ -157,3 +157,19 @@ def test_a_missing_domain_is_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with pytest.raises(ValueError, match="domain 'code' has no input named problems_code"):
         by_domain({"problems_math": support.problems(store, "math", 2)}, ["code"])
+
+
+def test_what_has_no_known_answer_is_not_drawn_to_be_judged(tmp_path: Path) -> None:
+    from assets.rl_data.problem_rows import by_domain, draw_evenly
+
+    store = Store(tmp_path)
+    problems = support.problems(store, "math", 4)
+    table = problems.table("problems")
+    answers = table["expected_answer"].to_pylist()
+    place = table.column_names.index("expected_answer")
+    table = table.set_column(place, "expected_answer", [["", *answers[1:]]])
+    made = support.publish(store, problems.key, Output(tables={"problems": table}))
+    inputs = {"problems_math": made}
+    assert len(by_domain(inputs, ["math"])["math"]) == 4
+    drawn = draw_evenly(inputs, ["math"], 4, 1)
+    assert sorted(row["expected_answer"] for row in drawn) == sorted(answers[1:])

@@ -189,6 +189,8 @@ def by_sql(store: Store) -> None:
         "ON v.generation_id = s.parents[1].row_id GROUP BY ALL ORDER BY ALL"
     )
     assert by_vote == [("math", 2), (vote, 8)]
+    truths = told("SELECT truth, count(*) FROM sft_samples GROUP BY ALL ORDER BY ALL")
+    assert truths == [("given", 2), ("vote", 8)]
     ballots = told("SELECT counted, reason, count(*) FROM ballots GROUP BY ALL ORDER BY ALL")
     assert ballots == [(False, "no \\boxed answer", 2), (True, None, 14)]
     assert told("SELECT rows_in, kept, dropped FROM sources WHERE source = 'mine'") == [(6, 5, 1)]

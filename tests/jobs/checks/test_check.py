@@ -101,6 +101,18 @@ def test_sources_that_are_drawn_from_pass(home: Home, tmp_path: Path, capsys: Ca
     assert out.count("»b<|eot_id|>«") == 2  # equal lines are all shown
 
 
+def test_problems_that_no_answer_is_known_to_are_said(
+    home: Home, tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "q.jsonl").write_text('{"q": "How much is 2 + 2?"}\n' * 2)
+    path = tmp_path / "mine.yaml"
+    fields = "kind: problems, path: ./q.jsonl, fields: {question: q}, verifier: math, license: mit"
+    for truth, told in (("", True), (", truth: vote", False)):
+        path.write_text(f"extends: heirloom/smoke\nsources: {{c: {{{fields}{truth}}}}}\n")
+        out = said(capsys, "check", str(path), "--offline", code=0)
+        assert ("2 of the rows looked at have no expected answer" in out) == told
+
+
 def test_a_branch_that_moved_since_the_home_read_it_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
