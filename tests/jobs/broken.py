@@ -214,7 +214,7 @@ BROKEN = (
     Broken(
         "an engine of no kind",
         "roles: {teacher: {model: m, engine: remote}}\n",
-        ("mine.yaml:2: roles.teacher.engine: no engine 'remote'; write embedded, replay, {openai",),
+        ("mine.yaml:2: roles.teacher.engine: no engine 'remote'; write embedded, replay, ",),
     ),
     Broken(
         "arithmetic that the device does not have",

@@ -142,7 +142,7 @@ def _named(value: str) -> str:
     if value not in ("embedded", "replay", scripted.NAME):
         raise impossible(
             f"no engine '{value}'; write embedded, replay, scripted, {{openai: URL}}, "
-            "{{vllm: {{}}}} or {pool: [URL, URL]}"
+            "{vllm: {}} or {pool: [URL, URL]}"
         )
     return value
 
