@@ -107,8 +107,10 @@ def test_problems_that_no_answer_is_known_to_are_said(
     (tmp_path / "q.jsonl").write_text('{"q": "How much is 2 + 2?"}\n' * 2)
     path = tmp_path / "mine.yaml"
     fields = "kind: problems, path: ./q.jsonl, fields: {question: q}, verifier: math, license: mit"
+    sampled = "sft_data: {math: {samples_on: 3}}"  # votes enough for one to be decided
     for truth, told in (("", True), (", truth: vote", False)):
-        path.write_text(f"extends: heirloom/smoke\nsources: {{c: {{{fields}{truth}}}}}\n")
+        sources = f"sources: {{c: {{{fields}{truth}}}}}"
+        path.write_text(f"extends: heirloom/smoke\n{sampled}\n{sources}\n")
         out = said(capsys, "check", str(path), "--offline", code=0)
         assert ("2 of the rows looked at have no expected answer" in out) == told
 
