@@ -145,15 +145,14 @@ def _described(source: ParentSource) -> tuple[dict[str, Any], str]:
         try:
             found = assemble(source, Path(scratch), "description")
             wrong = checking.faults(found.folder, weights=source.kind == "folder")
-            wrong = [found.said(each) for each in wrong]
+            if wrong:
+                raise CommandError("; ".join(map(found.said, wrong)))
             config = checking.read_json(
                 found.folder / "config.json", "this is no checkpoint folder"
             )
-            ours = None if wrong else checking.family_config(found.folder)
+            ours = checking.family_config(found.folder) or {}
         except CheckpointError as error:
             raise CommandError(str(error)) from error
-    if wrong or ours is None:
-        raise CommandError("; ".join(wrong))
     runs = (engine for engine in ENGINES if not refusals(engine, ours))
     return config, next(runs, "transformers")
 

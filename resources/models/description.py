@@ -175,7 +175,7 @@ def _block(where: str, block: Values, values: Values) -> dict[str, dict[str, Any
 def _own(where: str, part: Values) -> dict[str, Any]:
     """What a layer's attention has of its own; what is as usual is not written down."""
     window, rope = part.get("window"), part.get("rope", True)
-    if window is not None and (not isinstance(window, int) or window < 1):
+    if window is not None and (type(window) is not int or window < 1):
         raise ValueError(f"{where}: window must be a positive integer, not {window!r}")
     made: dict[str, Any] = {} if window is None else {"window": window}
     return made if rope else made | {"rope": False}

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+# What a buffer that is computed today may be stored as; else what is no float is packed weights.
+_BUFFERS = ("I64", "BOOL")
 _AGAIN = "fetch or write the folder again"
 _CORRECT = f"correct config.json, or {_AGAIN}"
 
@@ -73,13 +75,19 @@ class Weights:
         `aliases` are names that stand for another tensor (a tied output head); they need not be
         stored, and must hold the same numbers where they are.
         """
+        for name, entry in sorted(self.entries.items()):
+            if entry.dtype not in FLOATS and (name in expected or entry.dtype not in _BUFFERS):
+                raise CheckpointError(
+                    f"{entry.file}: {name} is stored as {entry.dtype}; quantized weights are not "
+                    "supported: give a bf16 checkpoint"
+                )
         missing = sorted(set(expected) - set(self.entries) - set(aliases))
         if missing == [HEAD]:
             raise CheckpointError(
                 f"{self.source}: {HEAD} is missing and tie_word_embeddings in config.json is "
                 f"false: set it to true where the head is the embedding, or {_AGAIN}"
             )
-        if missing and not set(expected) & set(self.entries):
+        if missing and not set(expected) & set(self.entries) - {HEAD}:
             raise CheckpointError(
                 f"{self.source}: its tensors have other names than {missing[0]}"
                 f"{self._named()}: give a checkpoint as transformers' save_pretrained writes it"
@@ -101,11 +109,6 @@ class Weights:
                 raise CheckpointError(
                     f"{entry.file}: {name} is {list(entry.shape)}, which does not fit "
                     f"config.json, where it is {list(shape)}: {_CORRECT}"
-                )
-            if entry.dtype not in FLOATS:
-                raise CheckpointError(
-                    f"{entry.file}: {name} is stored as {entry.dtype}; quantized weights are not "
-                    "supported: give a bf16 checkpoint"
                 )
         for alias, name in aliases.items():
             if alias in self.entries and self.digest({"": alias}) != self.digest({"": name}):

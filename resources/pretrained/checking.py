@@ -205,8 +205,9 @@ def _no_code(folder: Path, config: Mapping[str, Any], role: Role) -> None:
     family = config.get("model_type")
     if not code or family in _OWN_CODE or (role == "teacher" and is_causal(family)):
         return
+    named = min(map(str, code)) if isinstance(code, Mapping | list) else repr(code)
     raise CheckpointError(
-        f"{folder / 'config.json'}: auto_map names code to run ({sorted(map(str, code))[0]}), "
+        f"{folder / 'config.json'}: auto_map names code to run ({named}), "
         "which is never run: where the model is a plain one of its model_type, give a copy without "
         "auto_map"
     )

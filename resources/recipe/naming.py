@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import types
+import unicodedata
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -11,6 +13,17 @@ from pydantic import BaseModel
 
 _PLAIN = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 _LONGEST = 60  # characters of a value in a message
+
+
+def nearest_name(text: object) -> str:
+    """The name of small letters, digits and _ that is nearest to a text.
+
+    >>> nearest_name("My-Chats"), nearest_name("7b"), nearest_name("déjà vu"), nearest_name("日本")
+    ('my_chats', 'x_7b', 'deja_vu', 'x')
+    """
+    plain = unicodedata.normalize("NFKD", str(text).lower()).encode("ascii", "ignore").decode()
+    word = re.sub(r"\W+", "_", plain).lstrip("_") or "x"
+    return word if word[0].isalpha() else f"x_{word}"
 
 
 def type_name(annotation: Any) -> str:

@@ -65,7 +65,7 @@ def slides(values: Values, types: Sequence[str]) -> list[Attention]:
         raise ValueError(
             f"layer_types has {len(types)} entries for {values['num_hidden_layers']} layers"
         )
-    if not isinstance(window, int) or window < 1:
+    if type(window) is not int or window < 1:
         raise ValueError(f"sliding_window: {window!r} is no number of positions")
     return [{"window": window} if kind == SLIDING else {} for kind in types]
 

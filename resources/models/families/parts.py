@@ -31,7 +31,7 @@ class Part:
 
 
 PARTS = (
-    Part("quantized weights", ("quantization_config", "compression_config")),
+    Part("quantized weights", ("quantization_config", "compression_config", "quantization")),
     Part(
         "a mixture of experts",
         (
@@ -87,6 +87,10 @@ PARTS = (
     Part(
         "normalised queries and keys",
         ("use_qk_norm", "qk_norm", "qk_layernorm", "use_qk_layernorm", "use_query_key_norm"),
+    ),
+    Part(
+        "layers that predict further tokens",
+        ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers"),
     ),
     Part("attention in chunks", ("attention_chunk_size",)),
     Part("global attention in some layers", ("sliding_window_pattern", "_sliding_window_pattern")),

@@ -50,7 +50,7 @@ def convert(values: Mapping[str, Any]) -> dict[str, Any]:
     unknown = _architecture(values, family) + unknown_parts(values, family.known)
     if unknown:
         raise ValueError(f"this {name} has what is not supported: {'; '.join(unknown)}")
-    check_values(values)
+    check_values({**family.defaults, **values})
     values = {**family.defaults, **family.translate(values), **family.fixed}
     layers = family.attention(values)
     most = values.get("max_position_embeddings")

@@ -20,6 +20,9 @@ from resources.models.families.family import (
 def _attention(values: Values) -> list[Attention]:
     count, every = values["num_hidden_layers"], values["no_rope_layer_interval"]
     ropes = values.get("no_rope_layers") or [(i + 1) % every != 0 for i in range(count)]
+    for rope in ropes if isinstance(ropes, list) else [ropes]:
+        if rope not in (0, 1):
+            raise ValueError(f"no_rope_layers: {rope!r} is neither 1 (rotary) nor 0 (without)")
     if len(ropes) < count:
         raise ValueError(f"no_rope_layers has {len(ropes)} entries for {count} layers")
     made: list[Attention] = [{} for _ in range(count)]

@@ -42,6 +42,13 @@ def _wrong(values: Values) -> Iterator[str]:
         value = values.get(key)
         if value is not None and (type(value) is not int or value < 1):
             yield f"{key} is {value!r}: it must be a whole number of at least 1"
+    first = values.get("max_window_layers")
+    if first is not None and (type(first) is not int or first < 0):
+        yield f"max_window_layers is {first!r}: it must be a whole number of at least 0"
+    slides = values.get("use_sliding_window")
+    if slides is not None and not isinstance(slides, bool):
+        yield f"use_sliding_window is {slides!r}: it must be true or false"
+    yield from _wrong_heads(values)
     if (values.get("num_hidden_layers") or 0) > LAYERS:
         yield f"num_hidden_layers is {values['num_hidden_layers']}: at most {LAYERS:,} are read"
     rope = values.get("rope_scaling") or values.get("rope_parameters") or {}
@@ -56,6 +63,21 @@ def _wrong(values: Values) -> Iterator[str]:
     names = values.get("architectures")
     if names is not None and not isinstance(names, list):
         yield f"architectures is {names!r}: it must be a list of names"
+
+
+def _wrong_heads(values: Values) -> Iterator[str]:
+    """Rotary embedding turns a head's numbers in pairs, and heads without a size share a width."""
+    size, hidden = values.get("head_dim"), values.get("hidden_size")
+    heads = values.get("num_attention_heads")
+    if type(size) is int and size % 2:
+        yield f"head_dim is {size}: it must be even, since numbers are turned in pairs"
+    if size is not None or not isinstance(hidden, int) or not isinstance(heads, int):
+        return
+    if heads > 0 and hidden % (2 * heads):
+        yield (
+            f"hidden_size is {hidden} and num_attention_heads {heads}, which gives heads of "
+            f"{hidden / heads:g} numbers: it must be an even whole number, or stand as head_dim"
+        )
 
 
 def _positive(value: Any) -> bool:

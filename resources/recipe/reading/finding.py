@@ -142,7 +142,7 @@ def _base(said: Node, path: Path) -> Path:
         found = _lying(target)
         if found is None:
             raise RecipeError(
-                f"no recipe at {shown(target.resolve())}; write heirloom/NAME "
+                f"no recipe at {shown(Path(os.path.abspath(target)))}; write heirloom/NAME "
                 f"({', '.join(names())}), or a file or folder from here"
             )
         return found.resolve()

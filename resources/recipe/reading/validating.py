@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from resources.recipe.errors import dotted, nearest
-from resources.recipe.naming import shown
+from resources.recipe.naming import nearest_name, shown
 from resources.recipe.reading import shape, sharing
 from resources.recipe.reading.faults import Fault
 from resources.recipe.reading.shape import EXECUTION, MODELS
@@ -47,7 +47,7 @@ def validate(root: Node, name: str) -> tuple[Sections, list[Fault]]:
     faults: list[Fault] = []
     top = {key: node for key, node in root.value.items() if key not in (MODELS, EXECUTION)}
     # A recipe that does not say its name has its file's.
-    top.setdefault("name", Node(re.sub(r"\W+", "_", name.lower()), Origin("default")))
+    top.setdefault("name", Node(nearest_name(name), Origin("default")))
     family = _section(Family, replace(root, value=top), (), faults)
     models: dict[str, ModelRecipe] = {}
     listed = root.value.get(MODELS)

@@ -13,15 +13,16 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from resources.recipe.errors import nearest
-from resources.recipe.naming import either, shown
+from resources.recipe.naming import either, nearest_name, shown
 from resources.recipe.packaged import benchmarks
 from resources.recipe.sections.base import DOMAINS
 
 SCALES = {"K": 1_000, "M": 1_000_000, "B": 1_000_000_000}
-_AMOUNT = re.compile(r"^([-+]?\d+(?:\.\d+)?)\s?([KMB])$")
+_AMOUNT = re.compile(r"^([-+]?\d+(?:\.\d+)?)\s?([KMB])$", re.A)
 # An amount as people also write it: 160k, 3 MB, "100,000", 2 million, 5G tokens.
 _LOOSE = re.compile(
-    r"([-+]?\d[\d,_' ]*(?:\.\d+)?)\s*(k|m|b|g|thousand|million|billion)?b?\s*(?:tokens?)?", re.I
+    r"([-+]?\d[\d,_' ]*(?:\.\d+)?)\s*(k|m|b|g|thousand|million|billion)?b?\s*(?:tokens?)?",
+    re.I | re.A,
 )
 _OR = (", or", " Or")
 _TRUE, _FALSE = ("true", "on", "yes", "y", "1"), ("false", "off", "no", "n", "0")
@@ -175,8 +176,7 @@ def _name(found: Any) -> str:
     >>> _name("My-Chats"), _name("7b")
     ('write my_chats', 'write x_7b')
     """
-    word = re.sub(r"\W+", "_", str(found).lower()).strip("_") or "x"
-    return f"write {word if word[0].isalpha() else f'x_{word}'}"
+    return f"write {nearest_name(found)}"
 
 
 def _nothing(found: Any) -> str:

@@ -17,7 +17,10 @@ from resources.recipe.tree import KeyPath, Mark, Node, Origin
 
 _MOST = 100_000  # values in one file, aliases counted as often as they are named
 _TABS = re.compile(r" *\t")
-_TRAPS = (":bool", ":float", ":int", ":timestamp")
+_TRAPS = (":bool", ":float", ":int", ":timestamp", ":value")
+# What a value may be said to be; others, such as `!!set` and `!!python/…`, build what is no value.
+_TAGS = [f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str", "seq")]
+_TAGS += ["tag:yaml.org,2002:map", "tag:yaml.org,2002:merge"]
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -30,11 +33,13 @@ _Loader.yaml_implicit_resolvers = {
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][\d_]*)$"), list("-+0123456789")
+    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][\d_]*)$", re.A), list("-+0123456789")
 )
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d[\d_]*\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)$"),
+    re.compile(
+        r"^[-+]?(?:\d[\d_]*\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)$", re.A
+    ),
     list("-+0123456789."),
 )
 
@@ -75,6 +80,9 @@ def parse(text: str, shown: str, folder: Path, *, start: KeyPath = (), lines: bo
         mark = getattr(error, "problem_mark", None)
         where = f"{mark.line + 1}: column {mark.column + 1}: " if mark and lines else " "
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        context = getattr(error, "context", None)
+        if context and problem.startswith("but "):
+            problem = f"{context}, {problem}"
         if mark and _TABS.match(_line(text, mark.line)):
             problem = "a tab stands before the key; YAML indents by spaces"
         raise RecipeError(f"{shown}:{where}not valid YAML: {problem}") from None
@@ -85,6 +93,11 @@ def parse(text: str, shown: str, folder: Path, *, start: KeyPath = (), lines: bo
 def _line(text: str, number: int) -> str:
     """A line of a text, counted from 0; empty behind its end."""
     return "".join(text.splitlines()[number : number + 1])
+
+
+def _inside(path: KeyPath) -> str:
+    """A key path at the head of a message; nothing at the top."""
+    return f"{dotted(path)}: " if path else ""
 
 
 class _Builder:
@@ -102,6 +115,10 @@ class _Builder:
         if self.built > _MOST:
             raise RecipeError(
                 f"{origin}: {dotted(path)}: more than {_MOST:,} values; aliases name aliases here"
+            )
+        if node.tag not in _TAGS:
+            raise RecipeError(
+                f"{origin}: {_inside(path)}the tag {node.tag} has no meaning here; leave it out"
             )
         if isinstance(node, yaml.ScalarNode):
             try:
@@ -130,16 +147,16 @@ class _Builder:
             line = key_node.start_mark.line
             at = f"{self.shown}:{line + 1}" if self.lines else self.shown
             if not isinstance(key_node, yaml.ScalarNode):
-                raise RecipeError(f"{at}: {dotted(path)}: a key must be a word")
+                raise RecipeError(f"{at}: {_inside(path)}a key must be a word")
             if key_node.tag.endswith(":merge"):
                 raise RecipeError(
-                    f"{at}: {dotted(path)}: '<<' merges nothing here; put what several share into "
+                    f"{at}: {_inside(path)}'<<' merges nothing here; put what several share into "
                     "a base (`extends`), or under `each` beside their names"
                 )
             key = self.loader.construct_object(key_node)
             if not isinstance(key, str) and type(key) is not int:
                 word = key_node.value or "nothing"
-                raise RecipeError(f"{at}: {dotted(path)}: a key must be a word, found {word}")
+                raise RecipeError(f"{at}: {_inside(path)}a key must be a word, found {word}")
             if key in found:
                 first = found[key].origin
                 raise RecipeError(

@@ -29,8 +29,9 @@ DOMAINS = ("math", "code", "science", "tools", "instructions")
 DEEPEST = 8
 _KNOWN_ERRORS = get_args(ErrorType)
 
-Count = Annotated[int, Field(gt=0)]
-CountOrZero = Annotated[int, Field(ge=0)]
+LARGEST = 2**63 - 1  # what tables and tensors hold
+Count = Annotated[int, Field(gt=0, le=LARGEST)]
+CountOrZero = Annotated[int, Field(ge=0, le=LARGEST)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]

@@ -142,6 +142,7 @@ def test_a_parent_that_stock_vllm_cannot_run_is_searched_for_an_engine_that_can(
     [
         (["--parent", "./absent"], "absent: no such folder"),
         (["--parent", "a/b/c"], "--parent a/b/c"),
+        (["--parent", "./broken"], "broken/config.json: not valid JSON"),
         (["--parent", "bundled/super", "--from", "tinny"], "did you mean 'heirloom/tiny'?"),
         (["--parent", "bundled/super", "--from", "tiny"], "use one of practitioner, single-gpu"),
         (["--parent", "bundled/super", "--sft", "none.jsonl"], "none.jsonl: no such file"),
@@ -152,6 +153,9 @@ def test_what_it_cannot_read_is_one_line_and_nothing_is_written(
     words: list[str], said: str, here: Path, capsys: Capture
 ) -> None:
     (here / "odd.jsonl").write_text(json.dumps({"text": "a"}) + "\n")
+    (here / "broken").mkdir()
+    (here / "broken" / "config.json").write_text("{")
+    (here / "broken" / "model.safetensors").write_bytes(b"")
     assert cli.main(["init", "mine", *words]) == 1
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1

@@ -32,6 +32,7 @@ BILLIONS = {
     "llama2_7b": 6.74,
     "llama2_70b": 68.98,
     "Llama-3.1-8B": 8.03,
+    "Meta-Llama-3.1-405B": 405.85,
     "Mistral-7B-v0.1": 7.24,
     "Mistral-Nemo-Base-2407": 12.25,
     "Qwen2.5-7B": 7.62,
@@ -72,6 +73,31 @@ def test_a_refused_model_is_told_in_one_line_which_part_is_unknown(
     said = str(caught.value)
     assert FACTS[name]["unknown"] in said and "\n" not in said
     assert said.startswith(str(tmp_path / "config.json"))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("llama2_7b", {"quantization": {"group_size": 64, "bits": 4}}, "quantized weights (quant"),
+        ("llama2_7b", {"num_nextn_predict_layers": 1}, "layers that predict further tokens"),
+        ("llama2_7b", {"num_attention_heads": 10**12}, "gives heads of"),
+        ("llama2_7b", {"hidden_size": 4100}, "gives heads of 128.125 numbers"),
+        ("llama2_7b", {"head_dim": 127}, "head_dim is 127: it must be even"),
+        ("Mistral-7B-v0.1", {"sliding_window": True}, "sliding_window: True is no number"),
+        ("Qwen2.5-7B", {"use_sliding_window": "no"}, "use_sliding_window is 'no'"),
+        ("Qwen2.5-7B", {"max_window_layers": 2.5}, "max_window_layers is 2.5"),
+        ("SmolLM3-3B's class", {"no_rope_layers": "1110" * 9}, "no_rope_layers: '1110"),
+        ("SmolLM3-3B's class", {"no_rope_layers": [1, 1, 1, 2] * 9}, "no_rope_layers: 2 is"),
+    ],
+)
+def test_a_value_that_cannot_be_is_told(
+    name: str, change: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    values = FACTS[name]["config"] | change
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(CheckpointError) as caught:
+        read_config(tmp_path)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 SMALL = {

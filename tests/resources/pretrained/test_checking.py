@@ -84,6 +84,31 @@ def _compiled(folder: Path) -> None:
     save_file({f"_orig_mod.{name}": each for name, each in tensors.items()}, folder / WEIGHTS)
 
 
+def _saved_without_head(folder: Path) -> None:
+    """As Qwen3-Embedding is published: by the model below the output head."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / WEIGHTS)
+    bare = {name.removeprefix("model."): each for name, each in tensors.items()}
+    save_file(bare | {"lm_head.weight": tensors["model.embed_tokens.weight"] + 1}, folder / WEIGHTS)
+
+
+def _packed(folder: Path) -> None:
+    """As GPTQ writes them, whose own file beside config.json says so."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    tensors = {
+        name.replace(".weight", ".qweight") if "proj" in name else name: torch.zeros(
+            4, 4, dtype=torch.int32
+        )
+        if "proj" in name
+        else each
+        for name, each in load_file(folder / WEIGHTS).items()
+    }
+    save_file(tensors, folder / WEIGHTS)
+
+
 def _adapter(folder: Path) -> None:
     (folder / WEIGHTS).rename(folder / "adapter_model.safetensors")
     (folder / "config.json").rename(folder / "adapter_config.json")
@@ -123,6 +148,10 @@ SPOILED: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     "remote code": (
         lambda f: set_json(f / "config.json", auto_map={"AutoConfig": "evil.Config"}),
         ("config.json: auto_map names code to run (AutoConfig), which is never run",),
+    ),
+    "remote code that is none": (
+        lambda f: set_json(f / "config.json", auto_map=5),
+        ("config.json: auto_map names code to run (5), which is never run",),
     ),
     "one layer too many": (
         lambda f: set_json(f / "config.json", num_hidden_layers=5),
@@ -190,6 +219,11 @@ SPOILED: dict[str, tuple[Spoil, tuple[str, ...]]] = {
     ),
     "weights hold nothing": (_holds_none, (WEIGHTS, "its tensors have other names", "holds none")),
     "saved by a compiled model": (_compiled, ("they are called like _orig_mod.model.embed",)),
+    "saved without its head": (
+        _saved_without_head,
+        ("its tensors have other names than model.", "they are called like embed_tokens.weight"),
+    ),
+    "packed": (_packed, ("down_proj.qweight is stored as I32; quantized weights are not supp",)),
     "an adapter": (_adapter, ("adapter_config.json says that this is an adapter: merge it",)),
     "a link to nothing": (_dangling, (WEIGHTS, "is a link to a file that is not there")),
     "a pointer of Git LFS": (

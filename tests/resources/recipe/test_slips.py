@@ -55,6 +55,13 @@ SLIPS = {
     f"{BASE}{MODEL}{TEXT}optimizer: {{betas: [0.9, 0.9, 0.9]}}\n": (
         ":5: optimizer.betas: must have 2 entries or fewer, found [0.9, 0.9, 0.9]"
     ),
+    f"{BASE}{MODEL}{TEXT}side_by_side: !!set {{a, b}}\n": (
+        ":5: side_by_side: the tag tag:yaml.org,2002:set has no meaning here; leave it out"
+    ),
+    f"{BASE}{MODEL}{TEXT}---\nseed: 1\n": "expected a single document in the stream, but found ano",
+    f"{BASE}{MODEL}{TEXT}? [a, b]\n: 1\n": "mine.yaml:5: a key must be a word",
+    f"{BASE}{MODEL}{TEXT.replace('160K', '٤K')}": "tokens: must be a whole number, found '٤K'",
+    f"{BASE}{MODEL}{TEXT}seed: 1{'0' * 30}\n": "seed: must be less than or equal to 9223372036",
     f"{BASE}models: {{each: {{distillation: {{chunk: lots}}}}, m: {{parent: a/b}}}}\n{TEXT}": (
         ":2: models.each.distillation.chunk: must be a whole number, found 'lots'"
     ),

@@ -109,7 +109,7 @@ def test_a_slip_is_answered_with_what_was_meant(override: str, said: str, tmp_pa
         ("sources: {a: ./x.jsonl}\n", "sources.a: must be a section of keys, found './x.jsonl'"),
         ("corpus: {}\n", "mine.yaml:1: corpus.mix: missing key 'mix'; add `mix: …`"),
         ("corpus: {mix: {}, tokens: 1K}\n", "must have 1 or more entries, found {}; write NAME: …"),
-        ("true: 1\n", "mine.yaml:1: : a key must be a word, found true"),
+        ("true: 1\n", "mine.yaml:1: a key must be a word, found true"),
         ("3: 1\n", "mine.yaml:1: [3]: a key must be a word, found 3"),
         (f"x: {'[' * 3000}{']' * 3000}\n", "mine.yaml: nested too deep to be a recipe"),
         (BOMB, "more than 100,000 values; aliases name aliases here"),
