@@ -142,6 +142,7 @@ class Conversation:
             moved, first = len(prompt) + len(behind) - len(here.text), len(here.text) - len(behind)
             own = ((start + moved, end + moved) for start, end in marks if start >= first)
             marks = ((0, len(prompt)), *own)
+        behind = behind.removesuffix(self.habits.unasked)
         if not self.encoder.written(behind):
             behind += self.habits.closing
         end = self._end(index, behind)

@@ -24,11 +24,13 @@ class Habits:
     `end` is the special token that ends an assistant's turn, `begin` the one that begins every text
     and nothing else (None where there is none). `system` says whether system turns are written, and
     `default_system` what stands in the system turn where a conversation has none. `closing` is what
-    ends an answer that stands last, where the template leaves that out.
+    ends an answer that stands last, where the template leaves that out; `unasked` what stands
+    behind it there all the same: the generation prompt, which some templates always write.
     """
 
     end: str
     closing: str
+    unasked: str
     begin: str | None
     system: bool
     default_system: str
@@ -59,6 +61,7 @@ def probe(template: Template, encoder: Encoder, arguments: Mapping[str, Any]) ->
     return Habits(
         end=end,
         closing=closing,
+        unasked=_unasked(answered, asked, end),
         begin=_begin(encoder, whole),
         **_system_turn(template, arguments, first, asked),
     )
@@ -78,6 +81,12 @@ def _end(encoder: Encoder, answered: str, whole: str) -> tuple[str, str]:
         "the chat template is refused: it ends an assistant's turn with no special token, so a "
         "model could not learn to stop: give one that does, as in {path: …, template: ./chat.jinja}"
     )
+
+
+def _unasked(answered: str, asked: str, end: str) -> str:
+    """What follows the end of an answer and the question alike, though nothing is asked for."""
+    behind = answered[answered.rindex(_ANSWER) + len(_ANSWER) :].partition(end)[2]
+    return behind if behind.strip() and asked.endswith(behind) else ""
 
 
 def _begin(encoder: Encoder, whole: str) -> str | None:

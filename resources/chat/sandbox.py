@@ -1,14 +1,13 @@
 """Renders a chat template in transformers' own immutable sandbox, within limits.
 
 Its tags, filters and globals are those of `apply_chat_template`. What differs: the date stands
-still, loops are counted, texts cannot be blown up, and a name that nobody gave is refused where it
-is written. It knows no tokens.
+still, loops are counted, texts cannot be blown up (`growth.py`), nothing is drawn at random, and a
+name that nobody gave is refused where it is written. It knows no tokens.
 """
 
 from __future__ import annotations
 
 import datetime
-import functools
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -19,13 +18,13 @@ import jinja2
 from jinja2 import nodes
 from jinja2.utils import missing
 
+from resources.chat import growth
 from resources.chat.errors import ChatError
 
 STEPS = 200_000  # turns of loops and macro calls in one rendering …
 SECONDS = 20.0  # … and the time they may take
 GROWTH = 16  # rendered characters for each character given …
 ROOM = 1_000_000  # … and these beside
-TEXT = 64_000_000  # characters in one value
 DATE = datetime.date(2024, 7, 26)  # what Llama 3's own templates write where none is given
 _TICK, _JOIN = "heirloom_tick", "heirloom_join"
 
@@ -87,7 +86,7 @@ class Template:
         given = {**self.variables, **arguments}
         if self.date is not None:
             given.setdefault("date_string", self.date.strftime("%d %b %Y"))
-        limit = ROOM + GROWTH * (_size(messages) + _size(tools))
+        limit = ROOM + GROWTH * (growth.size(messages) + growth.size(tools))
         blocks: list[str] = []
         marks: list[tuple[int, int]] = []
         self._left, self._deadline, size = STEPS, time.monotonic() + SECONDS, 0
@@ -132,10 +131,25 @@ def _environment() -> Any:
     for extension in env.extensions.values():
         if hasattr(extension, "activate_tracker"):
             env.activate_tracker = extension.activate_tracker
-    env.globals = dict(env.globals)
-    env.intercepted_binops = frozenset(["+", "*", "**"])
-    env.binop_table = {**env.binop_table, "+": _plus, "*": _times, "**": _power}
-    env.globals[_JOIN] = lambda *parts: functools.reduce(_plus, map(str, parts))
+    env.globals = {**env.globals, "lipsum": growth.at_random, _JOIN: growth.join}
+    env.filters = {name: growth.step(name, each) for name, each in env.filters.items()}
+    env.filters["random"] = growth.at_random
+    operations = {
+        "+": growth.plus,
+        "*": growth.times,
+        "**": growth.power,
+        "%": growth.rest,
+    }
+    env.intercepted_binops = frozenset(operations)
+    env.binop_table = {**env.binop_table, **operations}
+    env.concat, env.finalize = growth.concat, growth.written
+    allowed = env.call
+
+    def call(context: Any, called: Any, /, *args: Any, **kwargs: Any) -> Any:
+        growth.method(called, args, kwargs)
+        return allowed(context, called, *args, **kwargs)
+
+    env.call = call
     return env
 
 
@@ -151,36 +165,3 @@ def _counted(template: nodes.Template) -> nodes.Template:
         whole.set_environment(template.environment)
         concat.nodes = [whole]
     return template
-
-
-def _plus(left: Any, right: Any) -> Any:
-    """A sum; doubling a text again and again is another way."""
-    if isinstance(left, str) and isinstance(right, str) and len(left) + len(right) > TEXT:
-        raise ChatError(f"it puts together a text of more than {TEXT:,} characters")
-    return left + right
-
-
-def _times(left: Any, right: Any) -> Any:
-    """A product; repeating a text or a list is a way to fill the memory."""
-    for sequence, count in ((left, right), (right, left)):
-        repeats = isinstance(sequence, str | list | tuple) and isinstance(count, int)
-        if repeats and len(sequence) * count > ROOM:
-            raise ChatError(f"it repeats {len(sequence)} characters {count:,} times")
-    return left * right
-
-
-def _power(left: Any, right: Any) -> Any:
-    if isinstance(right, int | float) and abs(right) > 64:
-        raise ChatError(f"it computes a power of {right}")
-    return left**right
-
-
-def _size(value: Any) -> int:
-    """Characters in a value of nested mappings and lists."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, Mapping):
-        return sum(_size(key) + _size(part) for key, part in value.items())
-    if isinstance(value, list | tuple):
-        return sum(map(_size, value))
-    return 8

@@ -52,6 +52,37 @@ def learned(chat: Chat, messages: list[dict[str, Any]], thinking: str | None = N
             "loops",
         ),
         ("{{ 'a' * 999999999 }}", "repeats"),
+        ("{{ 'a'.center(9999999999) }}", "its center makes"),
+        ("{{ 'a' | indent(9999999999, true) }}", "its indent makes"),
+        ("{{ '%09999999999d' % 1 }}", "its % makes"),
+        ("{{ '{:>9999999999}'.format(1) }}", "its format makes"),
+        ("{{ [1] | tojson(indent=999999999) }}", "its tojson makes"),
+        ("{% set a = 'a' * 90000 %}{{ a.replace('a', a) }}", "its replace makes"),
+        ("{% set a = 'a' * 90000 %}{{ a | map('upper') | join(a) }}", "its join makes"),
+        ("{% set a = 'a' * 90000 %}{{ a.translate({97: a}) }}", "its translate makes"),
+        ("{{ range(99999) | map('center', 99999) | list | length }}", "its list makes"),
+        (
+            "{% set n = namespace(x=[1]) %}{% for i in range(40) %}{% set n.x = n.x + n.x %}"
+            "{% endfor %}",
+            "a list of more",
+        ),
+        (
+            "{% set n = namespace(x=[]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}"
+            "{% endfor %}{{ n.x }}",
+            "its output makes",
+        ),
+        (
+            "{% macro f(x) %}{{ x }}{{ x }}{% endmacro %}{% set n = namespace(x='a') %}"
+            "{% for i in range(40) %}{% set n.x = f(n.x) %}{% endfor %}",
+            "its block makes",
+        ),
+        (
+            "{% set n = namespace(x=9) %}{% for i in range(60) %}{% set n.x = n.x * n.x %}"
+            "{% endfor %}",
+            "a number of more",
+        ),
+        ("{{ messages | random }}", "draws at random"),
+        ("{{ lipsum() }}", "draws at random"),
         (
             "{% set n = namespace(x='a') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}"
             "{% endfor %}",
@@ -132,6 +163,18 @@ def test_thinking_that_the_prompt_opens_is_learned_behind_it() -> None:
         chat.decode([i for i, m in zip(ids, mask, strict=True) if m])
         == whole[whole.index("[") + 1 : -1]
     )
+
+
+def test_a_prompt_that_is_always_written_is_no_part_of_an_answer() -> None:
+    """Older templates, deepseek-coder's among them, ask for an answer whatever is given."""
+    always = small.CHATML.replace("{% if add_generation_prompt %}", "{% if true %}")
+    chat = Chat.of(small.tokenizer(always))
+    assert chat.habits.unasked == "\n<|im_start|>assistant\n"
+    assert learned(chat, [QUESTION, ANSWER]) == [
+        "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n[So.<|im_end|>]"
+    ]
+    two = [QUESTION, ANSWER, QUESTION, {**ANSWER, "content": "Yes."}]
+    assert sum(text.count("[") for text in learned(chat, two)) == 2
 
 
 def test_dropped_turns_are_refused() -> None:
