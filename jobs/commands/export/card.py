@@ -90,7 +90,8 @@ def _body(parts: Sequence[Part], form: str) -> list[str]:
         "`input`, `output`, `category`, `license`, `reasoning`, `generator`, `used_in_training`, "
         "`version` and `system_prompt` are those of the published Llama-Nemotron data set. "
         "`row_id` and `parents` name the row and the rows that it was made from, `asset_key` and "
-        "`data_version` the artifact that holds it.",
+        "`data_version` the artifact that holds it. Where there is a column `split`, rows that say "
+        "`held_out` are for measuring and were not trained on.",
         "",
         *_table(["data set", "artifact", "version"], versions),
         "",

@@ -154,12 +154,12 @@ def _written(
     """Write one data set beside the others; how many rows it has."""
     if form == "jsonl":
         rows = 0
-        with path.with_suffix(".jsonl").open("w", encoding="utf-8") as file:
+        with path.with_name(f"{path.name}.jsonl").open("w", encoding="utf-8") as file:
             for batch in _batches(connection, artifact, "to_json(shown) AS line"):
                 file.writelines(f"{line}\n" for line in batch["line"].to_pylist())
                 rows += batch.num_rows
         return rows
-    parquet = path.with_suffix(".parquet")
+    parquet = path.with_name(f"{path.name}.parquet")
     rows = _parquet(_batches(connection, artifact, "*"), parquet)
     if form == "datasets":
         _arrow(parquet, path)
@@ -178,8 +178,8 @@ def _batches(
         *(f'"{name}"' for name in PUBLISHED),
         *(f'lower(hex("{n}")) AS "{n}"' if kinds[n] == ID else f'"{n}"' for n in further),
         f"{PARENTS_AS_HEX.format('parents')} AS parents",
-        f"'{artifact.key}' AS asset_key",
-        f"'{artifact.data_version}' AS data_version",
+        "? AS asset_key",
+        "? AS data_version",
     ]
     sql = (
         f"SELECT {shown} FROM (SELECT {', '.join(columns)} FROM batch LEFT JOIN uses "
@@ -189,7 +189,8 @@ def _batches(
     any_rows = artifact.manifest["tables"][SAMPLES]["rows"] > 0
     for batch in arrived if any_rows else iter([artifact.table(SAMPLES)]):
         connection.register("batch", batch)
-        yield connection.sql(sql).to_arrow_table()
+        made_of = [artifact.key, artifact.data_version]
+        yield connection.sql(sql, params=made_of).to_arrow_table()
 
 
 def _parquet(batches: Iterator[pa.Table], path: Path) -> int:
@@ -210,7 +211,7 @@ def _arrow(parquet: Path, folder: Path) -> None:
     from datasets import Dataset, disable_progress_bars
 
     disable_progress_bars()
-    cache = folder.with_suffix(".cache")
+    cache = folder.with_name(f"{folder.name}.cache")
     made = Dataset.from_parquet(str(parquet), cache_dir=str(cache))
     made.save_to_disk(folder)
     shutil.rmtree(cache)

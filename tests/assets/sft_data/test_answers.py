@@ -17,6 +17,7 @@ from resources.recipe.errors import RecipeError
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 from resources.store.building import Code, materialise
+from tests.assets.sft_data.own_recipe import MODEL
 from tests.resources.answering import Answering
 from tests.resources.engines.server.hostile import Body, Hostile, plain, said, send, serving
 from tests.resources.training import tiny_family as tiny
@@ -32,22 +33,9 @@ PROBLEMS: dict[str, tuple[list[str], str, str | None]] = {
     "known": (["7", "7", "7", "6"], "6", "6"),
 }
 KEYS = [f"sft_data/mine{end}" for end in ("_generations", "_votes", "_verdicts", "")]
-RECIPE = """
-extends: heirloom/single-gpu
-name: own
-models:
-  small:
-    parent: bundled/super
-    stages: [sft]
-    sft:
-      main:
-        mix: {mine: 1}
-        packed: true
-        epochs: 1
-        batch_tokens: 2048
-        sequence_length: 512
-        learning_rate: 2e-5
-held_out: {per_domain_per_depth: 1, depths: [1]}
+RECIPE = (
+    MODEL
+    + """\
 generation: {temperature: 0.6, top_p: 0.95, max_new_tokens: 77}
 sources:
   mine:
@@ -66,6 +54,7 @@ roles:
     sampling: {temperature: 0.9}
   off: {model: small, engine: {openai: URL}, sampling: {temperature: 0.0, max_new_tokens: 33}}
 """
+)
 
 
 def question(name: str) -> str:

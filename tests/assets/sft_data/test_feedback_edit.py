@@ -19,6 +19,7 @@ from resources.recipe.errors import RecipeError
 from resources.recipe.loading import load
 from resources.recipe.schema import Recipe
 from resources.store.building import Code, materialise
+from tests.assets.sft_data.own_recipe import MODEL
 from tests.resources.answering import Answering
 from tests.resources.engines.server.hostile import Body, Hostile, plain, said, send, serving
 from tests.resources.training import tiny_family as tiny
@@ -36,22 +37,9 @@ PROBLEMS: dict[str, tuple[str, str, str, str]] = {
     "marks": ("4", "MARK \\boxed{3}", "", ""),
 }
 MODELS = ("drafter", "critic", "editor", "selector")
-RECIPE = """
-extends: heirloom/single-gpu
-name: own
-models:
-  small:
-    parent: bundled/super
-    stages: [sft]
-    sft:
-      main:
-        mix: {mine: 1}
-        packed: true
-        epochs: 1
-        batch_tokens: 2048
-        sequence_length: 512
-        learning_rate: 2e-5
-held_out: {per_domain_per_depth: 1, depths: [1]}
+RECIPE = (
+    MODEL
+    + """\
 generation: {temperature: 0.0, top_p: 1.0, max_new_tokens: 77}
 sources:
   mine:
@@ -67,6 +55,7 @@ roles:
   edit: {model: editor, engine: {openai: URL, version: "1"}}
   select: {model: selector, engine: {openai: URL, version: "1"}}
 """
+)
 ENDS = ("_generations", "_verdicts", "_feedback", "_edits", "_edit_verdicts", "_choices", "")
 KEYS = [f"sft_data/mine{end}" for end in ENDS]
 GAIN = "sft_data/feedback_edit_gain"
